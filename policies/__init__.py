@@ -1,0 +1,1 @@
+"""How to choose among estimates: plain arithmetic, nothing else."""

@@ -1,0 +1,125 @@
+"""The values a policy sees and gives back. Plain Python: nothing third-party, nothing of the router or the backends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+RejectionCode = Literal[
+    "offline",
+    "private",
+    "excluded",
+    "unavailable",
+    "does_not_fit",
+    "too_dear",
+    "too_slow",
+    "price_unknown",
+    "quality_unknown",
+    "quality_too_low",
+    "policy",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is predicted of one candidate for one request, and where each figure comes from.
+
+    Attributes:
+        candidate_id: The candidate's id, unique in one slate.
+        backend: `local`, `remote` or `fake`.
+        provider: Who would serve it (`local`, `hf-inference`, ...).
+        near: True when the request would not leave this machine.
+        accelerated: True when the near device is a GPU.
+        latency_s: Expected seconds from now to the complete answer: load_s + queue_s + service_s.
+        latency_source: `observed`, `warm-up` or `prior`.
+        load_s: Seconds of `latency_s` spent loading a cold model; 0 when it is loaded.
+        queue_s: Seconds of `latency_s` spent waiting behind other requests.
+        service_s: Seconds of `latency_s` the request itself takes, the network included.
+        cost_usd: Expected cost in US dollars; None when the price is unknown (never 0 for unknown).
+        cost_source: How `cost_usd` came about: `occupancy`, `priced` or `unknown`.
+        quality: Prior quality in 0..1; None when unknown.
+        unavailable: Why it cannot serve at all right now; None when it can.
+        does_not_fit: Why the model does not fit this machine; None when it does.
+    """
+
+    candidate_id: str
+    backend: str
+    provider: str
+    near: bool
+    latency_s: float
+    latency_source: str
+    service_s: float
+    cost_usd: float | None
+    cost_source: str
+    load_s: float = 0.0
+    queue_s: float = 0.0
+    accelerated: bool = False
+    quality: float | None = None
+    unavailable: str | None = None
+    does_not_fit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """Hard limits, applied before any scoring. An absent limit does not bind.
+
+    Attributes:
+        offline: Nothing may leave this machine, by configuration.
+        private: This request may not leave this machine, by its sender's word.
+        backend: Only this backend, or `any`.
+        only: Only these providers (or backends), when not empty.
+        ignore: None of these providers (or backends).
+        order: Providers (or backends) to try first, in this order.
+        max_cost_usd: No candidate whose expected cost is above this, or unknown.
+        max_latency_s: No candidate whose expected latency is above this.
+        min_quality: No candidate whose quality is below this, or unknown.
+    """
+
+    offline: bool = False
+    private: bool = False
+    backend: str = "any"
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    max_cost_usd: float | None = None
+    max_latency_s: float | None = None
+    min_quality: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What `balanced` weighs; only the ratios matter."""
+
+    latency: float = 1.0
+    cost: float = 1.0
+    quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One candidate that may not serve this request, with the reason in words."""
+
+    candidate_id: str
+    code: RejectionCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A policy's answer: whom to try, in which order, and why.
+
+    Attributes:
+        ranked: Candidate ids, best first; empty when nothing is eligible.
+        scores: Score of each ranked candidate; lower is better, its unit is the policy's own.
+        rejections: Every candidate that is not in `ranked`, with its reason.
+        reason: One sentence for a person.
+        policy: The policy's name.
+        version: Version of the policy's code and parameters.
+    """
+
+    ranked: tuple[str, ...]
+    reason: str
+    policy: str
+    version: str
+    scores: dict[str, float] = field(default_factory=dict)
+    rejections: tuple[Rejection, ...] = ()

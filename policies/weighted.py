@@ -1,0 +1,97 @@
+"""`balanced`: latency, cost and quality weighed against each other.
+
+    score = ( w_latency * latency / max latency
+            + w_cost    * cost / max cost
+            + w_quality * (1 - quality) ) / (w_latency + w_cost + w_quality)
+
+The maxima are over the eligible candidates, so latency, cost and quality each lie in 0..1 and so does the score.
+
+* Divided by the maximum, not stretched between minimum and maximum: twice as slow stays twice as slow, and two
+  candidates that differ by 1 % differ by 1 % in the score. Min-max would make that difference the whole scale.
+* Quality has a scale of its own and is not stretched at all.
+* An unknown quality counts as the median of the known ones; when none is known, quality is left out of the sum.
+* A maximum of 0 (everything is free) makes that term 0 for all.
+* The price of any relative score: another eligible candidate can change the maxima and with them the order of the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar
+
+from policies.base import apart, conclude, figures, known, significant, tie_break, versioned
+from policies.constraints import apply, priced
+from policies.types import Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from policies.types import Constraints, Decision, Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """Ranks by the weighted score above, which has no unit.
+
+    Raises:
+        ValueError: A weight is negative or not finite, or all of them are 0.
+    """
+
+    name: ClassVar[str] = "balanced"
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        weights = (self.weights.latency, self.weights.cost, self.weights.quality)
+        if min(weights) < 0 or not isfinite(sum(weights)) or not any(weights):
+            raise ValueError(f"weights of balanced must be finite, not negative and not all 0, but are {weights}")
+
+    @property
+    def version(self) -> str:
+        """Changes with the ratios of the weights, not with their scale."""
+        latency, cost, quality = self._shares()
+        return versioned("1", latency=latency, cost=cost, quality=quality)
+
+    def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
+        """Rank the eligible candidates whose price is known by the weighted score."""
+        slate = priced(apply(estimates, constraints))
+        terms = {
+            "latency": _against_largest([e.latency_s for e in slate[0]]),
+            "cost": _against_largest([cost for e in slate[0] if (cost := known(e.cost_usd)) is not None]),
+            "quality": _shortfalls([known(e.quality) for e in slate[0]]),
+        }
+        weighed = [(share, term) for share, term in zip(self._shares(), terms.values(), strict=True) if term]
+        total = sum(share for share, _ in weighed) or 1.0  # only quality weighs and none is known: all score 0
+        scores = {
+            e.candidate_id: sum(share * term[i] for share, term in weighed) / total for i, e in enumerate(slate[0])
+        }
+
+        def because(first: Estimate, second: Estimate) -> str:
+            what = "latency, cost and quality" if terms["quality"] else "latency and cost (no quality is known)"
+            mine, other = apart(significant, scores[first.candidate_id], scores[second.candidate_id])
+            best = f"{first.candidate_id} has the best balance of {what}: score {mine} against {other}"
+            tie = f", first by {tie_break(first, second)}" if mine == other else ""
+            return f"{best} ({second.candidate_id}){tie}; expected {figures(first)}."
+
+        return conclude(self, slate, scores, constraints.order, because)
+
+    def _shares(self) -> tuple[float, float, float]:
+        """Each weight's part of their sum, rounded so that (1, 2, 3) and (0.1, 0.2, 0.3) are the same policy."""
+        w = self.weights
+        total = w.latency + w.cost + w.quality
+        return round(w.latency / total, 9), round(w.cost / total, 9), round(w.quality / total, 9)
+
+
+def _against_largest(values: list[float]) -> list[float]:
+    largest = max(values, default=0.0)
+    return [value / largest if largest else 0.0 for value in values]
+
+
+def _shortfalls(qualities: list[float | None]) -> list[float]:
+    """1 - quality of each, the median standing in for the unknown; empty when none is known."""
+    certain = [quality for quality in qualities if quality is not None]
+    if not certain:
+        return []
+    middle = median(certain)
+    return [1 - (middle if quality is None else quality) for quality in qualities]

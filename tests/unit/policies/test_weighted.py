@@ -1,0 +1,107 @@
+"""`balanced`: the formula, its edges and its version."""
+
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from policies.types import Constraints, Decision, Estimate, Weights
+from policies.weighted import Balanced
+
+A = Estimate(
+    "a",
+    "local",
+    "local",
+    near=True,
+    latency_s=1.0,
+    latency_source="observed",
+    service_s=1.0,
+    cost_usd=0.04,
+    cost_source="occupancy",
+    quality=0.5,
+)
+B = replace(
+    A, candidate_id="b", backend="remote", provider="groq", near=False, latency_s=4.0, cost_usd=0.01, quality=0.9
+)
+C = replace(B, candidate_id="c", latency_s=2.0, cost_usd=0.02, quality=None)
+
+
+def decided(*slate: Estimate, weights: Weights | None = None) -> Decision:
+    return Balanced(weights or Weights()).decide(slate, Constraints())
+
+
+def test_the_score_is_the_stated_formula() -> None:
+    """Latency and cost over their maxima, quality as its shortfall, unknown quality at the median, by weight."""
+    scores = decided(A, B, C, weights=Weights(latency=1, cost=2, quality=5)).scores
+
+    assert pytest.approx({"a": 4.75 / 8, "b": 2.0 / 8, "c": (0.5 + 1.0 + 5 * 0.3) / 8}) == scores
+
+
+def test_the_reason_gives_scores_and_figures() -> None:
+    """A person sees what was weighed, by how much it won and what to expect."""
+    expected = (
+        "b has the best balance of latency, cost and quality: score 0.450 against 0.583 (a); expected 4.00 s, $0.01."
+    )
+
+    assert expected == decided(A, B).reason
+
+
+def test_quality_is_left_out_when_nobody_knows_any() -> None:
+    """The others then share the whole weight, and the reason says so."""
+    decision = decided(replace(A, quality=None), replace(C, quality=float("nan")))
+
+    assert pytest.approx({"a": (0.5 + 1.0) / 2, "c": (1.0 + 0.5) / 2}) == decision.scores
+    expected = (
+        "a has the best balance of latency and cost (no quality is known): score 0.750 against 0.750 (c), "
+        "first by latency, 1.00 s against 2.00 s; expected 1.00 s, $0.04."
+    )
+    assert expected == decision.reason
+
+
+def test_only_quality_weighs_and_none_is_known() -> None:
+    """Nothing is left to weigh: every score is 0 and latency decides."""
+    decision = decided(replace(B, quality=None), replace(A, quality=None), weights=Weights(0, 0, 1))
+
+    assert (("a", "b"), {"a": 0.0, "b": 0.0}) == (decision.ranked, decision.scores)
+
+
+def test_a_maximum_of_zero_makes_the_term_zero() -> None:
+    """When everything is free and instant, quality alone decides, without a division by zero."""
+    slate = [replace(e, latency_s=0.0, cost_usd=0.0) for e in (A, B)]
+
+    assert pytest.approx({"a": 0.5 / 3, "b": 0.1 / 3}) == decided(*slate).scores
+
+
+def test_a_tiny_difference_stays_tiny() -> None:
+    """Min-max would give 1 % more latency the whole weight; a far better price must outweigh it."""
+    slate = [replace(A, latency_s=1.00, cost_usd=0.04), replace(B, latency_s=1.01, cost_usd=0.01, quality=0.5)]
+
+    assert ("b", "a") == decided(*slate, weights=Weights(latency=2, cost=1, quality=0)).ranked
+
+
+def test_an_unknown_price_is_rejected() -> None:
+    """Balanced weighs cost, so it cannot place what has none."""
+    decision = decided(A, replace(B, cost_usd=None))
+
+    assert ("a",) == decision.ranked
+    assert ["price_unknown"] == [r.code for r in decision.rejections]
+
+
+def test_the_version_follows_the_ratios_of_the_weights() -> None:
+    """Only ratios matter, so (1, 2, 3) and (0.1, 0.2, 0.3) are one version and (3, 2, 1) is another."""
+    version = Balanced(Weights(1, 2, 3)).version
+
+    assert version == Balanced(Weights(0.1, 0.2, 0.3)).version
+    assert version != Balanced(Weights(3, 2, 1)).version
+    assert version == Balanced(Weights(1, 2, 3)).decide([], Constraints()).version
+
+
+@pytest.mark.parametrize(
+    "weights", [Weights(0, 0, 0), Weights(-1, 1, 1), Weights(1, float("nan"), 1), Weights(float("inf"), 1, 1)]
+)
+def test_unusable_weights_are_refused_at_once(weights: Weights) -> None:
+    """They are refused when the policy is made, not at the first request."""
+    with pytest.raises(ValueError, match=r"weights of balanced must be finite, not negative and not all 0"):
+        Balanced(weights)
