@@ -1,0 +1,179 @@
+"""How the database is opened and its tables and views come to be, step by step. Knows nothing of how rows get in.
+
+A step is never edited once released: its name is kept in `log.migrations`, and a later step corrects an earlier one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from router.errors import LogError, LogLocked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Step = Callable[[duckdb.DuckDBPyConnection], object]
+
+PUBLIC_VIEWS = ("decisions", "attempts", "candidates", "price_books", "policies", "nodes")
+"""What users may query. The tables behind, in schema `log`, may change; these keep their columns."""
+
+
+def m0001_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables the rows go to.
+
+    No primary keys: an index costs memory and time with every row, and each row has exactly one writer. What can come
+    twice (a spilled row after a crash, a snapshot after a restart) is filtered when it is written.
+    A column has the name of the row's field. NOT NULL is what makes a row with a missing value a rejected row.
+    """
+    con.execute("""
+        CREATE TABLE log.decision_rows (
+            decision_id UUID NOT NULL, ts TIMESTAMP NOT NULL, node_id VARCHAR NOT NULL, boot_id UUID NOT NULL,
+            seq BIGINT NOT NULL, schema_version SMALLINT NOT NULL, surface VARCHAR NOT NULL, request_id VARCHAR,
+            mode VARCHAR NOT NULL, policy VARCHAR, policy_version VARCHAR, price_book VARCHAR, reason VARCHAR NOT NULL,
+            task VARCHAR, model VARCHAR, input_tokens BIGINT, input_bytes BIGINT, output_tokens_est BIGINT,
+            batch_items INTEGER NOT NULL, stream BOOLEAN NOT NULL, deadline_ms DOUBLE, max_cost_usd DOUBLE,
+            max_latency_ms DOUBLE, min_quality DOUBLE, private BOOLEAN NOT NULL, payload_hash VARCHAR, inputs JSON,
+            candidates STRUCT(
+                candidate_id VARCHAR, backend VARCHAR, provider VARCHAR, model VARCHAR, device VARCHAR,
+                eligible BOOLEAN, reason VARCHAR, warm BOOLEAN, queued INTEGER, load_ms DOUBLE, queue_ms DOUBLE,
+                pred_ms DOUBLE, pred_source VARCHAR, pred_cost_usd DOUBLE, pred_cost_source VARCHAR,
+                pred_quality DOUBLE, score DOUBLE)[] NOT NULL,
+            chosen VARCHAR, decide_us BIGINT NOT NULL)""")
+    con.execute("""
+        CREATE TABLE log.attempt_rows (
+            decision_id UUID NOT NULL, attempt SMALLINT NOT NULL, ts TIMESTAMP NOT NULL, role VARCHAR NOT NULL,
+            candidate_id VARCHAR NOT NULL, backend VARCHAR NOT NULL, provider VARCHAR NOT NULL, model VARCHAR NOT NULL,
+            device VARCHAR NOT NULL, status VARCHAR NOT NULL, error_class VARCHAR, error VARCHAR,
+            censored BOOLEAN NOT NULL, won BOOLEAN NOT NULL, total_ms DOUBLE NOT NULL, queue_ms DOUBLE, load_ms DOUBLE,
+            service_ms DOUBLE, first_token_ms DOUBLE, batch_size INTEGER, prompt_tokens BIGINT,
+            completion_tokens BIGINT, occupancy_ms DOUBLE, cost_usd DOUBLE, cost_source VARCHAR NOT NULL,
+            provider_request_id VARCHAR)""")
+    con.execute("""
+        CREATE TABLE log.outcome_rows (
+            decision_id UUID NOT NULL, ts TIMESTAMP NOT NULL, status VARCHAR NOT NULL, error_class VARCHAR,
+            error VARCHAR, backend VARCHAR, provider VARCHAR, model_served VARCHAR, device VARCHAR,
+            attempts SMALLINT NOT NULL, latency_ms DOUBLE NOT NULL, overhead_ms DOUBLE NOT NULL, first_token_ms DOUBLE,
+            prompt_tokens BIGINT, completion_tokens BIGINT, cost_usd DOUBLE, cost_source VARCHAR NOT NULL)""")
+    con.execute("CREATE TABLE log.price_books (price_book VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, body JSON NOT NULL)")
+    con.execute("""
+        CREATE TABLE log.policies (
+            policy_version VARCHAR NOT NULL, policy VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, body JSON NOT NULL)""")
+    con.execute("""
+        CREATE TABLE log.nodes (
+            boot_id UUID NOT NULL, node_id VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, hardware JSON NOT NULL,
+            software JSON NOT NULL)""")
+
+
+def m0002_node(con: duckdb.DuckDBPyConnection) -> None:
+    """Give this log a name of its own: random, because a host name says more about its owner than a log needs."""
+    con.execute("CREATE TABLE log.meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL)")
+    con.execute("INSERT INTO log.meta VALUES ('node_id', uuid()::VARCHAR)")
+
+
+def m0003_views(con: duckdb.DuckDBPyConnection) -> None:
+    """Create what users query. A decision without outcome is `open`: still running, or lost with its process."""
+    con.execute("""
+        CREATE VIEW main.decisions AS SELECT
+            decision_id, d.ts, o.backend, o.provider, o.device, d.model, o.model_served, d.task, d.policy,
+            coalesce(o.status, 'open') AS status, o.latency_ms, o.first_token_ms, o.overhead_ms, o.cost_usd,
+            o.cost_source, o.attempts, o.prompt_tokens, o.completion_tokens, d.reason, d.surface, d.stream,
+            o.error_class, o.error, d.mode, d.chosen, d.policy_version, d.price_book, d.request_id, d.input_tokens,
+            d.input_bytes, d.output_tokens_est, d.batch_items, d.deadline_ms, d.max_cost_usd, d.max_latency_ms,
+            d.min_quality, d.private, d.payload_hash, d.decide_us, o.ts AS ended, d.node_id, d.boot_id, d.seq,
+            d.schema_version
+        FROM log.decision_rows d LEFT JOIN log.outcome_rows o USING (decision_id)""")
+    con.execute("CREATE VIEW main.attempts AS SELECT * FROM log.attempt_rows")
+    con.execute("""
+        CREATE VIEW main.candidates AS
+        SELECT decision_id, ts, c.*, c.candidate_id IS NOT DISTINCT FROM chosen AS chosen
+        FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM log.decision_rows)""")
+    for name in ("price_books", "policies", "nodes"):
+        con.execute(f"CREATE VIEW main.{name} AS SELECT * FROM log.{name}")  # noqa: S608 - names from the line above
+
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
+    "autoinstall_known_extensions": False,  # a query never tries the network
+    "autoload_known_extensions": False,
+    "enable_external_access": False,  # nor any other file
+    "python_enable_replacements": False,  # nor a variable of this process
+    "checkpoint_threshold": "256MB",  # at the default of 16 MB commits stall for over a second at 5000 rows/s
+    "memory_limit": "1GB",  # the machine is for models; bounds what a user's query can take as well
+}
+
+
+def connect(path: Path | None) -> duckdb.DuckDBPyConnection:
+    """Open the database file (None: one in memory), readable by its owner alone, and bring it to this version's shape.
+
+    Raises:
+        LogLocked: another process has it open.
+        LogError: it cannot be opened for another reason; the message says which.
+    """
+    if path is not None and path.name.split(".")[0].lower() == "log":
+        # DuckDB names the catalogue after the file: `log.decision_rows` could then be read in two ways, and it refuses
+        raise LogError(f"The decision log cannot be called {path.name!r}: DuckDB needs a name other than 'log'.")
+    try:
+        if path is not None:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_new = path is not None and not path.exists()
+        con = duckdb.connect(str(path or ":memory:"), config=_CONFIG)
+        if path is not None and is_new:
+            path.chmod(0o600)
+    except (duckdb.Error, OSError) as error:
+        raise _refusal(path, error) from error
+    try:
+        migrate(con)
+        con.execute("SET GLOBAL TimeZone = 'UTC'")  # `now()` must compare with our timestamps, which are UTC
+    except duckdb.Error as error:
+        con.close()
+        raise _refusal(path, error) from error
+    except LogError:
+        con.close()
+        raise
+    return con
+
+
+def first_line(error: Exception) -> str:
+    """Return the part of an error that fits in a log line: DuckDB adds hints and the SQL below."""
+    return str(error).strip().partition("\n")[0]
+
+
+def _refusal(path: Path | None, error: Exception) -> LogError:
+    """Translate, leaving out where Python is installed, which DuckDB puts beside the process id."""
+    message = first_line(error)
+    if "Could not set lock" in message:
+        found = re.search(r"\(PID (\d+)\)", message)
+        owner = f" (PID {found[1]})" if found else ""
+        return LogLocked(
+            f"The decision log {path} is in use by another process{owner}. "
+            "Reach that one with --server URL, or give this one another log.path."
+        )
+    return LogError(f"The decision log {path} cannot be opened: {message}")
+
+
+STEPS: tuple[Step, ...] = (m0001_tables, m0002_node, m0003_views)
+
+
+def migrate(con: duckdb.DuckDBPyConnection) -> None:
+    """Bring the log to this version's shape: all missing steps, or none.
+
+    Raises:
+        LogError: the log was written by a newer nearfar, which may have changed what the columns mean.
+    """
+    con.execute("BEGIN")
+    con.execute("CREATE SCHEMA IF NOT EXISTS log")
+    con.execute("CREATE TABLE IF NOT EXISTS log.migrations (name VARCHAR NOT NULL, applied TIMESTAMP NOT NULL)")
+    done = {name for (name,) in con.execute("SELECT name FROM log.migrations").fetchall()}
+    names = [step.__name__ for step in STEPS]
+    if newer := sorted(done.difference(names)):
+        con.execute("ROLLBACK")
+        raise LogError(f"This decision log was written by a newer nearfar (it has {', '.join(newer)}); upgrade.")
+    for name, step in zip(names, STEPS, strict=True):
+        if name not in done:
+            step(con)
+            con.execute("INSERT INTO log.migrations VALUES (?, now()::TIMESTAMP)", [name])
+    con.execute("COMMIT")

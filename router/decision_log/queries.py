@@ -1,0 +1,207 @@
+"""The read side of the decision log: one cursor and one read-only transaction per question, from any thread.
+
+It must not write, nor know how rows get in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+
+from router.decision_log import sql
+from router.decision_log.migrations import first_line
+from router.errors import InvalidRequest, LogError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Values = Sequence[object] | dict[str, object]
+
+GroupBy = Literal["backend", "model", "task", "policy", "day"]
+
+_GROUPS: dict[GroupBy, str] = {
+    "backend": "d.backend",
+    "model": "d.model",
+    "task": "d.task",
+    "policy": "d.policy",
+    "day": "d.ts::DATE",
+}
+_MAX_LIMIT = 1000
+_INPUTS = "SELECT inputs FROM log.decision_rows WHERE decision_id = ?::UUID"
+_CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
+_ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
+_OUTCOME = "SELECT * EXCLUDE (decision_id) FROM log.outcome_rows WHERE decision_id = ?::UUID"
+_REPORT = """
+    SELECT {group} AS "{by}", count(*) AS requests,
+        count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,
+        count(*) FILTER (status = 'refused') AS refused, count(*) FILTER (status = 'cancelled') AS cancelled,
+        count(*) FILTER (status = 'open') AS open,
+        sum(cost_usd) AS cost_usd, count(*) FILTER (status <> 'open' AND cost_usd IS NULL) AS unknown_cost,
+        quantile_cont(latency_ms, 0.5) FILTER (status = 'ok') AS p50_ms,
+        quantile_cont(latency_ms, 0.95) FILTER (status = 'ok') AS p95_ms,
+        avg((backend = 'local')::INTEGER) FILTER (status = 'ok') AS near_share,
+        median(off_by) AS estimate_error
+    FROM decisions d LEFT JOIN (
+        SELECT c.decision_id, abs(c.pred_ms - a.total_ms) / a.total_ms AS off_by
+        FROM candidates c JOIN attempts a USING (decision_id, candidate_id)
+        WHERE c.chosen AND a.status = 'ok' AND a.role = 'primary' AND NOT a.censored AND a.total_ms > 0
+            AND ($since IS NULL OR c.ts >= $since)
+    ) e USING (decision_id)
+    WHERE $since IS NULL OR d.ts >= $since
+    GROUP BY ALL ORDER BY 1 NULLS LAST"""
+
+
+class LogReader:
+    """Answers questions about the log. Cheap to make, safe to share between threads, of no use once it is closed."""
+
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._new_cursor = cursor
+
+    def decisions(  # noqa: PLR0913 - each is a column to filter by
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        model: str | None = None,
+        task: str | None = None,
+        backend: str | None = None,
+        policy: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return decisions, newest first, and the cursor of the next page (None on the last one).
+
+        `since` is inclusive, `until` is not; a time without zone is UTC. `limit` is kept between 1 and 1000.
+        Rows that come while one turns the pages do not shift them.
+
+        Raises:
+            InvalidRequest: `cursor` is not one this method gave.
+            LogError: the log cannot be read.
+        """
+        limit = max(1, min(limit, _MAX_LIMIT))
+        tests: dict[str, object] = {
+            "ts >= ?": _utc(since),
+            "ts < ?": _utc(until),
+            "model = ?": model,
+            "task = ?": task,
+            "backend = ?": backend,
+            "policy = ?": policy,
+            "status = ?": status,
+        }
+        tests = {test: value for test, value in tests.items() if value is not None}
+        where, values = list(tests), list(tests.values())
+        if cursor is not None:
+            where.append("(ts < ? OR (ts = ? AND decision_id < ?::UUID))")
+            ts, decision_id = _read_cursor(cursor)
+            values += [ts, ts, decision_id]
+        clause = f"WHERE {' AND '.join(where)}" if where else ""
+        query = f"SELECT * FROM decisions {clause} ORDER BY ts DESC, decision_id DESC LIMIT {limit + 1}"  # noqa: S608
+        with self._reading() as con:
+            rows = _dicts(con, query, values)
+        page = rows[:limit]
+        return page, _make_cursor(page[-1]) if len(rows) > limit else None
+
+    def decision(self, decision_id: str) -> dict[str, Any] | None:
+        """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        try:
+            key = [str(uuid.UUID(decision_id))]
+        except ValueError:
+            return None
+        with self._reading() as con:
+            found = _dicts(con, "SELECT * FROM decisions WHERE decision_id = ?::UUID", key)
+            if not found:
+                return None
+            one = found[0]
+            one["inputs"] = _body(_dicts(con, _INPUTS, key), "inputs")
+            one["candidates"] = _dicts(con, _CANDIDATES, key)
+            one["attempts"] = _dicts(con, _ATTEMPTS, key)
+            outcomes = _dicts(con, _OUTCOME, key)
+            one["outcome"] = outcomes[0] if outcomes else None
+            for name, view, column in (
+                ("price_book_body", "price_books", "price_book"),
+                ("policy_body", "policies", "policy_version"),
+            ):
+                body = f"SELECT body FROM {view} WHERE {column} = ?"  # noqa: S608
+                one[name] = _body(_dicts(con, body, [one[column]]), "body")
+        return one
+
+    def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
+        """Return what was asked, answered and spent, one row per backend, model, task, policy or day.
+
+        `cost_usd` adds up the known costs and is None when none is known; `unknown_cost` says how many are missing.
+        `near_share` is the part of the answered requests that this machine served. `estimate_error` is the median of
+        |predicted - observed| / observed over first attempts of the chosen candidate that succeeded.
+
+        Raises:
+            InvalidRequest: `by` is none of these.
+            LogError: the log cannot be read.
+        """
+        if by not in _GROUPS:
+            raise InvalidRequest(f"by={by!r} is none of {', '.join(_GROUPS)}.", param="by")
+        with self._reading() as con:
+            return _dicts(con, _REPORT.format(group=_GROUPS[by], by=by), {"since": _utc(since)})
+
+    def sql(self, query: str, *, max_rows: int = 10_000, timeout_s: float = 10.0) -> sql.SqlResult:
+        """Run a user's SELECT over the public views.
+
+        Raises:
+            QueryRefused: see `router.decision_log.sql`.
+        """
+        with contextlib.closing(self._cursor()) as con:
+            return sql.run(con, query, max_rows, timeout_s)
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._new_cursor()
+        except duckdb.Error as error:
+            raise LogError("The decision log is closed.") from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor in a read-only transaction: all its queries see the log at one instant."""
+        with contextlib.closing(self._cursor()) as con:
+            try:
+                con.execute("BEGIN TRANSACTION READ ONLY")
+                yield con
+            except duckdb.Error as error:
+                raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
+
+
+def _dicts(con: duckdb.DuckDBPyConnection, query: str, values: Values) -> list[dict[str, Any]]:
+    rows = con.execute(query, values).fetchall()  # at once: an unread result owns the cursor
+    names = [column[0] for column in con.description or []]
+    return [{name: sql.json_value(cell) for name, cell in zip(names, row, strict=True)} for row in rows]
+
+
+def _body(rows: list[dict[str, Any]], column: str) -> Any:
+    text = rows[0][column] if rows else None
+    return None if text is None else json.loads(text)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
+
+
+def _make_cursor(row: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(f"{row['ts']} {row['decision_id']}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        ts, _, decision_id = text.partition(" ")
+        return datetime.fromisoformat(ts).astimezone(UTC).replace(tzinfo=None), str(uuid.UUID(decision_id))
+    except (ValueError, binascii.Error, OverflowError) as error:
+        raise InvalidRequest("This cursor is not one the log gave; start without one.", param="cursor") from error

@@ -1,0 +1,154 @@
+"""The rows of the decision log, as the router makes them. The log stores them as they are.
+
+One request makes one `DecisionRow` when it is decided, one `AttemptRow` per backend call, and one `OutcomeRow`
+when it ends. Whatever repeats (prices, policies, the machine) is a snapshot the rows name by id.
+Units: `_ms` milliseconds, `_usd` US dollars, None = not known (never 0).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Mode = Literal["policy", "refused"]
+OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
+AttemptStatus = Literal["ok", "error", "cancelled"]
+CostSource = Literal["measured", "declared", "priced", "unknown"]
+
+
+class CandidateRow(Struct, frozen=True, kw_only=True):
+    """One candidate as the policy saw it, eligible or not."""
+
+    candidate_id: str
+    backend: str
+    provider: str
+    model: str
+    device: str
+    eligible: bool
+    reason: str | None  # why it was rejected; None when eligible
+    warm: bool
+    queued: int
+    load_ms: float
+    queue_ms: float
+    pred_ms: float
+    pred_source: str
+    pred_cost_usd: float | None
+    pred_cost_source: str
+    pred_quality: float | None
+    score: float | None  # the policy's own unit, lower is better; None when rejected
+
+
+class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
+    """One request, at the instant it was decided (or refused)."""
+
+    decision_id: str  # UUIDv7
+    ts_us: int  # microseconds since 1970, UTC
+    seq: int  # gapless per boot: proves no row was lost
+    surface: str  # the route's pattern, or `cli`
+    request_id: str | None
+    mode: Mode
+    policy: str | None  # None when refused before a policy was asked
+    policy_version: str | None
+    price_book: str | None  # -> price_books
+    reason: str
+    task: str | None
+    model: str | None
+    input_tokens: int | None
+    input_bytes: int | None
+    output_tokens_est: int | None
+    batch_items: int
+    stream: bool
+    deadline_ms: float | None
+    max_cost_usd: float | None
+    max_latency_ms: float | None
+    min_quality: float | None
+    private: bool
+    payload_hash: str | None  # keyed, of the inputs; no content
+    inputs: str | None  # the inputs as JSON, only with log.store_inputs
+    candidates: list[CandidateRow]
+    chosen: str | None  # candidate_id the policy ranked first; None when nothing was eligible
+    decide_us: int
+
+
+class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
+    """One call of a backend. Every fact is final; a row is never changed."""
+
+    decision_id: str
+    attempt: int  # 1-based
+    ts_us: int
+    role: Literal["primary", "fallback"]
+    candidate_id: str
+    backend: str
+    provider: str
+    model: str
+    device: str
+    status: AttemptStatus
+    error_class: str | None
+    error: str | None
+    censored: bool  # total_ms is only a lower bound (cancelled, timed out)
+    won: bool
+    total_ms: float
+    queue_ms: float | None
+    load_ms: float | None
+    service_ms: float | None
+    first_token_ms: float | None
+    batch_size: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    occupancy_ms: float | None  # device time attributed to this request
+    cost_usd: float | None
+    cost_source: CostSource
+    provider_request_id: str | None
+
+
+class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):
+    """How one request ended, as its sender saw it. Exactly one per decision."""
+
+    decision_id: str
+    ts_us: int
+    status: OutcomeStatus
+    error_class: str | None
+    error: str | None
+    backend: str | None  # who answered; None when nobody did
+    provider: str | None
+    model_served: str | None
+    device: str | None
+    attempts: int
+    latency_ms: float
+    overhead_ms: float  # latency_ms less the time spent in attempts
+    first_token_ms: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost_usd: float | None  # all attempts together; None when any of them is unknown
+    cost_source: CostSource
+
+
+class PriceBookRow(Struct, frozen=True, kw_only=True, tag="price_book"):
+    """A snapshot of every price in force, local rate included. Written once per distinct content."""
+
+    price_book: str  # hash of the body
+    ts_us: int
+    body: str  # JSON
+
+
+class PolicyRow(Struct, frozen=True, kw_only=True, tag="policy"):
+    """A policy with its parameters. Written once per distinct version."""
+
+    policy_version: str
+    policy: str
+    ts_us: int
+    body: str  # JSON
+
+
+class NodeRow(Struct, frozen=True, kw_only=True, tag="node"):
+    """This machine and its software at one boot of the router."""
+
+    boot_id: str
+    node_id: str
+    ts_us: int
+    hardware: str  # JSON
+    software: str  # JSON
+
+
+Row = DecisionRow | AttemptRow | OutcomeRow | PriceBookRow | PolicyRow | NodeRow

@@ -1,0 +1,115 @@
+"""Every way the router itself can fail. HTTP status codes live in `router/http/errors.py` alone.
+
+RouterError
+├── InvalidRequest     a field is wrong; names it in `param`
+│   └── TooLarge       an input is over its size limit
+├── UnknownModel       no such model; `alternatives` names near ones
+├── NoCandidate        nothing may serve the request; carries the rejections
+├── DeadlineExceeded   the time allowed for the whole chain ran out
+├── AllAttemptsFailed  every attempt failed; carries them
+├── SettingsError      the configuration is broken (at start only)
+├── CatalogError       the catalogue is broken (at start only)
+└── LogError           the decision log cannot be opened or read
+    ├── LogLocked      another process owns it
+    └── QueryRefused   this SQL may not run over the log, or ran past a limit
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backends.errors import BackendError
+
+
+class Refusal(NamedTuple):
+    """Why one candidate may not serve: its id, a short code and a sentence."""
+
+    candidate_id: str
+    code: str
+    reason: str
+
+
+class FailedAttempt(NamedTuple):
+    """One attempt that failed, and how."""
+
+    candidate_id: str
+    error: BackendError
+
+
+class RouterError(Exception):
+    """Base of the family. The message is safe to show to the sender of the request.
+
+    `decision_id` is set once the request has its rows in the log.
+    """
+
+    decision_id: str | None = None
+
+
+class InvalidRequest(RouterError):
+    """A field of the request is wrong. `param` names it."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class TooLarge(InvalidRequest):
+    """An input is over its size limit."""
+
+
+class UnknownModel(RouterError):
+    """No such model, here or (where that may be asked) on the hub."""
+
+    def __init__(self, model: str, alternatives: Sequence[str] = (), note: str = "") -> None:
+        hint = f" Did you mean: {', '.join(alternatives)}?" if alternatives else ""
+        super().__init__(f"Unknown model {model!r}.{hint}{' ' + note if note else ''}")
+        self.alternatives = tuple(alternatives)
+
+
+class NoCandidate(RouterError):
+    """Nothing may serve this request."""
+
+    def __init__(self, model: str, rejections: Sequence[Refusal]) -> None:
+        reasons = "; ".join(f"{r.candidate_id}: {r.reason}" for r in rejections) or "the catalogue lists no candidate"
+        super().__init__(f"No candidate may serve {model!r}: {reasons}.")
+        self.rejections = tuple(rejections)
+
+
+class DeadlineExceeded(RouterError):
+    """The time allowed for the whole attempt chain ran out."""
+
+    def __init__(self, deadline_s: float, attempts: Sequence[FailedAttempt] = ()) -> None:
+        super().__init__(f"No answer within the deadline of {deadline_s * 1000:.0f} ms.")
+        self.attempts = tuple(attempts)
+
+
+class AllAttemptsFailed(RouterError):
+    """Every attempt failed. The last one's error decides what the sender is told."""
+
+    def __init__(self, attempts: Sequence[FailedAttempt]) -> None:
+        what = "; ".join(f"{a.candidate_id}: {type(a.error).__name__}: {a.error}" for a in attempts)
+        super().__init__(f"All attempts failed: {what}")
+        self.attempts = tuple(attempts)
+
+
+class SettingsError(RouterError):
+    """The configuration is broken: names the file, the key and what was expected."""
+
+
+class CatalogError(RouterError):
+    """The catalogue is broken: names the model and the field."""
+
+
+class LogError(RouterError):
+    """The decision log cannot be opened or read."""
+
+
+class LogLocked(LogError):
+    """Another process owns the log."""
+
+
+class QueryRefused(LogError):
+    """This SQL may not run over the log, or ran past a limit."""
