@@ -42,10 +42,11 @@ class FailedAttempt(NamedTuple):
 class RouterError(Exception):
     """Base of the family. The message is safe to show to the sender of the request.
 
-    `decision_id` is set once the request has its rows in the log.
+    `decision_id` is set once the request has its rows in the log; `param` names the request's field at fault, if any.
     """
 
     decision_id: str | None = None
+    param: str | None = None
 
 
 class InvalidRequest(RouterError):
@@ -67,6 +68,7 @@ class UnknownModel(RouterError):
         hint = f" Did you mean: {', '.join(alternatives)}?" if alternatives else ""
         super().__init__(f"Unknown model {model!r}.{hint}{' ' + note if note else ''}")
         self.alternatives = tuple(alternatives)
+        self.param = "model"
 
 
 class NoCandidate(RouterError):

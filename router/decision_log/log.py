@@ -90,7 +90,8 @@ class _Inserter:
     def _compose(self, table: str, key: tuple[str, ...], repeats: bool) -> tuple[str, str, str]:  # noqa: FBT001
         """Return the JSON shape, the INSERT, and the INSERT that skips rows already there. The table rules, not us."""
         columns = self._con.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'log' AND table_name = ?", [table]
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'nearfar_log' AND table_name = ?",
+            [table],
         ).fetchall()
         shape: dict[str, str] = {}
         values: list[str] = []
@@ -107,10 +108,10 @@ class _Inserter:
         new = f"SELECT {', '.join(values)} FROM (SELECT from_json_strict(j, $shape) s FROM (SELECT unnest($rows::VARCHAR[]) j))"  # noqa: E501, S608
         names = ", ".join(name for name, _ in columns)
         same = " AND ".join(f"old.{k} = new.{k}" for k in key)
-        plain = f"INSERT INTO log.{table} ({names}) {new}"
+        plain = f"INSERT INTO nearfar_log.{table} ({names}) {new}"
         careful = (
-            f"INSERT INTO log.{table} ({names}) SELECT DISTINCT ON ({', '.join(key)}) {names} FROM ({new}) new "  # noqa: S608
-            f"WHERE NOT EXISTS (SELECT 1 FROM log.{table} old WHERE {same})"
+            f"INSERT INTO nearfar_log.{table} ({names}) SELECT DISTINCT ON ({', '.join(key)}) {names} FROM ({new}) new "  # noqa: S608
+            f"WHERE NOT EXISTS (SELECT 1 FROM nearfar_log.{table} old WHERE {same})"
         )
         return json.dumps(shape), careful if repeats else plain, careful
 
@@ -156,7 +157,7 @@ class DecisionLog:
         self._rejected_path = base.with_name(f"{base.name}.rejected.jsonl")
         self._backlog = Backlog(queue_rows, SpillFile(base.with_name(f"{base.name}.spill")))
         self.boot_id = str(uuid.uuid4())
-        (found,) = con.execute("SELECT value FROM log.meta WHERE key = 'node_id'").fetchall()
+        (found,) = con.execute("SELECT value FROM nearfar_log.meta WHERE key = 'node_id'").fetchall()
         self.node_id = str(found[0])
         head = {"node_id": self.node_id, "boot_id": self.boot_id, "schema_version": SCHEMA_VERSION}
         self._decision_head = msgspec.json.encode(head)[:-1] + b","

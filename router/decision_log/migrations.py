@@ -1,6 +1,6 @@
 """How the database is opened and its tables and views come to be, step by step. Knows nothing of how rows get in.
 
-A step is never edited once released: its name is kept in `log.migrations`, and a later step corrects an earlier one.
+A step is never edited once released: its name is kept in `nearfar_log.migrations`; a later step corrects it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Step = Callable[[duckdb.DuckDBPyConnection], object]
 
 PUBLIC_VIEWS = ("decisions", "attempts", "candidates", "price_books", "policies", "nodes")
-"""What users may query. The tables behind, in schema `log`, may change; these keep their columns."""
+"""What users may query. The tables behind, in schema `nearfar_log`, may change; these keep their columns."""
 
 
 def m0001_tables(con: duckdb.DuckDBPyConnection) -> None:
@@ -30,7 +30,7 @@ def m0001_tables(con: duckdb.DuckDBPyConnection) -> None:
     A column has the name of the row's field. NOT NULL is what makes a row with a missing value a rejected row.
     """
     con.execute("""
-        CREATE TABLE log.decision_rows (
+        CREATE TABLE nearfar_log.decision_rows (
             decision_id UUID NOT NULL, ts TIMESTAMP NOT NULL, node_id VARCHAR NOT NULL, boot_id UUID NOT NULL,
             seq BIGINT NOT NULL, schema_version SMALLINT NOT NULL, surface VARCHAR NOT NULL, request_id VARCHAR,
             mode VARCHAR NOT NULL, policy VARCHAR, policy_version VARCHAR, price_book VARCHAR, reason VARCHAR NOT NULL,
@@ -44,7 +44,7 @@ def m0001_tables(con: duckdb.DuckDBPyConnection) -> None:
                 pred_quality DOUBLE, score DOUBLE)[] NOT NULL,
             chosen VARCHAR, decide_us BIGINT NOT NULL)""")
     con.execute("""
-        CREATE TABLE log.attempt_rows (
+        CREATE TABLE nearfar_log.attempt_rows (
             decision_id UUID NOT NULL, attempt SMALLINT NOT NULL, ts TIMESTAMP NOT NULL, role VARCHAR NOT NULL,
             candidate_id VARCHAR NOT NULL, backend VARCHAR NOT NULL, provider VARCHAR NOT NULL, model VARCHAR NOT NULL,
             device VARCHAR NOT NULL, status VARCHAR NOT NULL, error_class VARCHAR, error VARCHAR,
@@ -53,25 +53,27 @@ def m0001_tables(con: duckdb.DuckDBPyConnection) -> None:
             completion_tokens BIGINT, occupancy_ms DOUBLE, cost_usd DOUBLE, cost_source VARCHAR NOT NULL,
             provider_request_id VARCHAR)""")
     con.execute("""
-        CREATE TABLE log.outcome_rows (
+        CREATE TABLE nearfar_log.outcome_rows (
             decision_id UUID NOT NULL, ts TIMESTAMP NOT NULL, status VARCHAR NOT NULL, error_class VARCHAR,
             error VARCHAR, backend VARCHAR, provider VARCHAR, model_served VARCHAR, device VARCHAR,
             attempts SMALLINT NOT NULL, latency_ms DOUBLE NOT NULL, overhead_ms DOUBLE NOT NULL, first_token_ms DOUBLE,
             prompt_tokens BIGINT, completion_tokens BIGINT, cost_usd DOUBLE, cost_source VARCHAR NOT NULL)""")
-    con.execute("CREATE TABLE log.price_books (price_book VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, body JSON NOT NULL)")
+    con.execute(
+        "CREATE TABLE nearfar_log.price_books (price_book VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, body JSON NOT NULL)"
+    )
     con.execute("""
-        CREATE TABLE log.policies (
+        CREATE TABLE nearfar_log.policies (
             policy_version VARCHAR NOT NULL, policy VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, body JSON NOT NULL)""")
     con.execute("""
-        CREATE TABLE log.nodes (
+        CREATE TABLE nearfar_log.nodes (
             boot_id UUID NOT NULL, node_id VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, hardware JSON NOT NULL,
             software JSON NOT NULL)""")
 
 
 def m0002_node(con: duckdb.DuckDBPyConnection) -> None:
     """Give this log a name of its own: random, because a host name says more about its owner than a log needs."""
-    con.execute("CREATE TABLE log.meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL)")
-    con.execute("INSERT INTO log.meta VALUES ('node_id', uuid()::VARCHAR)")
+    con.execute("CREATE TABLE nearfar_log.meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL)")
+    con.execute("INSERT INTO nearfar_log.meta VALUES ('node_id', uuid()::VARCHAR)")
 
 
 def m0003_views(con: duckdb.DuckDBPyConnection) -> None:
@@ -85,14 +87,14 @@ def m0003_views(con: duckdb.DuckDBPyConnection) -> None:
             d.input_bytes, d.output_tokens_est, d.batch_items, d.deadline_ms, d.max_cost_usd, d.max_latency_ms,
             d.min_quality, d.private, d.payload_hash, d.decide_us, o.ts AS ended, d.node_id, d.boot_id, d.seq,
             d.schema_version
-        FROM log.decision_rows d LEFT JOIN log.outcome_rows o USING (decision_id)""")
-    con.execute("CREATE VIEW main.attempts AS SELECT * FROM log.attempt_rows")
+        FROM nearfar_log.decision_rows d LEFT JOIN nearfar_log.outcome_rows o USING (decision_id)""")
+    con.execute("CREATE VIEW main.attempts AS SELECT * FROM nearfar_log.attempt_rows")
     con.execute("""
         CREATE VIEW main.candidates AS
         SELECT decision_id, ts, c.*, c.candidate_id IS NOT DISTINCT FROM chosen AS chosen
-        FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM log.decision_rows)""")
+        FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM nearfar_log.decision_rows)""")
     for name in ("price_books", "policies", "nodes"):
-        con.execute(f"CREATE VIEW main.{name} AS SELECT * FROM log.{name}")  # noqa: S608 - names from the line above
+        con.execute(f"CREATE VIEW main.{name} AS SELECT * FROM nearfar_log.{name}")  # noqa: S608 - names from the line above
 
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -113,9 +115,9 @@ def connect(path: Path | None) -> duckdb.DuckDBPyConnection:
         LogLocked: another process has it open.
         LogError: it cannot be opened for another reason; the message says which.
     """
-    if path is not None and path.name.split(".")[0].lower() == "log":
-        # DuckDB names the catalogue after the file: `log.decision_rows` could then be read in two ways, and it refuses
-        raise LogError(f"The decision log cannot be called {path.name!r}: DuckDB needs a name other than 'log'.")
+    if path is not None and path.name.split(".")[0].lower() == "nearfar_log":
+        # DuckDB names the catalogue after the file: `nearfar_log.x` could then be read in two ways, and it refuses
+        raise LogError(f"The decision log cannot be called {path.name!r}: DuckDB needs a name other than its schema's.")
     try:
         if path is not None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -165,9 +167,9 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         LogError: the log was written by a newer nearfar, which may have changed what the columns mean.
     """
     con.execute("BEGIN")
-    con.execute("CREATE SCHEMA IF NOT EXISTS log")
-    con.execute("CREATE TABLE IF NOT EXISTS log.migrations (name VARCHAR NOT NULL, applied TIMESTAMP NOT NULL)")
-    done = {name for (name,) in con.execute("SELECT name FROM log.migrations").fetchall()}
+    con.execute("CREATE SCHEMA IF NOT EXISTS nearfar_log")
+    con.execute("CREATE TABLE IF NOT EXISTS nearfar_log.migrations (name VARCHAR NOT NULL, applied TIMESTAMP NOT NULL)")
+    done = {name for (name,) in con.execute("SELECT name FROM nearfar_log.migrations").fetchall()}
     names = [step.__name__ for step in STEPS]
     if newer := sorted(done.difference(names)):
         con.execute("ROLLBACK")
@@ -175,5 +177,5 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
     for name, step in zip(names, STEPS, strict=True):
         if name not in done:
             step(con)
-            con.execute("INSERT INTO log.migrations VALUES (?, now()::TIMESTAMP)", [name])
+            con.execute("INSERT INTO nearfar_log.migrations VALUES (?, now()::TIMESTAMP)", [name])
     con.execute("COMMIT")

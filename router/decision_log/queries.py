@@ -34,10 +34,10 @@ _GROUPS: dict[GroupBy, str] = {
     "day": "d.ts::DATE",
 }
 _MAX_LIMIT = 1000
-_INPUTS = "SELECT inputs FROM log.decision_rows WHERE decision_id = ?::UUID"
+_INPUTS = "SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = ?::UUID"
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
-_OUTCOME = "SELECT * EXCLUDE (decision_id) FROM log.outcome_rows WHERE decision_id = ?::UUID"
+_OUTCOME = "SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = ?::UUID"
 _REPORT = """
     SELECT {group} AS "{by}", count(*) AS requests,
         count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,

@@ -19,12 +19,6 @@ from router.decision_log.record import PriceBookRow
 
 log = DecisionLog.open(Path(sys.argv[1]), durability=sys.argv[2], queue_rows=int(sys.argv[3]), flush_s=60)
 
-def stop(*_):
-    log.close()
-    sys.exit(0)
-
-signal.signal(signal.SIGTERM, stop)
-
 async def one():
     name = uuid.uuid4().hex
     log.append(PriceBookRow(price_book=name, ts_us=1, body="{}"))
@@ -32,11 +26,14 @@ async def one():
         await log.committed()
     print(name, flush=True)
 
-async def forever():
-    while True:
+async def until_terminated():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    while not stop.is_set():
         await asyncio.gather(*(one() for _ in range(20)))
 
-asyncio.run(forever())
+asyncio.run(until_terminated())
+log.close()
 """
 
 
@@ -143,7 +140,8 @@ while not log.stats().failed_commits:
 resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))
 log.flush()
 assert log.stats().rejected == 0, log.stats()
-counts = log._con.cursor().execute("select count(*), count(distinct decision_id) from log.outcome_rows").fetchall()
+query = "select count(*), count(distinct decision_id) from nearfar_log.outcome_rows"
+counts = log._con.cursor().execute(query).fetchall()
 assert counts == [(5000, 5000)], counts
 assert log._con is not first_con or sys.argv[2] == "256MB"
 log.close()

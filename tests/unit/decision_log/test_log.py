@@ -323,8 +323,8 @@ def test_a_file_that_is_no_database_is_named(path: Path) -> None:
         DecisionLog.open(path)
     with pytest.raises(LogError, match="cannot be opened"):
         DecisionLog.open(path / "below" / "a.duckdb")
-    with pytest.raises(LogError, match=r"'log\.duckdb'"):
-        DecisionLog.open(path.with_name("log.duckdb"))
+    with pytest.raises(LogError, match=r"'nearfar_log\.duckdb'"):
+        DecisionLog.open(path.with_name("nearfar_log.duckdb"))
 
 
 def test_the_log_can_live_in_memory(rows) -> None:
@@ -345,6 +345,6 @@ def test_every_field_of_a_row_has_a_column(log: DecisionLog) -> None:
         (PriceBookRow, "price_books", set()),
         (PolicyRow, "policies", set()),
     ):
-        sql = "select column_name from duckdb_columns() where schema_name = 'log' and table_name = ?"
+        sql = "select column_name from duckdb_columns() where schema_name = 'nearfar_log' and table_name = ?"
         columns = {name for (name,) in log._con.cursor().execute(sql, [table]).fetchall()}
         assert ({*row.__struct_fields__} - {"ts_us"}) | {"ts"} | added == columns

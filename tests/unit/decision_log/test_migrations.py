@@ -14,7 +14,7 @@ def test_steps_are_applied_once(path: Path) -> None:
     """Opening again applies nothing; the names of the steps are kept, in order."""
     for _ in range(2):
         log = DecisionLog.open(path)
-        names = log._con.cursor().execute("select name from log.migrations order by name").fetchall()
+        names = log._con.cursor().execute("select name from nearfar_log.migrations order by name").fetchall()
         log.close()
     assert [(step.__name__,) for step in STEPS] == names
 
@@ -23,7 +23,7 @@ def test_a_newer_log_is_refused(path: Path) -> None:
     """A log with a step this version does not know is left alone."""
     DecisionLog.open(path).close()
     con = duckdb.connect(str(path))
-    con.execute("insert into log.migrations values ('m9999_future', now()::timestamp)")
+    con.execute("insert into nearfar_log.migrations values ('m9999_future', now()::timestamp)")
     con.close()
     with pytest.raises(LogError, match=r"newer nearfar.*m9999_future"):
         DecisionLog.open(path)

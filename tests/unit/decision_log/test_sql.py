@@ -16,9 +16,9 @@ HOSTILE = [
     "",
     "select 1; select 2",
     "drop view decisions",
-    "insert into log.meta values ('a', 'b')",
+    "insert into nearfar_log.meta values ('a', 'b')",
     "delete from decisions",
-    "update log.meta set value = 'x'",
+    "update nearfar_log.meta set value = 'x'",
     "create table t (a int)",
     "attach '/tmp/x.db'",
     "copy decisions to '/tmp/x.csv'",
@@ -36,12 +36,12 @@ HOSTILE = [
     "select * from read_blob('/etc/*')",
     "select * from glob('/*')",
     "select * from '/etc/passwd'",
-    "select * from \"/etc/passwd\"",
+    'select * from "/etc/passwd"',
     "select * from sniff_csv('/etc/passwd')",
     "select * from parquet_metadata('/tmp/x.parquet')",
-    "select * from log.decision_rows",
+    "select * from nearfar_log.decision_rows",
     "select inputs from LOG.Decision_Rows",
-    "select * from nearfar.log.decision_rows",
+    "select * from nearfar.nearfar_log.decision_rows",
     "select * from nearfar.main.decisions",
     "select * from duckdb_settings()",
     "select * from duckdb_databases()",
@@ -54,8 +54,8 @@ HOSTILE = [
     "show databases",
     "show all tables",
     "select * from (show tables)",
-    "describe log.decision_rows",
-    "summarize log.meta",
+    "describe nearfar_log.decision_rows",
+    "summarize nearfar_log.meta",
     "select current_setting('temp_directory')",
     "select CURRENT_SETTING('temp_directory')",
     "select \"current_setting\"('temp_directory')",
@@ -70,8 +70,8 @@ HOSTILE = [
     "select version()",
     "select pg_get_viewdef(1)",
     "select * from pragma_database_size()",
-    "select * from query('select * from log.meta')",
-    "select * from query_table('log.meta')",
+    "select * from query('select * from nearfar_log.meta')",
+    "select * from query_table('nearfar_log.meta')",
     "select * from json_execute_serialized_sql('{}')",
     "select * from seq_scan('meta')",
     "select * from test_all_types()",
@@ -84,17 +84,17 @@ HOSTILE = [
     "select list_transform([1], lambda x: current_setting('temp_directory'))",
     "select sum(current_setting('threads')::int) over () from decisions",
     "select 1 from decisions order by current_setting('temp_directory')",
-    "select 1 from decisions where exists (select 1 from log.meta)",
-    "select 1 from decisions join log.meta on true",
-    "select 1 union all select value from log.meta",
-    "with c as (select value from log.meta) select * from c",
+    "select 1 from decisions where exists (select 1 from nearfar_log.meta)",
+    "select 1 from decisions join nearfar_log.meta on true",
+    "select 1 union all select value from nearfar_log.meta",
+    "with c as (select value from nearfar_log.meta) select * from c",
     "with duckdb_settings as (select * from duckdb_settings) select * from duckdb_settings",
     "select * from (with duckdb_settings as (select 1) select * from duckdb_settings), duckdb_settings",
     "with a as (select * from pg_class), pg_class as (select 1) select * from a",
-    "with recursive c as (select 1 a union all select a from c, log.meta) select * from c",
-    "select (select value from log.meta limit 1)",
-    "select * from unnest((select list(value) from log.meta))",
-    "select * from range((select count(*) from log.meta))",
+    "with recursive c as (select 1 a union all select a from c, nearfar_log.meta) select * from c",
+    "select (select value from nearfar_log.meta limit 1)",
+    "select * from unnest((select list(value) from nearfar_log.meta))",
+    "select * from range((select count(*) from nearfar_log.meta))",
     "select $1",
     "select " + "(" * 3000 + "1" + ")" * 3000,
     "select " + "+".join(["1"] * 20_000),
@@ -139,10 +139,10 @@ def test_hostile_sql_is_refused(log: DecisionLog, query: str) -> None:
 @pytest.mark.parametrize("query", HOSTILE, ids=lambda q: q[:60])
 def test_hostile_sql_changes_nothing(log: DecisionLog, query: str) -> None:
     """Whatever is sent, the log's own tables stay as they are."""
-    before = log._con.cursor().execute("select * from log.meta").fetchall()
+    before = log._con.cursor().execute("select * from nearfar_log.meta").fetchall()
     with pytest.raises(QueryRefused):
         log.reader().sql(query, timeout_s=2)
-    assert before == log._con.cursor().execute("select * from log.meta").fetchall()
+    assert before == log._con.cursor().execute("select * from nearfar_log.meta").fetchall()
 
 
 @pytest.mark.parametrize("query", FRIENDLY)
@@ -164,7 +164,7 @@ def test_any_text_is_answered_or_refused(text: str) -> None:
 def test_the_refusal_names_the_thing_and_the_views(log: DecisionLog) -> None:
     """A refused user learns what was wrong and what there is."""
     with pytest.raises(QueryRefused, match=r"log\.meta cannot be read.*decisions, attempts, candidates"):
-        log.reader().sql("select * from log.meta")
+        log.reader().sql("select * from nearfar_log.meta")
 
 
 def test_duckdbs_own_complaint_reaches_the_user(log: DecisionLog) -> None:

@@ -1,6 +1,5 @@
 """How every decision ends: the ranking, the sentence, the version and the figures in it."""
 
-
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,6 +1,5 @@
 """The hard limits: what each of them rejects, in which order they are asked, and how they word it."""
 
-
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,6 +1,5 @@
 """`cheapest`."""
 
-
 from __future__ import annotations
 
 from dataclasses import replace

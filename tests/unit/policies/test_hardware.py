@@ -1,6 +1,5 @@
 """`local-first`, `remote-first` and `local-only`."""
 
-
 from __future__ import annotations
 
 from dataclasses import replace

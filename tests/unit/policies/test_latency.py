@@ -1,6 +1,5 @@
 """`fastest`."""
 
-
 from __future__ import annotations
 
 from dataclasses import replace

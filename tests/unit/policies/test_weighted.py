@@ -1,6 +1,5 @@
 """`balanced`: the formula, its edges and its version."""
 
-
 from __future__ import annotations
 
 from dataclasses import replace
