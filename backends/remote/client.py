@@ -1,0 +1,248 @@
+"""One provider's connections, carrying JSON: bounded, never redirected, each wait with its own limit. Knows no task.
+
+pyreqwest 0.15 cannot abort a request whose task was cancelled before its headers came: it detaches it, and the request
+holds its connection until an answer or a limit ends it. So pyreqwest is given limits of its own, `_GRACE_S` above ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+from pyreqwest.client import ClientBuilder
+
+from backends.errors import BackendError, RemoteError, Timeout
+from backends.remote.errors import from_status, raise_in_band, translated
+from backends.remote.sse import SseParser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from pyreqwest.client import Client
+    from pyreqwest.request import StreamRequest
+    from pyreqwest.response import Response
+
+    from backends.remote.provider import Provider
+    from backends.remote.sse import Event
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+
+_GRACE_S = 1.0
+_DRAIN_S = 0.25
+_DONE = "[DONE]"
+
+Phase = Literal["first-token", "idle", "total"]
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer: lower-case header names, and the decoded JSON."""
+
+    headers: dict[str, str]
+    payload: Any
+
+
+class _Limits:
+    """The three limits of one exchange, begun now; also where pyreqwest's exceptions are translated."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        now = _now()
+        self._first_token_at = now + provider.first_token_timeout_s
+        self._total_at = now + provider.total_timeout_s
+
+    @asynccontextmanager
+    async def within(self, phase: Phase) -> AsyncIterator[None]:
+        """Whatever is awaited inside ends by the phase's limit, or by the total one where that is nearer."""
+        ends_at = {
+            "first-token": self._first_token_at,
+            "idle": _now() + self._provider.idle_timeout_s,
+            "total": self._total_at,
+        }[phase]
+        if self._total_at < ends_at:
+            phase, ends_at = "total", self._total_at
+        try:
+            async with asyncio.timeout_at(ends_at):
+                with translated(self._provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
+                    yield
+        except TimeoutError as error:
+            seconds = {
+                "first-token": self._provider.first_token_timeout_s,
+                "idle": self._provider.idle_timeout_s,
+                "total": self._provider.total_timeout_s,
+            }[phase]
+            msg = f"provider {self._provider.name}: nothing came within the {phase} limit of {seconds:g} s"
+            raise Timeout(msg) from error
+
+
+class FarStream:
+    """An answer that is still coming."""
+
+    def __init__(self, provider: Provider, response: Response, limits: _Limits) -> None:
+        self.headers = _headers(response)
+        self._provider = provider
+        self._reader = response.body_reader
+        self._limits = limits
+
+    async def payloads(self) -> AsyncGenerator[Any, None]:
+        """The JSON of each event, until `[DONE]` or the end.
+
+        Raises:
+            BackendError: The stream broke, stalled, said an error or something that is not JSON.
+        """
+        parser = SseParser()
+        phase: Phase = "first-token"
+        while True:
+            async with self._limits.within(phase):
+                chunk = await self._reader.read_chunk()
+            events = parser.finish() if chunk is None else parser.feed(chunk.to_bytes())
+            for event in events:
+                if event.data == _DONE:
+                    return
+                yield self._decoded(event)
+            if chunk is None:
+                return
+            if events:
+                phase = "idle"
+
+    async def drain(self) -> None:
+        """Read the few bytes behind `[DONE]`, so that the connection can serve again; give up quickly."""
+        with suppress(BackendError, TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                with translated(self._provider.name):
+                    await self._reader.read_chunk()
+
+    def _decoded(self, event: Event) -> Any:
+        payload = _decoded(self._provider, event.data)
+        if event.name == "error":
+            raise_in_band(payload, provider=self._provider.name, secret=self._provider.api_key)
+        return payload
+
+
+class Connections:
+    """Asks one provider. Its two pools are built on first use: buffered generations wait long, all else does not."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._clients: dict[bool, Client] = {}
+
+    async def post_json(self, path: str, payload: object, *, patient: bool = False) -> Answer:
+        """Ask for a whole answer. The headers must come within the first-token limit, or the total one if `patient`.
+
+        Raises:
+            BackendError: Any failure, by the table in `errors`.
+        """
+        limits = _Limits(self._provider)
+        async with AsyncExitStack() as stack:
+            request = self._request(path, payload, patient=patient, streamed=False)
+            response = await self._send(stack, request, limits, "total" if patient else "first-token")
+            body = await self._body(response, limits, MAX_BODY_BYTES)
+            return Answer(_headers(response), _decoded(self._provider, body))
+
+    @asynccontextmanager
+    async def stream(self, path: str, payload: object) -> AsyncIterator[FarStream]:
+        """Ask for a stream of events; leaving the block closes the connection.
+
+        Raises:
+            BackendError: Any failure, by the table in `errors`.
+        """
+        limits = _Limits(self._provider)
+        async with AsyncExitStack() as stack:
+            request = self._request(path, payload, patient=False, streamed=True)
+            response = await self._send(stack, request, limits, "first-token")
+            kind = (response.get_header("content-type") or "no content type").partition(";")[0].strip().lower()
+            if kind != "text/event-stream":
+                _decoded(self._provider, await self._body(response, limits, MAX_ERROR_BYTES))  # it may say an error
+                msg = f"provider {self._provider.name}: answered {kind[:50]} instead of a stream"
+                raise RemoteError(msg)
+            yield FarStream(self._provider, response, limits)
+
+    async def aclose(self) -> None:
+        """Close both pools; requests in flight fail."""
+        while self._clients:
+            _, client = self._clients.popitem()
+            await client.close()
+
+    def _request(self, path: str, payload: object, *, patient: bool, streamed: bool) -> StreamRequest:
+        provider = self._provider
+        with translated(provider.name):
+            builder = (
+                self._client(patient=patient)
+                .post(provider.base_url.rstrip("/") + path)
+                .header("content-type", "application/json")
+                .header("accept", "text/event-stream" if streamed else "application/json")
+                .header("accept-encoding", "identity")  # a compressor would hold pieces back, and costs small answers
+                .timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
+                .streamed_read_buffer_limit(0)  # else 64 KiB are awaited before status and headers are given
+                .body_bytes(msgspec.json.encode(payload))
+            )
+            if provider.api_key:
+                builder = builder.bearer_auth(provider.api_key)
+            return builder.build_streamed()
+
+    def _client(self, *, patient: bool) -> Client:
+        if patient not in self._clients:
+            self._clients[patient] = _build(self._provider, patient=patient)
+        return self._clients[patient]
+
+    async def _send(self, stack: AsyncExitStack, request: StreamRequest, limits: _Limits, phase: Phase) -> Response:
+        provider = self._provider
+        async with limits.within(phase):
+            response = await stack.enter_async_context(request)
+        if 200 <= response.status < 300:
+            return response
+        body = b""
+        with suppress(BackendError):  # the status says enough
+            body = await self._body(response, limits, MAX_ERROR_BYTES)
+        raise from_status(response.status, _headers(response), body, provider=provider.name, secret=provider.api_key)
+
+    async def _body(self, response: Response, limits: _Limits, max_bytes: int) -> bytes:
+        body = bytearray()
+        while True:
+            async with limits.within("idle"):
+                chunk = await response.body_reader.read_chunk()
+            if chunk is None:
+                return bytes(body)
+            body += chunk
+            if len(body) > max_bytes:
+                msg = f"provider {self._provider.name}: the answer is longer than {max_bytes} bytes"
+                raise RemoteError(msg)
+
+
+def _build(provider: Provider, *, patient: bool) -> Client:
+    longest_silence_s = provider.total_timeout_s if patient else provider.first_token_timeout_s
+    builder = (
+        ClientBuilder()
+        .user_agent("nearfar")
+        .follow_redirects(enable=False)
+        .referer(enable=False)
+        .max_connections(provider.max_connections)
+        .connect_timeout(timedelta(seconds=provider.connect_timeout_s))
+        .pool_timeout(timedelta(seconds=provider.connect_timeout_s))
+        .read_timeout(timedelta(seconds=max(longest_silence_s, provider.idle_timeout_s) + _GRACE_S))
+    )
+    return (builder.no_proxy() if provider.loopback else builder).build()
+
+
+def _headers(response: Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _decoded(provider: Provider, text: str | bytes) -> Any:
+    """The JSON in a 2xx answer; an error in it is raised."""
+    try:
+        payload = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"provider {provider.name}: the answer is not JSON"
+        raise RemoteError(msg) from error
+    if isinstance(payload, dict) and payload.get("error"):
+        raise_in_band(payload, provider=provider.name, secret=provider.api_key)
+    return payload
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

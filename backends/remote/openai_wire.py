@@ -1,0 +1,217 @@
+"""The OpenAI protocol: request bodies, and answers into our types. Opens no connection.
+
+Only fields that were given are sent. `top_k` and `repetition_penalty` are no part of this protocol, and its servers
+refuse unknown fields, so they are sent only where `extended` says that the server takes them (hf-inference's chat).
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import sys
+from array import array
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from backends.errors import ContentRefused, RemoteError
+from backends.remote import vectors
+from backends.types import EmbeddingInput, GenerationInput, GenerationOutput, Usage
+
+if TYPE_CHECKING:
+    from backends.types import EmbeddingOutput
+
+_T = TypeVar("_T")
+
+_FINISH: dict[str, Literal["stop", "length"]] = {
+    "stop": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "end_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+}
+
+
+class Call(Struct, frozen=True):
+    """A path under the provider's base_url, and the JSON to post there."""
+
+    path: str
+    body: dict[str, Any]
+
+
+class _Message(Struct):
+    content: str | None = None
+
+
+class _Choice(Struct):
+    index: int | None = 0
+    message: _Message | None = None
+    delta: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+    @property
+    def piece(self) -> str:
+        """Whatever text it holds: of a chat, a chunk of one, or a completion."""
+        message = self.message or self.delta
+        return (message.content if message else self.text) or ""
+
+
+class _Generation(Struct):
+    """A chat or completion, whole or a chunk of it."""
+
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    model: Any = None
+
+
+class _Row(Struct):
+    embedding: Any
+    index: int | None = None
+
+
+class _Embeddings(Struct):
+    data: list[_Row]
+
+
+def generation_call(payload: GenerationInput, model: str, *, stream: bool, extended: bool = False) -> Call:
+    """A chat for messages, a completion for a prompt: the far side must not put its chat template around a prompt."""
+    given = {
+        "max_tokens": payload.max_tokens,
+        "temperature": payload.temperature,
+        "top_p": payload.top_p,
+        "seed": payload.seed,
+        "stop": list(payload.stop) or None,
+        "top_k": payload.top_k if extended else None,
+        "repetition_penalty": payload.repetition_penalty if extended else None,
+    }
+    body: dict[str, Any] = {"model": model} | {name: value for name, value in given.items() if value is not None}
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if payload.prompt is not None:
+        return Call("/completions", body | {"prompt": payload.prompt})
+    messages = [{"role": message.role, "content": message.content} for message in payload.messages]
+    return Call("/chat/completions", body | {"messages": messages})
+
+
+def embeddings_call(payload: EmbeddingInput, model: str) -> Call:
+    """Embeddings as plain floats: base64 would be smaller, but not every server knows it."""
+    body: dict[str, Any] = {"model": model, "input": list(payload.texts), "encoding_format": "float"}
+    if payload.dimensions is not None:
+        body["dimensions"] = payload.dimensions
+    return Call("/embeddings", body)
+
+
+class GenerationReader:
+    """Puts a generation together from its chunks; a whole answer is a single chunk."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.model: str | None = None
+        self._pieces: list[str] = []
+        self._finish: str | None = None
+
+    def feed(self, payload: Any) -> str:
+        """Take a chunk; gives the text it adds.
+
+        Raises:
+            RemoteError: It has not the protocol's shape.
+        """
+        chunk = converted(payload, _Generation)
+        if isinstance(chunk.model, str) and chunk.model:
+            self.model = chunk.model
+        if chunk.usage is not None:  # some send it with the last choice, some behind it, some in every chunk
+            self.usage = usage_of(chunk.usage)
+        added = ""
+        for choice in chunk.choices or []:
+            if not choice.index:  # only one was asked for
+                added += choice.piece
+                self._finish = choice.finish_reason or self._finish
+        if added:
+            self._pieces.append(added)
+        return added
+
+    def output(self) -> GenerationOutput:
+        """The whole text.
+
+        Raises:
+            RemoteError: No finish reason came, so the text was cut; or it is one that no text ends with.
+            ContentRefused: The provider's filter ended it.
+        """
+        if self._finish is None:
+            msg = "truncated: the far generation ended without a finish reason"
+            raise RemoteError(msg)
+        if self._finish == "content_filter":
+            msg = "the provider's content filter ended the generation"
+            raise ContentRefused(msg)
+        if self._finish not in _FINISH:
+            msg = f"the far generation ended with {self._finish[:50]!r}; known are: {', '.join(_FINISH)}"
+            raise RemoteError(msg)
+        return GenerationOutput("".join(self._pieces), _FINISH[self._finish])
+
+
+def parse_embeddings(answer: Any, payload: EmbeddingInput) -> EmbeddingOutput:
+    """The vectors in the order of the texts; both float lists and base64 are read.
+
+    Raises:
+        RemoteError: Not one finite vector a text, all of one length.
+    """
+    rows = converted(answer, _Embeddings).data
+    if rows and all(row.index is not None for row in rows):
+        rows = sorted(rows, key=lambda row: row.index or 0)
+        if [row.index for row in rows] != list(range(len(rows))):
+            msg = "the far side numbered its vectors wrongly"
+            raise RemoteError(msg)
+    return vectors.output([_floats(row.embedding) for row in rows], payload)
+
+
+def usage_of(raw: Any) -> Usage:
+    """What the far side says was consumed; anything that is no count is None, never 0."""
+    if not isinstance(raw, dict):
+        return Usage()
+    return Usage(
+        prompt_tokens=_count(raw.get("prompt_tokens")),
+        completion_tokens=_count(raw.get("completion_tokens")),
+        declared_cost_usd=_cost(raw.get("estimated_cost"), raw.get("cost")),
+    )
+
+
+def converted(payload: Any, kind: type[_T]) -> _T:
+    """The payload as that type.
+
+    Raises:
+        RemoteError: It is another one.
+    """
+    try:
+        return msgspec.convert(payload, kind)
+    except msgspec.ValidationError as error:
+        msg = f"the far answer has an unknown shape: {error}"
+        raise RemoteError(msg) from error
+
+
+def _floats(embedding: Any) -> Any:
+    """base64 holds float32, little-endian."""
+    if not isinstance(embedding, str):
+        return embedding
+    try:
+        vector = array("f", b64decode(embedding, validate=True))
+    except (binascii.Error, ValueError) as error:
+        msg = "the far side gave a vector that is no base64 of float32"
+        raise RemoteError(msg) from error
+    if sys.byteorder == "big":
+        vector.byteswap()
+    return vector
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _cost(*values: Any) -> float | None:
+    for value in values:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+            return float(value)
+    return None

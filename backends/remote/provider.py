@@ -1,0 +1,112 @@
+"""Who serves far models, and on what terms. Knows no wire format and opens no connection."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from backends.types import Task
+
+Protocol = Literal["openai", "huggingface"]
+
+TASKS: dict[Protocol, tuple[Task, ...]] = {
+    "openai": (Task.TEXT_GENERATION, Task.FEATURE_EXTRACTION),
+    "huggingface": tuple(Task),
+}
+
+ROUTER = "huggingface"
+"""The provider through which the sub-providers below are reached."""
+
+# The names the Hugging Face router takes behind `model:`; three of them are its own choice among the others.
+SUB_PROVIDERS = frozenset(
+    {
+        *("baseten", "cerebras", "cohere", "deepinfra", "fal-ai", "featherless-ai", "fireworks-ai", "groq", "novita"),
+        *("nscale", "openai", "ovhcloud", "publicai", "replicate", "sambanova", "scaleway", "together", "wavespeed"),
+        *("zai-org", "fastest", "cheapest", "preferred"),
+    }
+)
+
+
+_LIMITS = ("connect_timeout_s", "first_token_timeout_s", "idle_timeout_s", "total_timeout_s", "max_connections")
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """One place that serves far models.
+
+    Attributes:
+        name: What targets call it.
+        protocol: `openai` (`/chat/completions`, `/completions`, `/embeddings`) or `huggingface` (`/models/{id}`).
+        base_url: Where the protocol's paths begin; the key is sent to this origin only.
+        api_key: None or empty sends no Authorization header at all.
+        needs_key: True when asking without a key is pointless.
+        tasks: What it serves; None is everything the protocol can carry.
+        connect_timeout_s: Limit of opening a connection, and of waiting for a free one.
+        first_token_timeout_s: Limit until a stream's first event, or until a short answer's headers.
+        idle_timeout_s: Limit between two chunks.
+        total_timeout_s: Limit of the whole exchange; the only one that bounds a buffered generation.
+        max_connections: Requests in flight at once, for streams and for whole answers apart.
+    """
+
+    name: str
+    protocol: Protocol
+    base_url: str
+    api_key: str | None = None
+    needs_key: bool = False
+    tasks: tuple[Task, ...] | None = None
+    connect_timeout_s: float = 5
+    first_token_timeout_s: float = 30
+    idle_timeout_s: float = 30
+    total_timeout_s: float = 300
+    max_connections: int = 100
+
+    def __post_init__(self) -> None:
+        _check_url(self.name, self.base_url)
+        for limit in _LIMITS:
+            if getattr(self, limit) <= 0:
+                msg = f"provider {self.name}: {limit} must be more than 0"
+                raise ValueError(msg)
+        if self.protocol not in TASKS:
+            msg = f"provider {self.name}: unknown protocol {self.protocol!r}; there are: {', '.join(TASKS)}"
+            raise ValueError(msg)
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
+            msg = f"provider {self.name}: the api_key holds characters that no header can carry"
+            raise ValueError(msg)
+
+    def __repr__(self) -> str:
+        """All but the key."""
+        key = "set" if self.api_key else "none"
+        return f"Provider(name={self.name!r}, protocol={self.protocol!r}, base_url={self.base_url!r}, api_key={key})"
+
+    @property
+    def serves(self) -> tuple[Task, ...]:
+        """The tasks it can be asked."""
+        possible = TASKS[self.protocol]
+        return possible if self.tasks is None else tuple(task for task in possible if task in self.tasks)
+
+    @property
+    def loopback(self) -> bool:
+        """True when it runs on this machine; such a host is never asked through a proxy."""
+        host = urlsplit(self.base_url).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+def _check_url(name: str, base_url: str) -> None:
+    try:
+        url = urlsplit(base_url)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        msg = f"provider {name}: base_url must begin with http:// or https:// and name a host"
+        raise ValueError(msg)
+    if any(mark in base_url for mark in "@?#"):
+        msg = f"provider {name}: base_url must hold no user, password, query or fragment"
+        raise ValueError(msg)

@@ -1,0 +1,216 @@
+"""A far side on loopback: raw sockets that answer both protocols well, or exactly as badly as a test asks.
+
+Well: deterministic vectors, labels and texts. Badly: enqueue a `Reply` and the next request gets it instead.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import socket
+import struct
+from array import array
+from collections import deque
+from contextlib import suppress
+from typing import Any, Literal, Self
+
+from msgspec import Struct, field
+
+HEAD_END = b"\r\n\r\n"
+
+
+class Request(Struct, frozen=True):
+    """What came in; header names are lower-case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """An answer, literally.
+
+    `chunks` are flushed one by one. `then` says what follows them: `end` ends the body properly, `cut` closes the
+    socket inside the body, `reset` resets it, `hang` sends nothing more until the client goes away. With status 0 no
+    head is sent: `then` follows at once.
+    """
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    chunks: tuple[bytes, ...] = ()
+    then: Literal["end", "cut", "reset", "hang"] = "end"
+
+
+def reply_json(payload: Any, status: int = 200, **headers: str) -> Reply:
+    """A JSON answer; underscores in header names become dashes."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(
+        status=status, headers={"content-type": "application/json"} | named, chunks=(json.dumps(payload).encode(),)
+    )
+
+
+def reply_events(*payloads: Any, then: Literal["end", "cut", "reset", "hang"] = "end", **headers: str) -> Reply:
+    """A stream of events, one flush each; a str payload is sent as it is."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    chunks = tuple(
+        f"data: {payload if isinstance(payload, str) else json.dumps(payload)}\n\n".encode() for payload in payloads
+    )
+    return Reply(headers={"content-type": "text/event-stream"} | named, chunks=chunks, then=then)
+
+
+class FarSide:
+    """Use as `async with FarSide() as far`; `far.url` is its origin.
+
+    `arrived` is set when a request has been read, `gone` when a client left before its answer was complete.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.arrived = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.url = ""
+        self._replies: deque[Reply] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def enqueue(self, *replies: Reply) -> None:
+        """The next requests get these, in order; then the good answers return."""
+        self._replies.extend(replies)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        host, port = self._server.sockets[0].getsockname()
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while await self._answer(await _read(reader), reader, writer):
+                    pass
+        finally:
+            writer.close()
+
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """True when the connection can serve again."""
+        self.requests.append(request)
+        reply = self._replies.popleft() if self._replies else _good(request)
+        self.arrived.set()
+        if reply.status:
+            writer.write(_head(reply))
+        for chunk in reply.chunks:
+            writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            await writer.drain()
+        if reply.then == "end":
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            return True
+        await writer.drain()
+        if reply.then == "reset":
+            linger = struct.pack("ii", 1, 0)  # closing then sends RST
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if reply.then == "hang":
+            with suppress(ConnectionError):
+                await reader.read(1)
+            self.gone.set()
+        return False
+
+
+async def _read(reader: asyncio.StreamReader) -> Request:
+    head = (await reader.readuntil(HEAD_END)).decode().split("\r\n")
+    method, path, _ = head[0].split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Request(method, path, headers, json.loads(body) if body else None)
+
+
+def _head(reply: Reply) -> bytes:
+    lines = [f"HTTP/1.1 {reply.status} Said", "transfer-encoding: chunked"]
+    lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+# --- the good answers ---------------------------------------------------------------------------
+
+
+def _good(request: Request) -> Reply:
+    body = request.body
+    if request.path.endswith("/chat/completions"):
+        return _generation(body, "".join(message["content"] for message in body["messages"]), chat=True)
+    if request.path.endswith("/completions"):
+        return _generation(body, body["prompt"], chat=False)
+    if request.path.endswith("/embeddings"):
+        return _embeddings(body)
+    if request.path.endswith("/pipeline/feature-extraction"):
+        return reply_json([vector(text, body.get("dimensions")) for text in body["inputs"]])
+    if "/models/" in request.path:
+        return _classification(body)
+    return reply_json({"error": {"message": f"no route {request.path}", "code": "not_found"}}, status=404)
+
+
+def vector(text: str, dimensions: int | None = None) -> list[float]:
+    """A vector of length 1, the same for the same text."""
+    raw = [byte - 127.5 for byte in hashlib.blake2b(text.encode(), digest_size=8).digest()][: dimensions or 8]
+    length = sum(number * number for number in raw) ** 0.5
+    return [number / length for number in raw]
+
+
+def words_of(prompt: str, max_tokens: int) -> list[str]:
+    """Five words, or fewer if the request allows no more."""
+    return [f"far-{len(prompt)}", " says", " it", " was", " asked"][:max_tokens]
+
+
+def _generation(body: dict[str, Any], prompt: str, *, chat: bool) -> Reply:
+    words = words_of(prompt, body["max_tokens"])
+    finish = "stop" if len(words) == 5 else "length"
+    usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(words)}
+    base = {"id": "far-1", "model": body["model"]}
+
+    def choice(kind: str, text: str, finish_reason: str | None) -> dict[str, Any]:
+        said = {kind: {"role": "assistant", "content": text}} if chat else {"text": text}
+        return base | {"choices": [{"index": 0, "finish_reason": finish_reason} | said]}
+
+    if not body.get("stream"):
+        return reply_json(choice("message", "".join(words), finish) | {"usage": usage}, x_request_id="far-1")
+    return reply_events(
+        *(choice("delta", word, None) for word in words),
+        choice("delta", "", finish),
+        base | {"choices": [], "usage": usage},
+        "[DONE]",
+        x_request_id="far-1",
+    )
+
+
+def _embeddings(body: dict[str, Any]) -> Reply:
+    vectors = [vector(text, body.get("dimensions")) for text in body["input"]]
+    rows = [{"index": index, "embedding": row} for index, row in enumerate(vectors)]
+    usage = {"prompt_tokens": sum(len(text.split()) for text in body["input"])}
+    return reply_json({"data": rows, "model": body["model"], "usage": usage}, x_request_id="far-1")
+
+
+def _classification(body: dict[str, Any]) -> Reply:
+    parameters = body.get("parameters", {})
+    labels = parameters.get("candidate_labels", ["POSITIVE", "NEGATIVE"])
+    texts = [body["inputs"]] if isinstance(body["inputs"], str) else body["inputs"]
+    share = 1 / (len(labels) * (len(labels) + 1) / 2)
+    one = [{"label": label, "score": (rank + 1) * share} for rank, label in enumerate(labels)]
+    return reply_json([sorted(one, key=lambda row: -row["score"])[: parameters.get("top_k")] for _ in texts])
+
+
+def as_base64(numbers: list[float]) -> str:
+    """As OpenAI's own client asks for embeddings: float32, little-endian."""
+    return base64.b64encode(array("f", numbers).tobytes()).decode()

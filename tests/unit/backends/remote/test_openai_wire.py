@@ -1,0 +1,236 @@
+"""The OpenAI protocol, read tolerantly and written strictly."""
+
+import base64
+from array import array
+
+import pytest
+
+from backends.errors import ContentRefused, RemoteError
+from backends.remote.openai_wire import (
+    Call,
+    GenerationReader,
+    embeddings_call,
+    generation_call,
+    parse_embeddings,
+    usage_of,
+)
+from backends.types import EmbeddingInput, GenerationInput, GenerationOutput, Message, Usage
+
+EVERYTHING = GenerationInput(
+    prompt="p",
+    max_tokens=9,
+    temperature=0.0,
+    top_p=0.5,
+    top_k=4,
+    repetition_penalty=1.1,
+    seed=0,
+    stop=("x",),
+)
+
+
+def piece(text=None, finish=None, **more):
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]} | more
+
+
+def read(*chunks):
+    reader = GenerationReader()
+    for chunk in chunks:
+        reader.feed(chunk)
+    return reader
+
+
+def test_only_given_fields_are_sent():
+    """A parameter that is None is left to the model's default."""
+    call = generation_call(GenerationInput(messages=(Message("user", "hi"),)), "m", stream=False)
+
+    expected = {"model": "m", "max_tokens": 256, "messages": [{"role": "user", "content": "hi"}]}
+    assert Call("/chat/completions", expected) == call
+
+
+def test_a_zero_is_given():
+    """Temperature 0 and seed 0 are values, not absences; fields unknown to OpenAI are not sent."""
+    call = generation_call(EVERYTHING, "m", stream=False)
+
+    expected = {
+        "model": "m",
+        "prompt": "p",
+        "max_tokens": 9,
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "seed": 0,
+        "stop": ["x"],
+    }
+    assert Call("/completions", expected) == call
+
+
+def test_extended_servers_get_the_rest():
+    """hf-inference takes top_k and repetition_penalty."""
+    body = generation_call(EVERYTHING, "m", stream=False, extended=True).body
+
+    assert (4, 1.1) == (body["top_k"], body["repetition_penalty"])
+
+
+def test_streams_always_ask_for_usage():
+    """A stream without usage cannot be priced."""
+    body = generation_call(EVERYTHING, "m", stream=True).body
+
+    assert (True, {"include_usage": True}) == (body["stream"], body["stream_options"])
+
+
+def test_dimensions_are_sent_when_given():
+    """Floats are asked for, which every server knows."""
+    body = embeddings_call(EmbeddingInput(texts=("a", "b"), dimensions=3), "m").body
+
+    assert {"model": "m", "input": ["a", "b"], "encoding_format": "float", "dimensions": 3} == body
+    assert "dimensions" not in embeddings_call(EmbeddingInput(texts=("a",)), "m").body
+
+
+def test_pieces_join_to_the_whole():
+    """Roles, nulls and empty choices add nothing."""
+    reader = GenerationReader()
+    added = [
+        reader.feed(chunk)
+        for chunk in (
+            {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]},
+            piece("a"),
+            {"choices": []},
+            {"choices": None},
+            {},
+            piece("b", "stop"),
+        )
+    ]
+
+    assert ["", "a", "", "", "", "b"] == added
+    assert GenerationOutput("ab", "stop") == reader.output()
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]},
+        {"choices": [{"text": "a", "finish_reason": "stop"}]},
+        {"choices": [{"index": None, "delta": {"content": "a"}, "finish_reason": "stop"}]},
+        {"choices": [{"index": 1, "text": "other", "finish_reason": "length"}, {"text": "a", "finish_reason": "stop"}]},
+    ],
+    ids=["chat", "completion", "no index", "two choices"],
+)
+def test_whole_answers_are_a_single_chunk(chunk):
+    """Chats and completions, buffered or not, are read by the same code; only the first choice counts."""
+    assert GenerationOutput("a", "stop") == read(chunk).output()
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [
+        ("stop", "stop"),
+        ("eos_token", "stop"),
+        ("stop_sequence", "stop"),
+        ("length", "length"),
+        ("max_tokens", "length"),
+    ],
+)
+def test_finish_reasons_of_different_servers(said, finish):
+    """Text generation inference has its own words."""
+    assert finish == read(piece("a", said)).output().finish_reason
+
+
+def test_no_finish_reason_is_truncation():
+    """Half an answer is never a success."""
+    with pytest.raises(RemoteError, match="truncated"):
+        read(piece("half an")).output()
+
+
+def test_a_content_filter_is_a_refusal():
+    """It is propagated, not routed around."""
+    with pytest.raises(ContentRefused):
+        read(piece("so", "content_filter")).output()
+
+
+def test_other_finish_reasons_are_errors():
+    """We asked for no tools."""
+    with pytest.raises(RemoteError, match="'tool_calls'"):
+        read(piece("", "tool_calls")).output()
+
+
+def test_usage_may_stand_in_any_chunk_and_the_last_wins():
+    """With the last choice, behind it, or growing in every chunk."""
+    reader = read(
+        piece("a", usage={"prompt_tokens": 3, "completion_tokens": 1}),
+        piece("b", "stop", usage={"prompt_tokens": 3, "completion_tokens": 2}),
+        {"choices": [], "usage": None},
+    )
+
+    assert Usage(prompt_tokens=3, completion_tokens=2) == reader.usage
+
+
+@pytest.mark.parametrize(
+    ("raw", "usage"),
+    [
+        (None, Usage()),
+        ("many", Usage()),
+        ({}, Usage()),
+        ({"prompt_tokens": True, "completion_tokens": -1}, Usage()),
+        ({"prompt_tokens": 1.5, "completion_tokens": "2"}, Usage()),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(prompt_tokens=0, completion_tokens=0)),
+        ({"estimated_cost": 0.25, "cost": 9}, Usage(declared_cost_usd=0.25)),
+        ({"estimated_cost": "cheap", "cost": 2}, Usage(declared_cost_usd=2.0)),
+        ({"cost": float("nan")}, Usage()),
+        ({"cost": -1}, Usage()),
+    ],
+)
+def test_unknown_usage_is_none_never_zero(raw, usage):
+    """Only counts are counts, only prices are prices."""
+    assert usage == usage_of(raw)
+
+
+@pytest.mark.parametrize("payload", [None, [], "text", {"choices": "a"}, {"choices": [{"delta": 3}]}])
+def test_other_shapes_are_refused(payload):
+    """A surprise is an error of the far side, not of ours."""
+    with pytest.raises(RemoteError, match="unknown shape"):
+        read(payload)
+
+
+def b64(*numbers):
+    return base64.b64encode(array("f", numbers).tobytes()).decode()
+
+
+def embedding(*rows):
+    return {"data": [{"index": index, "embedding": row} for index, row in rows]}
+
+
+def test_vectors_are_put_in_order():
+    """The index counts, not the place."""
+    output = parse_embeddings(embedding((1, [0.0, 1.0]), (0, [1.0, 0.0])), EmbeddingInput(texts=("a", "b")))
+
+    assert [[1.0, 0.0], [0.0, 1.0]] == [list(vector) for vector in output.vectors]
+
+
+def test_base64_is_read():
+    """float32, little-endian, as OpenAI's own client asks."""
+    output = parse_embeddings(embedding((0, b64(0.0, 1.0))), EmbeddingInput(texts=("a",)))
+
+    assert [0.0, 1.0] == list(output.vectors[0])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"data": None},
+        {"data": []},
+        embedding((0, [1.0]), (1, [1.0])),
+        embedding((3, [1.0])),
+        embedding((0, [])),
+        embedding((0, ["a"])),
+        embedding((0, [None])),
+        embedding((0, 3)),
+        embedding((0, "!!")),
+        embedding((0, base64.b64encode(b"abc").decode())),
+        embedding((0, b64(float("nan")))),
+        embedding((0, [1e300])),
+    ],
+)
+def test_anything_but_a_finite_vector_a_text_is_refused(answer):
+    """No count, shape or number slips through."""
+    with pytest.raises(RemoteError):
+        parse_embeddings(answer, EmbeddingInput(texts=("a",)))
