@@ -1,0 +1,1 @@
+"""The near side: models in this process. Heavy libraries are imported inside functions only."""
