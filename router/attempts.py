@@ -1,0 +1,206 @@
+"""Walks a decision's ranking until somebody answers. Streamed or buffered, never raises: failure is in the outcome.
+
+Until the first piece of a stream exists nothing has reached the sender, so the next candidate may take over unseen;
+afterwards a failure ends the stream with an error, never with a truncated success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from backends.errors import BackendError, RemoteError, Timeout
+from backends.types import Delta, InferenceResult, Task
+from router.errors import AllAttemptsFailed, DeadlineExceeded, FailedAttempt
+from router.ledger import now_us
+from router.outcome import Attempt, Begun, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from backends.base import Backend
+    from router.availability import Breakers
+    from router.errors import RouterError
+    from router.estimates import Estimator
+    from router.ledger import Ledger
+    from router.outcome import Status
+    from router.slate import Candidate, Plan
+
+
+class Attempts:
+    """Runs plans against the backends and learns from what happens."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        ledger: Ledger,
+        estimator: Estimator,
+        breakers: Breakers,
+        *,
+        max_attempts: int,
+    ) -> None:
+        self._backends = backends
+        self._ledger = ledger
+        self._estimator = estimator
+        self._breakers = breakers
+        self._max_attempts = max_attempts
+
+    async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Delta | Outcome, None]:
+        """Yield `Begun`, each piece of text, then the outcome. Closing it early cancels the work and settles."""
+        attempts: list[Attempt] = []
+        status: Status = "error"
+        settled = False
+        try:
+            async with aclosing(self._walk(plan, attempts)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            status, error = _conclude(plan, attempts)
+            settled = True
+            yield self._ledger.settle(plan, tuple(attempts), status=status, error=error)
+        except (asyncio.CancelledError, GeneratorExit):
+            status = "cancelled"
+            raise
+        finally:
+            if not settled:
+                self._ledger.settle(plan, tuple(attempts), status=status)
+
+    def _order(self, plan: Plan) -> list[Candidate]:
+        """Whom to try: the ranking, cut where another vector space would begin."""
+        ranked = plan.ranked()
+        if plan.call.request.task is Task.FEATURE_EXTRACTION:
+            ranked = [c for c in ranked if c.vector_space == ranked[0].vector_space]
+        return ranked[: self._max_attempts if plan.call.routing.allow_fallbacks else 1]
+
+    async def _walk(self, plan: Plan, attempts: list[Attempt]) -> AsyncGenerator[Begun | Delta, None]:
+        for candidate in self._order(plan):
+            if time.monotonic() >= _deadline(plan):
+                return
+            sent = False
+            async with aclosing(self._attempt(plan, candidate, attempts)) as pieces:
+                async for piece in pieces:
+                    if not sent:
+                        sent = True
+                        yield _begun(plan, candidate, len(attempts) + 1)
+                    yield piece
+            failure = attempts[-1].error
+            if failure is None or sent or not failure.elsewhere:
+                return
+
+    async def _attempt(self, plan: Plan, candidate: Candidate, attempts: list[Attempt]) -> AsyncGenerator[Delta, None]:
+        """Call one backend once, and always leave one finished attempt behind."""
+        clock = _Stopwatch()
+        result: InferenceResult | None = None
+        error: BackendError | None = BackendError("internal error")  # what stays when a bug escapes the backend
+        self._breakers.begin(candidate.id)
+        try:
+            async with aclosing(self._pieces(plan, candidate)) as pieces:
+                async for piece in _until(pieces, _deadline(plan)):
+                    if isinstance(piece, InferenceResult):
+                        result = piece
+                    else:
+                        clock.token()
+                        yield piece
+            error = None if result is not None else RemoteError(f"{candidate.id} ended without a complete answer")
+        except BackendError as caught:
+            error = caught
+        except (asyncio.CancelledError, GeneratorExit):
+            error = None
+            raise
+        finally:
+            attempts.append(self._finished(candidate, result, error, clock))
+            self._learn(plan, candidate, attempts[-1])
+
+    async def _pieces(self, plan: Plan, candidate: Candidate) -> AsyncGenerator[Delta | InferenceResult, None]:
+        backend = self._backends[candidate.target.backend]
+        if not plan.call.request.stream:
+            yield await backend.infer(plan.call.request, candidate.target)
+            return
+        async with aclosing(backend.stream(plan.call.request, candidate.target)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _finished(
+        self, candidate: Candidate, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch
+    ) -> Attempt:
+        total_s = clock.elapsed_s()
+        if result is not None:
+            cost = self._ledger.price(candidate, result)
+        else:
+            cost = self._ledger.price_unanswered(candidate, error, total_s)
+        return Attempt(
+            candidate_id=candidate.id,
+            backend=candidate.target.backend,
+            provider=candidate.target.provider if result is None else result.provider,
+            model=candidate.target.model if result is None else result.model,
+            device=candidate.status.device if result is None else result.device,
+            started_us=clock.started_us,
+            total_s=total_s,
+            cost=cost,
+            result=result,
+            error=error,
+            first_token_s=clock.first_token_s,
+        )
+
+    def _learn(self, plan: Plan, candidate: Candidate, attempt: Attempt) -> None:
+        if attempt.result is not None:
+            self._breakers.succeeded(candidate.id)
+            result = attempt.result
+            self._estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s)
+        elif attempt.error is not None:
+            self._breakers.failed(candidate.id, attempt.error, time.monotonic())
+        else:
+            self._breakers.abandoned(candidate.id)
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.started_us = now_us()
+        self._started = time.monotonic()
+        self.first_token_s: float | None = None
+
+    def token(self) -> None:
+        if self.first_token_s is None:
+            self.first_token_s = self.elapsed_s()
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started
+
+
+async def _until(
+    pieces: AsyncGenerator[Delta | InferenceResult, None], deadline: float
+) -> AsyncGenerator[Delta | InferenceResult, None]:
+    """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
+    while True:
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise Timeout("the deadline for the whole request ran out") from error
+        yield piece
+
+
+def _begun(plan: Plan, candidate: Candidate, number: int) -> Begun:
+    return Begun(
+        plan=plan,
+        backend=candidate.target.backend,
+        provider=candidate.target.provider,
+        model=candidate.target.model,
+        attempts=number,
+    )
+
+
+def _deadline(plan: Plan) -> float:
+    return plan.call.received + plan.deadline_s
+
+
+def _conclude(plan: Plan, attempts: list[Attempt]) -> tuple[Status, RouterError | None]:
+    if attempts and attempts[-1].result is not None:
+        return "ok", None
+    failed = [FailedAttempt(a.candidate_id, a.error) for a in attempts if a.error is not None]
+    if time.monotonic() >= _deadline(plan):
+        return "error", DeadlineExceeded(plan.deadline_s, failed)
+    return "error", AllAttemptsFailed(failed)

@@ -1,0 +1,85 @@
+"""A circuit breaker for each candidate: after repeated failures it is left alone for a while, then probed once.
+
+Event-driven and without a clock of its own: `now` (monotonic seconds) is passed in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from backends.errors import ContentRefused, ContextLengthExceeded, InvalidInput, PaymentRequired, Unauthorized
+
+if TYPE_CHECKING:
+    from backends.errors import BackendError
+
+THRESHOLD = 3  # consecutive failures that open a breaker
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 60.0
+MAX_BREAKERS = 10_000
+
+_SENDERS_FAULT = (ContentRefused, ContextLengthExceeded, InvalidInput)
+_OPENS_AT_ONCE = (Unauthorized, PaymentRequired)
+
+
+class _Breaker(Struct):
+    failures: int = 0
+    pause_s: float = 0.0
+    open_until: float = 0.0
+    probing: bool = False
+    why: str = ""
+
+
+class Breakers:
+    """The breakers of all candidates. A candidate without failures has none."""
+
+    def __init__(self) -> None:
+        self._breakers: dict[str, _Breaker] = {}
+
+    def refusal(self, candidate_id: str, now: float) -> str | None:
+        """Why the candidate must not be tried now; None when it may. Changes nothing."""
+        breaker = self._breakers.get(candidate_id)
+        if breaker is None or breaker.pause_s == 0.0:
+            return None
+        if breaker.probing:
+            return f"circuit breaker open after {breaker.why}; one probe is under way"
+        if now < breaker.open_until:
+            return f"circuit breaker open after {breaker.why}; probed again in {breaker.open_until - now:.0f} s"
+        return None
+
+    def begin(self, candidate_id: str) -> None:
+        """An attempt starts; behind an open breaker it is the probe that decides for everybody."""
+        breaker = self._breakers.get(candidate_id)
+        if breaker is not None and breaker.pause_s > 0.0:
+            breaker.probing = True
+
+    def succeeded(self, candidate_id: str) -> None:
+        """An attempt was answered: the breaker closes."""
+        self._breakers.pop(candidate_id, None)
+
+    def abandoned(self, candidate_id: str) -> None:
+        """An attempt was cancelled by its sender: nothing was learnt, the next one may probe."""
+        breaker = self._breakers.get(candidate_id)
+        if breaker is not None:
+            breaker.probing = False
+
+    def failed(self, candidate_id: str, error: BackendError, now: float) -> None:
+        """An attempt failed. What is the request's own fault does not count against the candidate."""
+        if isinstance(error, _SENDERS_FAULT):
+            self.abandoned(candidate_id)
+            return
+        if candidate_id not in self._breakers and len(self._breakers) >= MAX_BREAKERS:
+            self._breakers.pop(next(iter(self._breakers)))
+        breaker = self._breakers.setdefault(candidate_id, _Breaker())
+        breaker.failures += 1
+        breaker.probing = False
+        if breaker.failures < THRESHOLD and not isinstance(error, _OPENS_AT_ONCE):
+            return
+        breaker.pause_s = min(max(breaker.pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        breaker.open_until = now + max(breaker.pause_s, error.retry_after_s or 0.0)
+        breaker.why = f"{breaker.failures} failure{'s' * (breaker.failures > 1)} ({type(error).__name__})"
+
+    def open(self, now: float) -> dict[str, str]:
+        """Every candidate that must not be tried now, with the reason."""
+        return {key: why for key in self._breakers if (why := self.refusal(key, now)) is not None}

@@ -1,0 +1,127 @@
+"""The catalogue: which models exist, what they do, and where each could run. Knows no request and no backend."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from router.errors import CatalogError
+from router.settings import HUB_TOKEN, CandidateEntry, ModelEntry, ProviderSettings, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# The hub's names of every task this product is about; `backends.types.Task` lists those served so far.
+KNOWN_TASKS = frozenset(
+    {
+        "feature-extraction",
+        "text-classification",
+        "zero-shot-classification",
+        "text-generation",
+        "text-to-image",
+        "image-classification",
+        "automatic-speech-recognition",
+    }
+)
+MAX_DISCOVERED = 1000
+
+# Far sides everybody has. A [[providers]] entry of the same name replaces one.
+BUILTIN_PROVIDERS = (
+    ProviderSettings(
+        name="huggingface",
+        protocol="openai",
+        base_url="https://router.huggingface.co/v1",
+        api_key_env=HUB_TOKEN,
+    ),
+    ProviderSettings(
+        name="hf-inference",
+        protocol="huggingface",
+        base_url="https://router.huggingface.co/hf-inference",
+        api_key_env=HUB_TOKEN,
+    ),
+)
+
+
+class _File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    models: tuple[ModelEntry, ...] = ()
+
+
+class Catalog:
+    """The models by id. Entries of the configuration win over built-in ones; discovered ones never replace either."""
+
+    def __init__(self, configured: Iterable[ModelEntry] = (), providers: Iterable[ProviderSettings] = ()) -> None:
+        """Merge the built-in catalogue with the configured models.
+
+        Raises:
+            CatalogError: an entry names an unknown task or provider, or two entries have one id.
+        """
+        self.providers = {p.name: p for p in (*BUILTIN_PROVIDERS, *providers)}
+        self._models = {entry.id: entry for entry in _builtin()}
+        self._discovered: dict[str, ModelEntry] = {}
+        seen: set[str] = set()
+        for entry in configured:
+            if entry.id in seen:
+                raise CatalogError(f"models: {entry.id!r} is listed twice.")
+            seen.add(entry.id)
+            self._check(entry)
+            self._models[entry.id] = entry
+
+    def __iter__(self) -> Iterator[ModelEntry]:
+        yield from self._models.values()
+        yield from self._discovered.values()
+
+    def find(self, model_id: str) -> ModelEntry | None:
+        """The entry of this id, or None."""
+        return self._models.get(model_id) or self._discovered.get(model_id)
+
+    def alternatives(self, model_id: str) -> list[str]:
+        """Ids that look like this one, best first; at most three."""
+        by_lower = {entry.id.lower(): entry.id for entry in self}
+        tails = {key.rsplit("/", 1)[-1]: value for key, value in by_lower.items()}
+        wanted = model_id.lower()
+        close = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.5)
+        tail = difflib.get_close_matches(wanted.rsplit("/", 1)[-1], tails, n=3, cutoff=0.5)
+        return list(dict.fromkeys([*(by_lower[c] for c in close), *(tails[t] for t in tail)]))[:3]
+
+    def discover(self, model_id: str, task: str, parameters: int | None) -> ModelEntry:
+        """Remember a model found on the hub: it may run near from the hub, or far at a price nobody knows yet."""
+        provider = "huggingface" if task == "text-generation" else "hf-inference"
+        entry = ModelEntry(
+            id=model_id,
+            task=task,
+            parameters=parameters,
+            description="Looked up on the hub.",
+            candidates=(
+                CandidateEntry(backend="local", source="hub"),
+                CandidateEntry(backend="remote", provider=provider),
+            ),
+        )
+        if len(self._discovered) >= MAX_DISCOVERED:
+            self._discovered.pop(next(iter(self._discovered)))
+        self._discovered[model_id] = entry
+        return entry
+
+    def _check(self, entry: ModelEntry) -> None:
+        if entry.task not in KNOWN_TASKS:
+            raise CatalogError(
+                f"models: {entry.id}: unknown task {entry.task!r}; one of {', '.join(sorted(KNOWN_TASKS))}."
+            )
+        if not entry.candidates:
+            raise CatalogError(f"models: {entry.id}: needs at least one [[models.candidates]].")
+        for candidate in entry.candidates:
+            if candidate.backend == "remote" and candidate.provider not in self.providers:
+                known = ", ".join(sorted(self.providers))
+                raise CatalogError(f"models: {entry.id}: unknown provider {candidate.provider!r}; one of {known}.")
+            if candidate.backend == "local" and not candidate.source:
+                raise CatalogError(
+                    f"models: {entry.id}: a local candidate needs a source: a directory, 'package:NAME' or 'hub'."
+                )
+
+
+def _builtin() -> tuple[ModelEntry, ...]:
+    text = resources.files("router").joinpath("catalog.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), _File).models

@@ -1,0 +1,22 @@
+"""The command `nearfar`: thin commands over the same parts that the HTTP API uses."""
+
+import click
+
+import router
+from router.cli.doctor import doctor
+from router.cli.infer import route, run
+from router.cli.models import models
+from router.cli.report import report
+from router.cli.serve import serve
+from router.settings import tame_libraries
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(router.__version__, prog_name="nearfar")
+def main() -> None:
+    """Decide near (this machine) or far (a remote API) for each inference request, and prove it was right."""
+    tame_libraries()
+
+
+for command in (serve, run, route, models, doctor, report):
+    main.add_command(command)

@@ -1,0 +1,103 @@
+"""What every command shares: options, tables, JSON, and how an error ends a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from backends.errors import BackendError
+from router.decision_log.log import DecisionLog
+from router.errors import RouterError
+from router.settings import Secrets, Settings, load, read_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+WIDTH_WITHOUT_TERMINAL = 160
+
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (default: ./nearfar.toml)."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+server_option = click.option("--server", metavar="URL", help="Ask a running server instead of doing it here.")
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn an error of ours into one line on standard error and exit code 1; Ctrl-C into exit code 130."""
+    try:
+        yield
+    except (RouterError, BackendError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+
+
+def configured(config: Path | None, *, offline: bool = False) -> tuple[Settings, Secrets]:
+    """The effective settings and secrets.
+
+    Raises:
+        SettingsError: the configuration is broken.
+    """
+    settings = load(config)
+    if offline:
+        settings = msgspec.structs.replace(settings, routing=msgspec.structs.replace(settings.routing, offline=True))
+    return settings, read_secrets(settings)
+
+
+def opened_log(settings: Settings) -> DecisionLog:
+    """The configured decision log; the files it makes are readable by their owner only.
+
+    Raises:
+        LogError: another process owns it, or it cannot be opened.
+    """
+    os.umask(0o077)
+    log = settings.log
+    return DecisionLog.open(Path(log.path), durability=log.durability, queue_rows=log.queue_rows)
+
+
+def show_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; wide enough for a terminal, plain when there is none. NO_COLOR is respected."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL).print(table)
+
+
+def usd(amount: float | None) -> str:
+    """An amount in US dollars; `unknown` when it is."""
+    return "unknown" if amount is None else f"${amount:.10f}".rstrip("0").rstrip(".") if amount else "$0"
+
+
+def ms(milliseconds: float | None) -> str:
+    """Milliseconds in the unit that reads best."""
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds / 1000:.2f} s" if milliseconds >= 1000 else f"{milliseconds:.1f} ms"
+
+
+def size(count: int | None) -> str:
+    """Bytes in binary units."""
+    if count is None:
+        return ""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

@@ -1,0 +1,130 @@
+"""`nearfar doctor`: what works here, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import click
+import msgspec
+
+from backends.remote import hub
+from router.app import open_house
+from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
+from router.decision_log.log import DecisionLog
+from router.errors import CatalogError, LogError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from router.http.services import Services
+    from router.settings import Secrets, Settings
+
+
+class Finding(NamedTuple):
+    """One line of the diagnosis."""
+
+    what: str
+    state: Literal["ok", "warning", "error"]
+    detail: str
+    hint: str = ""
+
+
+@click.command()
+@config_option
+@click.option("--check-token", is_flag=True, help="Ask the hub whether the token is valid (one free request).")
+@json_option
+def doctor(config: Path | None, *, check_token: bool, as_json: bool) -> None:
+    """Check configuration, hardware, models, hub token and log. Exit code 1 when something is an error."""
+    with reported():
+        findings = _findings(config, check_token=check_token)
+        if as_json:
+            show_json([finding._asdict() for finding in findings])
+        else:
+            show_table("doctor", ("what", "state", "detail", "hint"), findings)
+        if any(finding.state == "error" for finding in findings):
+            raise click.exceptions.Exit(1)
+
+
+def _findings(config: Path | None, *, check_token: bool) -> list[Finding]:
+    try:
+        settings, secrets = configured(config)
+    except SettingsError as error:
+        return [Finding("configuration", "error", str(error), "correct the key it names")]
+    findings = [Finding("configuration", "ok", _settings(settings))]
+    try:
+        findings += asyncio.run(_house(settings, secrets))
+    except (SettingsError, CatalogError) as error:
+        findings.append(Finding("configuration", "error", str(error), "correct the key it names"))
+    findings.append(_libraries())
+    findings.append(_token(secrets, check=check_token))
+    findings.append(_log(settings))
+    return findings
+
+
+def _settings(settings: Settings) -> str:
+    tree: dict[str, Any] = msgspec.to_builtins(settings)
+    shown = {key: tree[key] for key in ("server", "auth", "routing", "log", "local")}
+    shown |= {"providers": [p.name for p in settings.providers], "models": [m.id for m in settings.models]}
+    return "\n".join(f"{section}: {msgspec.json.encode(values).decode()}" for section, values in shown.items())
+
+
+async def _house(settings: Settings, secrets: Secrets) -> list[Finding]:
+    async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
+        return [*_hardware(house), *_models(house)]
+
+
+def _hardware(house: Services) -> Iterator[Finding]:
+    probe = house.probe
+    yield Finding(
+        "hardware",
+        "ok",
+        f"{probe.cores:g} usable cores, {size(probe.ram_available_bytes)} of {size(probe.ram_total_bytes)} RAM free",
+    )
+    for gpu in probe.gpus:
+        yield Finding("gpu", "ok", f"{gpu.name}: {size(gpu.vram_free_bytes)} of {size(gpu.vram_total_bytes)} free")
+    if not probe.gpus:
+        yield Finding("gpu", "ok", probe.gpu_note or "none: models run on the CPU")
+
+
+def _models(house: Services) -> Iterator[Finding]:
+    for entry in house.catalog:
+        for candidate in house.finder.of_model(entry):
+            why = candidate.status.unavailable or candidate.status.does_not_fit
+            if candidate.target.backend == "local":
+                yield Finding(
+                    f"model {entry.id}", "warning" if why else "ok", why or f"runs on {candidate.status.device}"
+                )
+
+
+def _libraries() -> Finding:
+    missing = [name for name in ("torch", "transformers", "sentence_transformers") if find_spec(name) is None]
+    if missing:
+        return Finding("local extra", "warning", f"missing {', '.join(missing)}", "pip install 'nearfar[local]'")
+    return Finding("local extra", "ok", "torch, transformers and sentence-transformers are installed")
+
+
+def _token(secrets: Secrets, *, check: bool) -> Finding:
+    if secrets.hf_token is None:
+        return Finding("hub token", "warning", "not configured: the far side is off", "set HF_TOKEN")
+    if not check:
+        return Finding("hub token", "ok", "configured, not checked", "--check-token asks the hub")
+    state = hub.whoami(secrets.hf_token)
+    good = state.state == "valid"
+    bad = state.state in {"invalid", "valid_no_inference"}
+    return Finding("hub token", "ok" if good else "error" if bad else "warning", state.detail)
+
+
+def _log(settings: Settings) -> Finding:
+    path = Path(settings.log.path)
+    if not path.exists():
+        return Finding("log", "ok", f"{path.name} will be made at the first start")
+    try:
+        log = opened_log(settings)
+    except LogError as error:
+        return Finding("log", "warning", str(error))
+    stats = log.stats()
+    log.close()
+    return Finding("log", "ok", f"{path.name}, {size(stats.file_bytes)}")

@@ -1,0 +1,82 @@
+"""`nearfar serve`: start the API."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+import uvicorn
+
+from router.app import checked, create_app
+from router.cli.console import config_option, configured, opened_log, reported
+from router.errors import SettingsError
+
+if TYPE_CHECKING:
+    from router.decision_log.log import DecisionLog
+    from router.settings import Secrets, Settings
+
+
+BACKLOG = 2048
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
+@click.option("--offline", is_flag=True, help="Nothing may leave this machine.")
+def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
+    """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
+    with reported():
+        settings, secrets = configured(config, offline=offline)
+        changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+        settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
+        checked(settings)
+        listener = _listen(settings)
+        _serve(settings, secrets, opened_log(settings), listener)
+
+
+def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, secrets, log),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
+        )
+    )
+    url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
+    far = "offline" if settings.routing.offline else "on" if secrets.hf_token else "no hub token"
+    click.echo(
+        f"nearfar on {url}  (policy {settings.routing.policy}, far side {far}, log {Path(settings.log.path).name})"
+    )
+    # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        server.run(sockets=[listener])
+    finally:
+        log.close()
+    if not server.started:
+        raise click.ClickException("the server could not start; the error is above")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Listen before anything else is opened: a taken port is a clear refusal, and early callers wait."""
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"server: cannot listen on {host}:{port}: {error.strerror}.") from error
+    return listener

@@ -1,0 +1,1 @@
+"""The HTTP floor: shapes in, shapes out. The only place that knows status codes."""

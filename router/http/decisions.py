@@ -1,0 +1,98 @@
+"""The routes that read the decision log: decisions one by one, and SQL over its views. Reading runs in a thread."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from litestar import Request, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
+
+from router.errors import InvalidRequest
+from router.http.schemas import Body
+from router.http.services import services
+
+
+class SqlBody(Body, kw_only=True, forbid_unknown_fields=True):
+    """One SELECT over the log's views, and how many rows of its answer are wanted."""
+
+    query: Annotated[str, Meta(min_length=1, max_length=20_000)]
+    max_rows: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+
+
+@get("/v1/decisions", summary="The decision log, newest first")
+async def decisions(  # noqa: PLR0913, PLR0917 -- one argument per documented filter
+    request: Request[Any, Any, Any],
+    since: FromQuery[str | None] = None,
+    until: FromQuery[str | None] = None,
+    model: FromQuery[str | None] = None,
+    task: FromQuery[str | None] = None,
+    backend: FromQuery[str | None] = None,
+    policy: FromQuery[str | None] = None,
+    status: FromQuery[str | None] = None,
+    limit: FromQuery[int] = 50,
+    cursor: FromQuery[str | None] = None,
+) -> dict[str, Any]:
+    """Page through decisions; `next_cursor` of one page is `cursor` of the next. Rows may lag by the flush interval."""
+    if not 1 <= limit <= 500:
+        raise InvalidRequest("limit: must be between 1 and 500.", param="limit")
+    filters = {"model": model, "task": task, "backend": backend, "policy": policy, "status": status}
+    rows, next_cursor = await asyncio.to_thread(
+        services(request).log.reader().decisions,
+        since=_instant("since", since),
+        until=_instant("until", until),
+        limit=limit,
+        cursor=cursor,
+        **filters,
+    )
+    return {"object": "list", "data": rows, "next_cursor": next_cursor}
+
+
+@get("/v1/decisions/{decision_id:str}", summary="One decision, with its slate and its attempts")
+async def decision(request: Request[Any, Any, Any], decision_id: FromPath[str]) -> dict[str, Any]:
+    """Everything the log knows of one decision, waiting first for its rows to be committed."""
+    log = services(request).log
+    await log.committed()
+    found = await asyncio.to_thread(log.reader().decision, decision_id)
+    if found is None:
+        raise NotFoundException(f"No decision {decision_id!r} in the log.")
+    return found
+
+
+@get("/v1/analytics/summary", summary="Requests, cost, latency, near share and estimate error, by one column")
+async def summary(
+    request: Request[Any, Any, Any],
+    by: FromQuery[Literal["backend", "model", "task", "policy", "day"]] = "backend",
+    since: FromQuery[str | None] = None,
+) -> dict[str, Any]:
+    """What `nearfar report` shows."""
+    log = services(request).log
+    await log.committed()
+    rows = await asyncio.to_thread(log.reader().report, _instant("since", since), by)
+    return {"by": by, "rows": rows}
+
+
+@post("/v1/analytics/sql", status_code=200, summary="Read-only SQL over the log's views")
+async def sql(request: Request[Any, Any, Any], data: JSONBody[SqlBody]) -> dict[str, Any]:
+    """Run one SELECT over `decisions`, `attempts`, `candidates`, ... with row, time and memory limits."""
+    log = services(request).log
+    await log.committed()
+    answer = await asyncio.to_thread(log.reader().sql, data.query, max_rows=data.max_rows)
+    return {
+        "columns": answer.columns,
+        "types": answer.types,
+        "rows": answer.rows,
+        "truncated": answer.truncated,
+    }
+
+
+def _instant(name: str, text: str | None) -> datetime | None:
+    """An ISO 8601 instant; without an offset it is UTC."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}: {text!r} is not an ISO 8601 instant.", param=name) from error
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -1,0 +1,183 @@
+"""The one table from errors to status codes, and the shapes in which each API family tells them."""
+
+import logging
+from typing import Any, NamedTuple
+
+import msgspec
+from litestar import Request, Response
+from litestar.enums import MediaType
+from litestar.exceptions import HTTPException, ValidationException
+
+from backends import errors as backend
+from router import errors
+from router.http.schemas import Body, invalid
+from router.http.services import request_id, services
+from router.ledger import Refused
+
+MAX_DRAINED_BYTES = 256 * 1024 * 1024
+
+logger = logging.getLogger("nearfar.http")
+
+
+class Told(NamedTuple):
+    """How an error is told: a status, the type and code OpenAI's clients know, and when to come back."""
+
+    status: int
+    type: str
+    code: str | None = None
+    retry_after_s: float | None = None
+
+
+# Most specific first. What a chain of attempts ended with is looked up by its last attempt's error.
+TABLE: tuple[tuple[type[Exception], Told], ...] = (
+    (errors.TooLarge, Told(413, "invalid_request_error", "too_large")),
+    (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
+    (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
+    (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),
+    (errors.DeadlineExceeded, Told(504, "timeout_error", "deadline_exceeded")),
+    (errors.QueryRefused, Told(400, "invalid_request_error", "query_refused")),
+    (errors.RouterError, Told(500, "server_error", "internal_error")),
+    (backend.Overloaded, Told(503, "overloaded_error", "overloaded")),
+    (backend.RateLimited, Told(429, "rate_limit_error", "rate_limit_exceeded")),
+    (backend.PaymentRequired, Told(402, "insufficient_quota", "insufficient_quota")),
+    (backend.ContextLengthExceeded, Told(400, "invalid_request_error", "context_length_exceeded")),
+    (backend.ContentRefused, Told(400, "invalid_request_error", "content_policy_violation")),
+    (backend.InvalidInput, Told(400, "invalid_request_error", "invalid_value")),
+    (backend.Timeout, Told(504, "timeout_error", "timeout")),
+    (backend.OutOfMemory, Told(503, "overloaded_error", "out_of_memory")),
+    (backend.BackendError, Told(502, "upstream_error", "all_attempts_failed")),
+)
+
+
+def told(error: Exception) -> Told:
+    """How this error is told to a client; anything nobody foresaw is a bare 500."""
+    cause = error.attempts[-1].error if isinstance(error, errors.AllAttemptsFailed) and error.attempts else error
+    for kind, answer in TABLE:
+        if isinstance(cause, kind):
+            wait_s = cause.retry_after_s if isinstance(cause, backend.BackendError) else None
+            if wait_s is None and answer.status in {429, 503}:
+                wait_s = 1.0
+            return answer._replace(retry_after_s=wait_s)
+    return Told(500, "server_error", "internal_error")
+
+
+def body_of(error: Exception) -> dict[str, Any]:
+    """The error in OpenAI's shape, with what only we know beside it."""
+    answer = told(error)
+    inner: dict[str, Any] = {
+        "message": str(error) if isinstance(error, errors.RouterError) else "Internal error.",
+        "type": answer.type,
+        "param": error.param if isinstance(error, errors.RouterError) else None,
+        "code": answer.code,
+        "decision_id": error.decision_id if isinstance(error, errors.RouterError) else None,
+    }
+    if isinstance(error, errors.NoCandidate):
+        inner["candidates"] = [refusal._asdict() for refusal in error.rejections]
+    if isinstance(error, errors.AllAttemptsFailed | errors.DeadlineExceeded):
+        inner["attempts"] = [
+            {"candidate_id": a.candidate_id, "error": type(a.error).__name__, "message": str(a.error)}
+            for a in error.attempts
+        ]
+    return {"error": inner}
+
+
+class _Acknowledged(Response[dict[str, Any]]):
+    """A refusal that goes out only when its row may be relied upon (in strict durability: when it is on disk)."""
+
+    def to_asgi_response(self, *args: Any, **kwargs: Any) -> Any:
+        inner = super().to_asgi_response(*args, **kwargs)
+        request: Request[Any, Any, Any] = kwargs["request"]
+
+        async def send_when_logged(scope: Any, receive: Any, send: Any) -> None:
+            await services(request).dispatcher.acknowledged()
+            if _unread(request):
+                await _drain(receive)
+            await inner(scope, receive, send)
+
+        return send_when_logged
+
+
+def _unread(request: Request[Any, Any, Any]) -> bool:
+    """True when the body was refused by its announced length, before a byte of it was read."""
+    length = request.headers.get("content-length", "")
+    return length.isdigit() and int(length) > services(request).settings.server.max_body_bytes
+
+
+async def _drain(receive: Any) -> None:
+    """Read what the client still sends, within bounds: most clients look for an answer only when they have sent all."""
+    read = 0
+    while read < MAX_DRAINED_BYTES:
+        message = await receive()
+        read += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
+
+
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """Answer any error of any route. A refused inference request gets its row here if it has none yet."""
+    error = _ours(request, error)
+    if isinstance(error, HTTPException):
+        return _plain(error)
+    if not isinstance(error, errors.RouterError):
+        logger.error("unhandled %s on %s", type(error).__name__, request.scope.get("path_template"), exc_info=error)
+    elif _is_inference(request) and error.decision_id is None:
+        surface = request.scope["path_template"]
+        refused = Refused(error=error, surface=surface, request_id=request_id(request))
+        error.decision_id = services(request).dispatcher.refuse(refused)
+        services(request).metrics.refused(surface)
+    body = body_of(error)
+    if request.scope.get("path_template") in {"/v1/inference", "/v1/route"}:
+        body = {"success": False, **body}
+    return _Acknowledged(body, status_code=told(error).status, headers=_headers(request, error))
+
+
+def _ours(request: Request[Any, Any, Any], error: Exception) -> Exception:
+    """Litestar's word for a bad or oversize body is turned into ours."""
+    if isinstance(error, ValidationException):
+        cause = error.__cause__
+        if isinstance(cause, msgspec.ValidationError):
+            return invalid(cause, _shape(request))
+        return errors.InvalidRequest(_reasons(error))
+    if isinstance(error, HTTPException) and error.status_code == 413:
+        return errors.TooLarge("The body is larger than server.max_body_bytes allows.")
+    if isinstance(error, HTTPException) and error.status_code == 400:
+        return errors.InvalidRequest(error.detail)
+    return error
+
+
+def _reasons(error: ValidationException) -> str:
+    extra = error.extra if isinstance(error.extra, list) else []
+    texts = [f"{item.get('key')}: {item.get('message')}" for item in extra if isinstance(item, dict)]
+    return "; ".join(texts) or error.detail
+
+
+def _shape(request: Request[Any, Any, Any]) -> type[Body]:
+    """The struct that the handler of this route wants as its body."""
+    data = request.route_handler.parsed_fn_signature.parameters.get("data")
+    return data.annotation if data is not None and issubclass(data.annotation, Body) else Body
+
+
+def _plain(error: HTTPException) -> Response[dict[str, Any]]:
+    """What Litestar itself refuses (no such route, wrong method): told in the same shape, no inference, no row."""
+    kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
+    inner = {"message": error.detail, "type": kind, "param": None, "code": None, "decision_id": None}
+    return Response({"error": inner}, status_code=error.status_code, headers=error.headers, media_type=MediaType.JSON)
+
+
+def _is_inference(request: Request[Any, Any, Any]) -> bool:
+    handler = request.scope.get("route_handler")
+    return handler is not None and bool(handler.opt.get("inference"))
+
+
+def _headers(request: Request[Any, Any, Any], error: Exception) -> dict[str, str]:
+    headers = {"x-request-id": request_id(request).encode("ascii", "replace").decode()}
+    if isinstance(error, errors.RouterError) and error.decision_id is not None:
+        headers["x-nearfar-decision-id"] = error.decision_id
+    if isinstance(error, errors.AllAttemptsFailed):
+        headers["x-nearfar-attempts"] = str(len(error.attempts))
+        if len(error.attempts) > 1:
+            headers["x-should-retry"] = "false"
+    wait_s = told(error).retry_after_s
+    if wait_s is not None:
+        headers["retry-after"] = str(max(1, round(wait_s)))
+    return headers

@@ -1,0 +1,163 @@
+"""The native routes: inference of any task, and its dry run."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.params import JSONBody
+from litestar.response import Stream
+
+from backends.types import Delta
+from policies.types import Estimate
+from router.errors import InvalidRequest, RouterError
+from router.http import headers
+from router.http.answers import Answer, answered, counted, opened
+from router.http.errors import body_of
+from router.http.schemas import (
+    AttemptAnswer,
+    InferenceAnswer,
+    InferenceBody,
+    request_of,
+    result_of,
+    routing_of,
+    task_named,
+)
+from router.http.services import call_of, model_and_routing, request_id, services
+from router.outcome import Attempt, Outcome
+from router.request import Call
+from router.slate import Plan
+
+encode = msgspec.json.encode
+
+
+@post("/v1/inference", status_code=200, opt={"inference": True}, summary="Run one inference, near or far")
+async def inference(request: Request[Any, Any, Any], data: JSONBody[InferenceBody]) -> Response[Any]:
+    """Decide where the request runs, run it there, and answer with the decision's id, cost and reason."""
+    call = await _call(request, data)
+    if call.request.stream:
+        return await _streamed(request, call)
+    answer = await answered(request, call)
+    body = body_of_answer(call, answer, services(request).settings.local.credits_per_usd)
+    return Response(body, headers=headers.of_outcome(answer.outcome, request_id(request)))
+
+
+@post("/v1/route", status_code=200, summary="Dry run: what would be decided, and why")
+async def route(request: Request[Any, Any, Any], data: JSONBody[InferenceBody]) -> Response[Any]:
+    """Find, estimate and decide as `/v1/inference` would. Nothing is executed, nothing is logged."""
+    plan = await services(request).dispatcher.plan(await _call(request, data))
+    return Response({"success": True, "executed": False, **slate_of(plan)})
+
+
+def slate_of(plan: Plan) -> dict[str, Any]:
+    """A plan for a reader: every candidate with its estimate and, where it may not serve, the reason."""
+    rejected = {r.candidate_id: r for r in plan.decision.rejections}
+    return {
+        "task": plan.call.request.task.value,
+        "model": plan.call.request.model,
+        "policy": plan.decision.policy,
+        "policy_version": plan.decision.version,
+        "chosen": plan.decision.ranked[0] if plan.decision.ranked else None,
+        "ranked": list(plan.decision.ranked),
+        "reason": plan.decision.reason,
+        "decide_us": plan.decide_us,
+        "candidates": [
+            {
+                "candidate": estimate.candidate_id,
+                "backend": estimate.backend,
+                "provider": estimate.provider,
+                "device": candidate.status.device,
+                "eligible": estimate.candidate_id not in rejected,
+                "rejection": rejected[estimate.candidate_id].reason if estimate.candidate_id in rejected else None,
+                "loaded": candidate.status.loaded,
+                **_figures(estimate),
+                "score": plan.decision.scores.get(estimate.candidate_id),
+            }
+            for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
+        ],
+    }
+
+
+def _figures(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "latency_ms": estimate.latency_s * 1000,
+        "latency_source": estimate.latency_source,
+        "load_ms": estimate.load_s * 1000,
+        "queue_ms": estimate.queue_s * 1000,
+        "cost_usd": estimate.cost_usd,
+        "cost_source": estimate.cost_source,
+        "quality": estimate.quality,
+    }
+
+
+async def _call(request: Request[Any, Any, Any], body: InferenceBody) -> Call:
+    given = body.model or body.modelId
+    if not given:
+        raise InvalidRequest("model: a model id is required.", param="model")
+    model, routing = model_and_routing(request, given, routing_of(body.routing, body.provider))
+    task = task_named(body.task or await services(request).dispatcher.task_of(model))
+    return call_of(request, request_of(body, model, task, services(request).settings.server.max_batch_items), routing)
+
+
+def body_of_answer(call: Call, answer: Answer, credits_per_usd: float) -> InferenceAnswer:
+    """The native response of an answer."""
+    outcome, result, winner = answer
+    cost, usage = outcome.cost.usd, result.usage
+    known = [count for count in (usage.prompt_tokens, usage.completion_tokens) if count is not None]
+    return InferenceAnswer(
+        result=result_of(result.output, call.request),
+        task=call.request.task.value,
+        model=result.model,
+        backend=winner.backend,
+        provider=result.provider,
+        device=result.device,
+        decision_id=outcome.decision_id,
+        policy=outcome.plan.decision.policy,
+        reason=outcome.plan.decision.reason,
+        latency_ms=outcome.latency_s * 1000,
+        queue_ms=None if result.timings.queue_s is None else result.timings.queue_s * 1000,
+        cost_usd=cost,
+        cost_credits=None if cost is None else cost * credits_per_usd,
+        cost_source=outcome.cost.source,
+        usage={
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": sum(known) if known else None,
+        },
+        attempts=[_attempt(attempt) for attempt in outcome.attempts],
+        slate=slate_of(outcome.plan) if call.routing.explain else msgspec.UNSET,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptAnswer:
+    return AttemptAnswer(
+        candidate=attempt.candidate_id,
+        status=attempt.status,
+        latency_ms=attempt.total_s * 1000,
+        cost_usd=attempt.cost.usd,
+        error=None if attempt.error is None else f"{type(attempt.error).__name__}: {attempt.error}",
+    )
+
+
+async def _streamed(request: Request[Any, Any, Any], call: Call) -> Response[Any]:
+    begun, pieces = await opened(request, call)
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, Delta):
+                    yield b"event: delta\ndata: " + encode({"text": piece.text}) + b"\n\n"
+                elif isinstance(piece, Outcome):
+                    yield _last(request, call, piece)
+
+    return Stream(events(), media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
+
+
+def _last(request: Request[Any, Any, Any], call: Call, outcome: Outcome) -> bytes:
+    try:
+        answer = counted(request, outcome)
+    except RouterError as error:
+        return b"event: error\ndata: " + encode({"success": False, **body_of(error)}) + b"\n\n"
+    body = body_of_answer(call, answer, services(request).settings.local.credits_per_usd)
+    return b"event: result\ndata: " + encode(body) + b"\n\n"

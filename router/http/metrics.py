@@ -1,0 +1,77 @@
+"""Prometheus counters of what went through, by route pattern. One registry per app: two never share a number."""
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from router.outcome import Outcome
+
+if TYPE_CHECKING:
+    from router.decision_log.log import LogStats
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The numbers behind `GET /metrics`."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        labels = ("surface", "backend", "status")
+        self._requests = Counter("nearfar_requests", "Requests ended.", labels, registry=registry)
+        self._seconds = Histogram(
+            "nearfar_request_seconds", "Seconds to the whole answer.", labels[:2], buckets=SECONDS, registry=registry
+        )
+        self._overhead = Histogram(
+            "nearfar_overhead_seconds", "Seconds not spent in a backend.", buckets=SECONDS, registry=registry
+        )
+        self._first_token = Histogram(
+            "nearfar_first_token_seconds",
+            "Seconds to the first token.",
+            ("backend",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._attempts = Counter("nearfar_attempts", "Attempts ended.", ("provider", "status"), registry=registry)
+        self._tokens = Counter("nearfar_tokens", "Tokens used.", ("backend", "kind"), registry=registry)
+        self._cost = Counter("nearfar_cost_usd", "Cost of answered requests.", ("backend",), registry=registry)
+        self._unknown = Counter("nearfar_unknown_cost", "Requests whose cost is unknown.", registry=registry)
+        self._refused = Counter(
+            "nearfar_refused", "Requests refused before a decision.", ("surface",), registry=registry
+        )
+        self._log = {
+            "queued": Gauge("nearfar_log_queued_rows", "Rows waiting for their commit.", registry=registry),
+            "spilled": Gauge("nearfar_log_spilled_rows", "Rows that went through the spill file.", registry=registry),
+            "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
+        }
+        self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
+
+    def observe(self, surface: str, outcome: Outcome) -> None:
+        """Count one outcome."""
+        winner = outcome.winner
+        backend = winner.backend if winner is not None else "none"
+        self._requests.labels(surface, backend, outcome.status).inc()
+        self._seconds.labels(surface, backend).observe(outcome.latency_s)
+        self._overhead.observe(outcome.overhead_s)
+        for attempt in outcome.attempts:
+            self._attempts.labels(attempt.provider, attempt.status).inc()
+        if outcome.cost.usd is None:
+            self._unknown.inc()
+        else:
+            self._cost.labels(backend).inc(outcome.cost.usd)
+        if outcome.first_token_s is not None:
+            self._first_token.labels(backend).observe(outcome.first_token_s)
+        if outcome.result is not None:
+            self._tokens.labels(backend, "prompt").inc(outcome.result.usage.prompt_tokens or 0)
+            self._tokens.labels(backend, "completion").inc(outcome.result.usage.completion_tokens or 0)
+
+    def refused(self, surface: str) -> None:
+        """Count a request that was turned away before a decision."""
+        self._refused.labels(surface).inc()
+
+    def render(self, log: "LogStats", breakers_open: int) -> bytes:
+        """The exposition text, with the log's and the breakers' state of this moment."""
+        for name, gauge in self._log.items():
+            gauge.set(getattr(log, name))
+        self._open.set(breakers_open)
+        return generate_latest(self._registry)

@@ -1,0 +1,203 @@
+"""OpenAI's routes, in OpenAI's shapes: the official client works unmodified."""
+
+import base64
+import sys
+import time
+from array import array
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, JSONBody
+from litestar.response import Stream
+
+from backends.types import Delta, EmbeddingOutput, GenerationOutput, Output
+from router.candidates import CandidateFinder
+from router.errors import RouterError, UnknownModel
+from router.http import headers
+from router.http.answers import Answer, answered, counted, opened
+from router.http.errors import body_of
+from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, embeddings_request
+from router.http.schemas import routing_of
+from router.http.services import call_of, model_and_routing, request_id, services
+from router.outcome import Begun, Outcome
+from router.settings import ModelEntry
+
+encode = msgspec.json.encode
+
+
+@post("/v1/chat/completions", status_code=200, opt={"inference": True}, summary="Chat, buffered or streamed")
+async def chat(request: Request[Any, Any, Any], data: JSONBody[ChatBody]) -> Response[Any]:
+    """Continue a conversation. With `stream` the answer comes as server-sent events that end with `[DONE]`."""
+    model, routing = model_and_routing(request, data.model, routing_of(data.routing, data.provider))
+    call = call_of(request, chat_request(data, model), routing)
+    if not call.request.stream:
+        answer = await answered(request, call)
+        return Response(_completion(answer), headers=headers.of_outcome(answer.outcome, request_id(request)))
+    begun, pieces = await opened(request, call)
+    usage = data.stream_options is not None and data.stream_options.include_usage
+    events = _events(request, pieces, _Chunk(begun, include_usage=usage))
+    return Stream(events, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
+
+
+@post("/v1/embeddings", status_code=200, opt={"inference": True}, summary="Embed texts")
+async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsBody]) -> Response[Any]:
+    """One vector a text, as floats or as base64 of little-endian float32."""
+    model, routing = model_and_routing(request, data.model, routing_of(data.routing, data.provider))
+    max_items = services(request).settings.server.max_batch_items
+    call = call_of(request, embeddings_request(data, model, max_items), routing)
+    answer = await answered(request, call)
+    as_base64 = data.encoding_format == "base64"
+    body = {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _base64(vector) if as_base64 else list(vector)}
+            for index, vector in enumerate(_vectors(answer.result.output))
+        ],
+        "model": answer.result.model,
+        "usage": _usage(answer),
+    }
+    return Response(body, headers=headers.of_outcome(answer.outcome, request_id(request)))
+
+
+@get("/v1/models", summary="The catalogue, with the state of each candidate")
+async def models(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Every model in OpenAI's shape; what only we know is under `nearfar`."""
+    house = services(request)
+    return {"object": "list", "data": [model_answer(house.finder, entry) for entry in house.catalog]}
+
+
+@get("/v1/models/{model_id:path}", summary="One model of the catalogue")
+async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dict[str, Any]:
+    """One model, or 404 naming near ones."""
+    house = services(request)
+    wanted = str(model_id).removeprefix("/")
+    entry = house.catalog.find(wanted)
+    if entry is None:
+        raise UnknownModel(wanted, house.catalog.alternatives(wanted))
+    return model_answer(house.finder, entry)
+
+
+async def _events(
+    request: Request[Any, Any, Any], pieces: AsyncGenerator[Begun | Delta | Outcome, None], chunk: "_Chunk"
+) -> AsyncGenerator[bytes, None]:
+    yield chunk.event({"role": "assistant", "content": ""})
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Delta):
+                yield chunk.event({"content": piece.text})
+            elif isinstance(piece, Outcome):
+                yield _last(request, piece, chunk)
+
+
+def _last(request: Request[Any, Any, Any], outcome: Outcome, chunk: "_Chunk") -> bytes:
+    """The end of the stream; a failure is told in band and without `[DONE]`, so that nobody takes it for success."""
+    try:
+        return chunk.end(counted(request, outcome))
+    except RouterError as error:
+        return b"data: " + encode(body_of(error)) + b"\n\n"
+
+
+class _Chunk:
+    """Writes the events of one stream."""
+
+    def __init__(self, begun: Begun, *, include_usage: bool) -> None:
+        self._include_usage = include_usage
+        self._common = {
+            "id": f"chatcmpl-{begun.plan.decision_id}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": begun.model,
+        }
+
+    def event(self, delta: dict[str, str], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        usage = {"usage": None} if self._include_usage else {}
+        return b"data: " + encode(self._common | {"choices": [choice]} | usage) + b"\n\n"
+
+    def end(self, answer: Answer) -> bytes:
+        last = self.event({}, _text(answer.result.output).finish_reason)
+        if self._include_usage:
+            last += b"data: " + encode(self._common | {"choices": [], "usage": _usage(answer)}) + b"\n\n"
+        return last + b"data: [DONE]\n\n"
+
+
+def _completion(answer: Answer) -> dict[str, Any]:
+    output = _text(answer.result.output)
+    return {
+        "id": f"chatcmpl-{answer.outcome.decision_id}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": answer.result.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": output.text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": output.finish_reason,
+            }
+        ],
+        "usage": _usage(answer),
+    }
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    """Token counts as OpenAI's clients require them (0 where nobody counted), and the cost beside them."""
+    usage = answer.result.usage
+    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    counts: dict[str, Any] = {"prompt_tokens": prompt, "total_tokens": prompt + completion}
+    if usage.completion_tokens is not None:
+        counts["completion_tokens"] = completion
+    return counts | {"cost": answer.outcome.cost.usd}
+
+
+def _text(output: Output) -> GenerationOutput:
+    if not isinstance(output, GenerationOutput):
+        raise TypeError(f"text generation gave {type(output).__name__}")
+    return output
+
+
+def _vectors(output: Output) -> "tuple[array[float], ...]":
+    if not isinstance(output, EmbeddingOutput):
+        raise TypeError(f"feature extraction gave {type(output).__name__}")
+    return output.vectors
+
+
+def _base64(vector: "array[float]") -> str:
+    if sys.byteorder == "big":
+        vector = array("f", vector)
+        vector.byteswap()
+    return base64.b64encode(vector.tobytes()).decode()
+
+
+def model_answer(finder: CandidateFinder, entry: ModelEntry) -> dict[str, Any]:
+    """A catalogue entry in OpenAI's shape, with the state of its candidates."""
+    return {
+        "id": entry.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": entry.id.split("/", maxsplit=1)[0],
+        "nearfar": {
+            "task": entry.task,
+            "description": entry.description,
+            "context_length": entry.context_length,
+            "parameters": entry.parameters,
+            "quality": entry.quality,
+            "candidates": [
+                {
+                    "candidate": candidate.id,
+                    "backend": candidate.target.backend,
+                    "provider": candidate.target.provider,
+                    "device": candidate.status.device,
+                    "loaded": candidate.status.loaded,
+                    "available": candidate.status.unavailable is None and candidate.status.does_not_fit is None,
+                    "why_not": candidate.status.unavailable or candidate.status.does_not_fit,
+                    "memory_bytes": candidate.status.memory_bytes,
+                    "price": candidate.price,
+                }
+                for candidate in finder.of_model(entry)
+            ],
+        },
+    }

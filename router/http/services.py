@@ -1,0 +1,75 @@
+"""What the handlers need of the house, handed to them by the composition root."""
+
+import time
+from typing import Any
+
+import uuid_utils
+from litestar import Request
+from msgspec import Struct
+
+from backends.base import Backend
+from backends.hardware import Probe
+from backends.types import InferenceRequest
+from router.availability import Breakers
+from router.candidates import CandidateFinder
+from router.catalog import Catalog
+from router.decision_log.log import DecisionLog
+from router.dispatch import Dispatcher
+from router.estimates import Estimator
+from router.http.metrics import Metrics
+from router.pricing import LocalRates
+from router.request import Call, Routing, split_suffix
+from router.settings import Secrets, Settings
+
+REQUEST_ID_LENGTH = 128
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """The parts of one running router."""
+
+    settings: Settings
+    secrets: Secrets
+    catalog: Catalog
+    finder: CandidateFinder
+    backends: dict[str, Backend]
+    breakers: Breakers
+    estimator: Estimator
+    rates: LocalRates
+    probe: Probe
+    log: DecisionLog
+    dispatcher: Dispatcher
+    metrics: Metrics
+
+
+def services(request: Request[Any, Any, Any]) -> Services:
+    """The services of the app that this request came to."""
+    found: Services = request.app.state.services
+    return found
+
+
+def request_id(request: Request[Any, Any, Any]) -> str:
+    """The sender's own id if it is printable and short, else a new one. The same one at every call per request."""
+    known = request.scope["state"].get("nearfar_request_id")
+    if known is None:
+        given = request.headers.get("x-request-id", "")
+        known = given if given.isprintable() and 0 < len(given) <= REQUEST_ID_LENGTH else str(uuid_utils.uuid7())
+        request.scope["state"]["nearfar_request_id"] = known
+    return str(known)
+
+
+def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routing: Routing) -> Call:
+    """The call that this HTTP request makes. Its clock started when its body was read."""
+    length = request.headers.get("content-length", "")
+    return Call(
+        request=inference,
+        routing=routing,
+        surface=request.scope["path_template"],
+        request_id=request_id(request),
+        input_bytes=int(length) if length.isdigit() else None,
+        received=time.monotonic(),
+    )
+
+
+def model_and_routing(request: Request[Any, Any, Any], model: str, routing: Routing) -> tuple[str, Routing]:
+    """Take a `:suffix` off the model's name and into the routing."""
+    return split_suffix(model, routing, services(request).catalog.providers)

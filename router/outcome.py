@@ -1,0 +1,88 @@
+"""What happened: one attempt at one candidate, and the end of a whole request. Values only."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from backends.errors import BackendError
+from backends.types import InferenceResult
+from router.errors import RouterError
+from router.slate import Plan
+
+CostSource = Literal["measured", "declared", "priced", "unknown"]
+Status = Literal["ok", "error", "refused", "cancelled"]
+
+
+class Cost(Struct, frozen=True):
+    """US dollars and how they are known; None and `unknown` go together."""
+
+    usd: float | None
+    source: CostSource
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One call of a backend, finished. Exactly one of `result` and `error` is set, or neither when cancelled."""
+
+    candidate_id: str
+    backend: str
+    provider: str
+    model: str
+    device: str
+    started_us: int
+    total_s: float
+    cost: Cost
+    result: InferenceResult | None = None
+    error: BackendError | None = None
+    first_token_s: float | None = None
+
+    @property
+    def status(self) -> Literal["ok", "error", "cancelled"]:
+        """`ok`, `error` or `cancelled`."""
+        if self.result is not None:
+            return "ok"
+        return "cancelled" if self.error is None else "error"
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """A stream's first piece exists: who serves it, on which attempt, and what is known before it ends."""
+
+    plan: Plan
+    backend: str
+    provider: str
+    model: str
+    attempts: int
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a request ended. Exactly one of `result` and `error` is set, or neither when its sender went away."""
+
+    plan: Plan
+    status: Status
+    attempts: tuple[Attempt, ...]
+    latency_s: float
+    overhead_s: float
+    cost: Cost
+    result: InferenceResult | None = None
+    error: RouterError | None = None
+    first_token_s: float | None = None
+
+    @property
+    def decision_id(self) -> str:
+        """The id of its rows in the log."""
+        return self.plan.decision_id
+
+    @property
+    def winner(self) -> Attempt | None:
+        """The attempt whose answer was returned; None when there is none."""
+        return self.attempts[-1] if self.result is not None else None
+
+
+def total_cost(costs: tuple[Cost, ...]) -> Cost:
+    """All attempts together. One unknown makes the sum unknown; no attempt at all cost nothing, which is measured."""
+    amounts = [cost.usd for cost in costs]
+    known = [amount for amount in amounts if amount is not None]
+    if len(known) < len(amounts):
+        return Cost(None, "unknown")
+    return Cost(sum(known), costs[-1].source if costs else "measured")

@@ -1,0 +1,68 @@
+"""What things cost, as plain arithmetic: far by price times usage, near by occupancy. An unknown price stays so."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from router.settings import ModelEntry, Price
+
+# Published prices of the hub's own endpoints: 2 vCPU for $0.067 an hour, a small GPU at $0.00012 a second.
+CPU_USD_PER_CORE_HOUR = 0.0335
+GPU_USD_PER_HOUR = 0.432
+
+
+class LocalRates(Struct, frozen=True, kw_only=True):
+    """What an hour of this machine costs, by device, and where the figure comes from."""
+
+    cpu_usd_per_hour: float
+    gpu_usd_per_hour: float
+    source: Literal["settings", "default"]
+
+    def occupancy_usd(self, seconds: float, device: str) -> float:
+        """Price of holding a device: seconds x rate / 3600, the unit in which the far side itself bills compute."""
+        rate = self.cpu_usd_per_hour if device == "cpu" else self.gpu_usd_per_hour
+        return seconds * rate / 3600
+
+
+def local_rates(configured_usd_per_hour: float | None, cores: float) -> LocalRates:
+    """The configured rate for every device, or the published default by core count and per GPU."""
+    if configured_usd_per_hour is not None:
+        return LocalRates(
+            cpu_usd_per_hour=configured_usd_per_hour, gpu_usd_per_hour=configured_usd_per_hour, source="settings"
+        )
+    return LocalRates(
+        cpu_usd_per_hour=CPU_USD_PER_CORE_HOUR * cores, gpu_usd_per_hour=GPU_USD_PER_HOUR, source="default"
+    )
+
+
+def priced_usd(price: Price | None, input_tokens: int | None, output_tokens: int | None) -> float | None:
+    """Price times usage in US dollars; None when the price, or a usage it needs, is not known."""
+    if price is None or not price.known:
+        return None
+    total = price.per_request_usd or 0.0
+    for per_million, tokens in ((price.input_per_1m_usd, input_tokens), (price.output_per_1m_usd, output_tokens)):
+        if not per_million:
+            continue
+        if tokens is None:
+            return None
+        total += per_million * tokens / 1_000_000
+    return total
+
+
+def price_book(models: Iterable[ModelEntry], rates: LocalRates) -> tuple[str, str]:
+    """Every price in force as canonical JSON, with its hash: `(id, body)`. Equal content has an equal id."""
+    remote = {
+        f"{model.id}@{candidate.provider or candidate.backend}:{candidate.model or model.id}": candidate.price
+        for model in models
+        for candidate in model.candidates
+        if candidate.backend != "local"
+    }
+    body = msgspec.json.encode({"local": rates, "remote": remote}, order="sorted")
+    return hashlib.blake2b(body, digest_size=8).hexdigest(), body.decode()

@@ -1,0 +1,82 @@
+"""One call of the router: the inference request, and how its sender wants it routed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backends.types import InferenceRequest
+from policies.types import Constraints
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+
+class Routing(Struct, frozen=True, kw_only=True):
+    """How one request wants to be routed; None leaves it to the settings. Units as named."""
+
+    policy: str | None = None
+    backend: str = "any"
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    max_cost_usd: float | None = None
+    max_latency_ms: float | None = None
+    deadline_ms: float | None = None
+    min_quality: float | None = None
+    allow_fallbacks: bool = True
+    private: bool = False
+    explain: bool = False
+
+    def constraints(self, *, offline: bool) -> Constraints:
+        """The hard limits of this request under the given configuration."""
+        return Constraints(
+            offline=offline,
+            private=self.private,
+            backend=self.backend,
+            only=self.only,
+            ignore=self.ignore,
+            order=self.order,
+            max_cost_usd=self.max_cost_usd,
+            max_latency_s=None if self.max_latency_ms is None else self.max_latency_ms / 1000,
+            min_quality=self.min_quality,
+        )
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request with its routing and where it came from.
+
+    Attributes:
+        request: What is asked.
+        routing: How it may be routed.
+        surface: The route's pattern, or `cli`.
+        request_id: The sender's own id, echoed.
+        input_bytes: Size of the body as received.
+        received: Monotonic seconds when it came in.
+    """
+
+    request: InferenceRequest
+    routing: Routing
+    surface: str
+    received: float
+    request_id: str | None = None
+    input_bytes: int | None = None
+
+
+def split_suffix(model: str, routing: Routing, providers: Container[str]) -> tuple[str, Routing]:
+    """Take `:local`, `:remote`, `:fastest`, `:cheapest` or `:PROVIDER` off a model's name, and into its routing.
+
+    A suffix that is none of these is left on the name: it may be part of it.
+    """
+    name, colon, suffix = model.rpartition(":")
+    if not colon or not name:
+        return model, routing
+    if suffix in {"local", "remote"}:
+        return name, replace(routing, backend=suffix)
+    if suffix in {"fastest", "cheapest"}:
+        return name, replace(routing, policy=suffix)
+    if suffix in providers:
+        return name, replace(routing, only=(suffix,))
+    return model, routing

@@ -1,0 +1,296 @@
+"""The configuration: a TOML file, the environment over it, and the shapes both must have.
+
+The only module that reads the environment. Nothing is read at import; `load()` is called by the composition root.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from router.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+FILE_NAME = "nearfar.toml"
+PREFIX = "NEARFAR_"
+HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
+
+FINITE = sys.float_info.max  # TOML can write `inf`, which the log would keep as NULL
+Positive = Annotated[float, Meta(gt=0, le=FINITE)]
+NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
+Fraction = Annotated[float, Meta(gt=0, le=1)]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: immutable, and a key nobody knows is refused."""
+
+
+class ServerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the API listens, and how large a body may be."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    max_body_bytes: Annotated[int, Meta(gt=0)] = 10_000_000
+    max_batch_items: Annotated[int, Meta(gt=0)] = 2048
+    drain_timeout_s: Positive = 30.0
+    allow_unauthenticated: bool = False  # forces a listener beyond loopback while nobody is asked who they are
+
+
+class AuthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may call. Only `none` exists so far: loopback only."""
+
+    mode: Literal["none"] = "none"
+    cors_allow_origins: tuple[str, ...] = ()
+
+
+class WeightSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the policy `balanced` weighs; only the ratios matter."""
+
+    latency: NonNegative = 1.0
+    cost: NonNegative = 1.0
+    quality: NonNegative = 1.0
+
+
+class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How requests are decided when they say nothing themselves."""
+
+    policy: str = "balanced"
+    offline: bool = False
+    weights: WeightSettings = WeightSettings()
+    deadline_ms: Positive = 300_000.0
+    max_attempts: Annotated[int, Meta(ge=1)] = 4
+
+
+class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The decision log. In `strict` an answer waits until its rows are on disk."""
+
+    path: str = "nearfar.duckdb"
+    durability: Literal["batch", "strict"] = "batch"
+    store_inputs: bool = False
+    queue_rows: Annotated[int, Meta(gt=0)] = 100_000
+
+
+class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The near side. `rate_usd_per_hour` None means the published default for this hardware (router/pricing.py)."""
+
+    models_dir: str | None = None
+    memory_fraction: Fraction = 0.7
+    rate_usd_per_hour: NonNegative | None = None
+    downloads: bool = False
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    max_queue: Annotated[int, Meta(ge=1)] = 64
+    credits_per_usd: Positive = 1.0
+
+
+class ProviderSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A far side. `protocol` says which shapes it speaks; the key is read from the variable `api_key_env`."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    protocol: Literal["openai", "huggingface"]
+    base_url: Annotated[str, Meta(pattern="^https?://[^/]+")]
+    api_key_env: str | None = None
+    connect_timeout_s: Positive = 5.0
+    first_token_timeout_s: Positive = 60.0
+    idle_timeout_s: Positive = 60.0
+    total_timeout_s: Positive = 300.0
+
+
+class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a candidate costs, by unit. Every unit that is absent is not charged; no unit at all is an unknown price."""
+
+    input_per_1m_usd: NonNegative | None = None
+    output_per_1m_usd: NonNegative | None = None
+    per_request_usd: NonNegative | None = None
+    per_image_usd: NonNegative | None = None
+    as_of: str | None = None
+    source: str = "settings"
+
+    @property
+    def known(self) -> bool:
+        """True when at least one unit has a price."""
+        units = (self.input_per_1m_usd, self.output_per_1m_usd, self.per_request_usd, self.per_image_usd)
+        return any(unit is not None for unit in units)
+
+
+class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One place where a model can run."""
+
+    backend: Literal["local", "remote", "fake"]
+    provider: str | None = None
+    model: str | None = None
+    source: str | None = None
+    revision: str | None = None
+    price: Price | None = None
+    script: dict[str, str | int | float | bool] = {}
+
+
+class ModelEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model of the catalogue, and the candidates that can serve it."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    task: str
+    candidates: tuple[CandidateEntry, ...] = ()
+    context_length: Annotated[int, Meta(gt=0)] | None = None
+    parameters: Annotated[int, Meta(gt=0)] | None = None
+    quality: Unit | None = None
+    description: str = ""
+
+
+class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be configured."""
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    routing: RoutingSettings = RoutingSettings()
+    log: LogSettings = LogSettings()
+    local: LocalSettings = LocalSettings()
+    providers: tuple[ProviderSettings, ...] = ()
+    models: tuple[ModelEntry, ...] = ()
+
+
+class Secrets(Struct, frozen=True, kw_only=True):
+    """Keys by provider name, and the hub token. Never shown, never logged."""
+
+    hf_token: str | None = None
+    provider_keys: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Secrets(hf_token={'set' if self.hf_token else 'not set'}, provider_keys={sorted(self.provider_keys)})"
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration: defaults, then the file, then `NEARFAR_SECTION__KEY` variables.
+
+    Args:
+        path: A file that must exist. None takes `nearfar.toml` in the working directory if there is one.
+        environ: The environment; the process's own when None.
+
+    Raises:
+        SettingsError: naming the file (or variable), the key, and what was expected there.
+    """
+    environ = os.environ if environ is None else environ
+    if path is None and environ.get("NEARFAR_CONFIG"):
+        path = Path(environ["NEARFAR_CONFIG"])
+    if path is None and Path(FILE_NAME).is_file():
+        path = Path(FILE_NAME)
+    tree = {} if path is None else _read_toml(path)
+    settings = _convert(tree, path.name if path else "defaults")
+    for name, value in sorted(environ.items()):
+        keys = name.removeprefix(PREFIX).lower().split("__")
+        if name.startswith(PREFIX) and len(keys) > 1:
+            _put(tree, keys, _parse(value), name)
+            settings = _convert(tree, name)
+    _check_listener(settings)
+    return settings
+
+
+def read_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> Secrets:
+    """Collect keys from the environment, and the token saved by the hub's own login. No network."""
+    environ = os.environ if environ is None else environ
+    keys = {}
+    for provider in settings.providers:
+        if provider.api_key_env not in {None, HUB_TOKEN}:
+            value = environ.get(provider.api_key_env, "").strip()
+            if value:
+                keys[provider.name] = value
+    token = environ.get(HUB_TOKEN, "").strip() or environ.get("HUGGING_FACE_HUB_TOKEN", "").strip()
+    return Secrets(hf_token=token or _saved_token(environ), provider_keys=keys)
+
+
+def cache_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """Where fetched weights live: `$XDG_CACHE_HOME/nearfar`, by default `~/.cache/nearfar`."""
+    environ = os.environ if environ is None else environ
+    base = environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "nearfar"
+
+
+def models_dir(settings: Settings, environ: Mapping[str, str] | None = None) -> Path:
+    """Where built-in weights are unpacked: `local.models_dir`, or `models` in the cache directory."""
+    configured = settings.local.models_dir
+    return Path(configured).expanduser() if configured else cache_dir(environ) / "models"
+
+
+def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
+    """Set what the ML libraries read from the environment, unless the user did. Call before any of them is imported.
+
+    Spinning OpenMP threads make two threads slower than one on a busy two-core machine; the hub client reports usage
+    and looks for agents over the network unless telemetry is off.
+    """
+    environ = os.environ if environ is None else environ
+    for name, value in {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }.items():
+        environ.setdefault(name, value)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path.name}: no such configuration file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name}: cannot be read ({type(error).__name__}).") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path.name}: not valid TOML: {error}.") from error
+
+
+def _convert(tree: dict[str, Any], where: str) -> Settings:
+    try:
+        return msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        what, _, key = str(error).partition(" - at `$.")
+        raise SettingsError(f"{where}: {key.rstrip('`') or 'top level'}: {what}.") from error
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: object, name: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"{name}: {key} is not a section.")
+    tree[keys[-1]] = value
+
+
+def _parse(value: str) -> object:
+    """Read a variable's value as TOML would; whatever is not TOML is a plain string."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _saved_token(environ: Mapping[str, str]) -> str | None:
+    home = environ.get("HF_HOME") or str(Path.home() / ".cache" / "huggingface")
+    try:
+        return Path(environ.get("HF_TOKEN_PATH") or f"{home}/token").read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _check_listener(settings: Settings) -> None:
+    host = settings.server.host
+    if host == "localhost" or settings.server.allow_unauthenticated:
+        return
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise SettingsError(
+            f"server.host: {host!r} is not a loopback address and auth.mode is 'none': anybody who reaches it could "
+            "spend your credits. Listen on 127.0.0.1, or set server.allow_unauthenticated = true if you mean it."
+        )

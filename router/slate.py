@@ -1,0 +1,67 @@
+"""The slate of one request: its candidates with their state, its size, and the plan made of them. Values only."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from backends.types import Status, Target
+from policies.types import Decision, Estimate
+from router.request import Call
+from router.settings import Price
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """One backend, provider, model and device that could serve a request.
+
+    Attributes:
+        id: Unique among a model's candidates, and stable: `local:MODEL`, `PROVIDER:MODEL`.
+        target: Whom the backend would ask.
+        near: True when the request would not leave this machine.
+        status: The target's state when the slate was made.
+        price: Declared price; None for the near side, and for a far one nobody priced.
+        quality: Prior in 0..1; None when unknown.
+        vector_space: What embeddings must share to be interchangeable.
+    """
+
+    id: str
+    target: Target
+    near: bool
+    status: Status
+    price: Price | None = None
+    quality: float | None = None
+    vector_space: str = ""
+
+
+class Size(Struct, frozen=True, kw_only=True):
+    """How large a request is; `output_tokens` is None for tasks that generate nothing."""
+
+    items: int
+    input_tokens: int
+    output_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """One request, decided: everything the attempts need and the log keeps.
+
+    Attributes:
+        decision_id: UUIDv7.
+        ts_us: Microseconds since 1970 at the decision.
+        decide_us: What finding, estimating and deciding cost.
+        deadline_s: Seconds allowed for the whole chain, from `call.received`.
+    """
+
+    decision_id: str
+    ts_us: int
+    call: Call
+    size: Size
+    candidates: list[Candidate]
+    estimates: list[Estimate]
+    decision: Decision
+    decide_us: int
+    deadline_s: float
+
+    def ranked(self) -> list[Candidate]:
+        """The candidates in the order in which they are tried."""
+        by_id = {candidate.id: candidate for candidate in self.candidates}
+        return [by_id[candidate_id] for candidate_id in self.decision.ranked]
