@@ -118,6 +118,7 @@ class _State:
         self.loaded = script.load_ms == 0
         self.queued = 0
         self.calls = 0
+        self.failures = 0
 
 
 class FakeBackend:
@@ -239,8 +240,9 @@ class FakeBackend:
         """Raise what the script says, while it still says so."""
         script = state.script
         kind = _FAILURES[script.fail] if script.fail else otherwise
-        if kind is None or (script.fail_times and state.calls > script.fail_times):
+        if kind is None or (script.fail_times and state.failures >= script.fail_times):
             return
+        state.failures += 1
         msg = f"the fake backend was told to fail with {kind.__name__}"
         raise kind(msg)
 

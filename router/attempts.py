@@ -1,4 +1,4 @@
-"""Walks a decision's ranking until somebody answers. Streamed or buffered, never raises: failure is in the outcome.
+"""Walks a decision's ranking until somebody answers. Streamed or buffered, a failure is in the outcome, never raised.
 
 Until the first piece of a stream exists nothing has reached the sender, so the next candidate may take over unseen;
 afterwards a failure ends the stream with an error, never with a truncated success.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from backends.errors import BackendError, RemoteError, Timeout
+from backends.errors import BackendError, Overloaded, RemoteError, Timeout
 from backends.types import Delta, InferenceResult, Task
 from router.errors import AllAttemptsFailed, DeadlineExceeded, FailedAttempt
 from router.ledger import now_us
@@ -50,8 +50,8 @@ class Attempts:
     async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Delta | Outcome, None]:
         """Yield `Begun`, each piece of text, then the outcome. Closing it early cancels the work and settles."""
         attempts: list[Attempt] = []
-        status: Status = "error"
         settled = False
+        status: Status = "error"  # what stays when a bug escapes a backend; it is raised on
         try:
             async with aclosing(self._walk(plan, attempts)) as pieces:
                 async for piece in pieces:
@@ -64,7 +64,8 @@ class Attempts:
             raise
         finally:
             if not settled:
-                self._ledger.settle(plan, tuple(attempts), status=status)
+                error = _conclude(plan, attempts)[1] if status == "error" else None
+                self._ledger.settle(plan, tuple(attempts), status=status, error=error)
 
     def _order(self, plan: Plan) -> list[Candidate]:
         """Whom to try: the ranking, cut where another vector space would begin."""
@@ -75,8 +76,11 @@ class Attempts:
 
     async def _walk(self, plan: Plan, attempts: list[Attempt]) -> AsyncGenerator[Begun | Delta, None]:
         for candidate in self._order(plan):
-            if time.monotonic() >= _deadline(plan):
+            now = time.monotonic()
+            if now >= _deadline(plan):
                 return
+            if attempts and self._breakers.refusal(candidate.id, now) is not None:
+                continue  # it broke since the decision
             sent = False
             async with aclosing(self._attempt(plan, candidate, attempts)) as pieces:
                 async for piece in pieces:
@@ -92,16 +96,16 @@ class Attempts:
         """Call one backend once, and always leave one finished attempt behind."""
         clock = _Stopwatch()
         result: InferenceResult | None = None
-        error: BackendError | None = BackendError("internal error")  # what stays when a bug escapes the backend
-        self._breakers.begin(candidate.id)
+        error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
+        probe = self._breakers.begin(candidate.id)
         try:
             async with aclosing(self._pieces(plan, candidate)) as pieces:
                 async for piece in _until(pieces, _deadline(plan)):
                     if isinstance(piece, InferenceResult):
                         result = piece
-                    else:
-                        clock.token()
-                        yield piece
+                        break
+                    clock.token()
+                    yield piece
             error = None if result is not None else RemoteError(f"{candidate.id} ended without a complete answer")
         except BackendError as caught:
             error = caught
@@ -110,7 +114,7 @@ class Attempts:
             raise
         finally:
             attempts.append(self._finished(candidate, result, error, clock))
-            self._learn(plan, candidate, attempts[-1])
+            self._learn(plan, candidate, attempts[-1], probe=probe)
 
     async def _pieces(self, plan: Plan, candidate: Candidate) -> AsyncGenerator[Delta | InferenceResult, None]:
         backend = self._backends[candidate.target.backend]
@@ -143,15 +147,22 @@ class Attempts:
             first_token_s=clock.first_token_s,
         )
 
-    def _learn(self, plan: Plan, candidate: Candidate, attempt: Attempt) -> None:
-        if attempt.result is not None:
+    def _learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, *, probe: bool) -> None:
+        result, error = attempt.result, attempt.error
+        if result is not None:
             self._breakers.succeeded(candidate.id)
-            result = attempt.result
             self._estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s)
-        elif attempt.error is not None:
-            self._breakers.failed(candidate.id, attempt.error, time.monotonic())
+        elif error is None or isinstance(error, DeadlineTimeout) or (candidate.near and isinstance(error, Overloaded)):
+            # Cancelled, too impatient, or a full queue of our own: nothing that speaks against the candidate.
+            self._breakers.abandoned(candidate.id, probe=probe)
         else:
-            self._breakers.abandoned(candidate.id)
+            self._breakers.failed(candidate.id, error, time.monotonic(), probe=probe)
+
+
+class DeadlineTimeout(Timeout):
+    """The request's own deadline ended the attempt; there is no time left to try elsewhere."""
+
+    elsewhere: ClassVar[bool] = False
 
 
 class _Stopwatch:
@@ -173,13 +184,16 @@ async def _until(
 ) -> AsyncGenerator[Delta | InferenceResult, None]:
     """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
     while True:
+        limit = asyncio.timeout(deadline - time.monotonic())
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with limit:
                 piece = await anext(pieces)
         except StopAsyncIteration:
             return
         except TimeoutError as error:
-            raise Timeout("the deadline for the whole request ran out") from error
+            if not limit.expired():
+                raise
+            raise DeadlineTimeout("the deadline of the whole request ran out") from error
         yield piece
 
 

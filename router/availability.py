@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from backends.errors import ContentRefused, ContextLengthExceeded, InvalidInput, PaymentRequired, Unauthorized
+from backends.errors import (
+    ContentRefused,
+    ContextLengthExceeded,
+    InvalidInput,
+    Overloaded,
+    PaymentRequired,
+    RateLimited,
+    Unauthorized,
+)
 
 if TYPE_CHECKING:
     from backends.errors import BackendError
@@ -20,7 +28,12 @@ LONGEST_PAUSE_S = 60.0
 MAX_BREAKERS = 10_000
 
 _SENDERS_FAULT = (ContentRefused, ContextLengthExceeded, InvalidInput)
-_OPENS_AT_ONCE = (Unauthorized, PaymentRequired)
+_NEEDS_AN_OPERATOR = (Unauthorized, PaymentRequired)
+_ASKS_TO_WAIT = (RateLimited, Overloaded)
+
+
+def _opens_at_once(error: BackendError) -> bool:
+    return isinstance(error, _NEEDS_AN_OPERATOR) or (isinstance(error, _ASKS_TO_WAIT) and bool(error.retry_after_s))
 
 
 class _Breaker(Struct):
@@ -48,33 +61,40 @@ class Breakers:
             return f"circuit breaker open after {breaker.why}; probed again in {breaker.open_until - now:.0f} s"
         return None
 
-    def begin(self, candidate_id: str) -> None:
-        """An attempt starts; behind an open breaker it is the probe that decides for everybody."""
+    def begin(self, candidate_id: str) -> bool:
+        """An attempt starts. True makes it the probe: behind an open breaker, it decides for everybody."""
         breaker = self._breakers.get(candidate_id)
-        if breaker is not None and breaker.pause_s > 0.0:
-            breaker.probing = True
+        if breaker is None or breaker.pause_s == 0.0:
+            return False
+        breaker.probing = True
+        return True
 
     def succeeded(self, candidate_id: str) -> None:
         """An attempt was answered: the breaker closes."""
         self._breakers.pop(candidate_id, None)
 
-    def abandoned(self, candidate_id: str) -> None:
-        """An attempt was cancelled by its sender: nothing was learnt, the next one may probe."""
+    def abandoned(self, candidate_id: str, *, probe: bool = False) -> None:
+        """An attempt ended without teaching anything (cancelled, say); after a probe the next request may probe."""
         breaker = self._breakers.get(candidate_id)
-        if breaker is not None:
+        if breaker is not None and probe:
             breaker.probing = False
 
-    def failed(self, candidate_id: str, error: BackendError, now: float) -> None:
-        """An attempt failed. What is the request's own fault does not count against the candidate."""
+    def failed(self, candidate_id: str, error: BackendError, now: float, *, probe: bool = False) -> None:
+        """An attempt failed. What is the request's own fault does not count against the candidate.
+
+        Behind an open breaker only the probe counts: requests begun before it opened fail for the same reason.
+        """
         if isinstance(error, _SENDERS_FAULT):
-            self.abandoned(candidate_id)
+            self.abandoned(candidate_id, probe=probe)
             return
         if candidate_id not in self._breakers and len(self._breakers) >= MAX_BREAKERS:
             self._breakers.pop(next(iter(self._breakers)))
         breaker = self._breakers.setdefault(candidate_id, _Breaker())
+        if breaker.pause_s > 0.0 and not probe:
+            return
         breaker.failures += 1
         breaker.probing = False
-        if breaker.failures < THRESHOLD and not isinstance(error, _OPENS_AT_ONCE):
+        if not (probe or breaker.failures >= THRESHOLD or _opens_at_once(error)):
             return
         breaker.pause_s = min(max(breaker.pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         breaker.open_until = now + max(breaker.pause_s, error.retry_after_s or 0.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.errors import CatalogError
+from router.errors import CatalogError, InvalidRequest
 from router.settings import HUB_TOKEN, CandidateEntry, ModelEntry, ProviderSettings, Section
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ KNOWN_TASKS = frozenset(
     }
 )
 MAX_DISCOVERED = 1000
+RESERVED = ("local", "remote", "fake", "fastest", "cheapest")
 
 # Far sides everybody has. A [[providers]] entry of the same name replaces one.
 BUILTIN_PROVIDERS = (
@@ -59,7 +60,7 @@ class Catalog:
         Raises:
             CatalogError: an entry names an unknown task or provider, or two entries have one id.
         """
-        self.providers = {p.name: p for p in (*BUILTIN_PROVIDERS, *providers)}
+        self.providers = {p.name: p for p in (*BUILTIN_PROVIDERS, *_named_once(providers))}
         self._models = {entry.id: entry for entry in _builtin()}
         self._discovered: dict[str, ModelEntry] = {}
         seen: set[str] = set()
@@ -77,6 +78,17 @@ class Catalog:
     def find(self, model_id: str) -> ModelEntry | None:
         """The entry of this id, or None."""
         return self._models.get(model_id) or self._discovered.get(model_id)
+
+    def first_for(self, task: str) -> str:
+        """The id of the first model that does the task: what a request gets that names only a task.
+
+        Raises:
+            InvalidRequest: no model does it.
+        """
+        for entry in self:
+            if entry.task == task:
+                return entry.id
+        raise InvalidRequest(f"No model of the catalogue does {task}; name one.", param="model")
 
     def alternatives(self, model_id: str) -> list[str]:
         """Ids that look like this one, best first; at most three."""
@@ -112,6 +124,9 @@ class Catalog:
             )
         if not entry.candidates:
             raise CatalogError(f"models: {entry.id}: needs at least one [[models.candidates]].")
+        places = [(c.provider or c.backend, c.model or entry.id) for c in entry.candidates]
+        if len(set(places)) < len(places):
+            raise CatalogError(f"models: {entry.id}: two candidates have the same provider and model.")
         for candidate in entry.candidates:
             if candidate.backend == "remote" and candidate.provider not in self.providers:
                 known = ", ".join(sorted(self.providers))
@@ -120,6 +135,15 @@ class Catalog:
                 raise CatalogError(
                     f"models: {entry.id}: a local candidate needs a source: a directory, 'package:NAME' or 'hub'."
                 )
+
+
+def _named_once(providers: Iterable[ProviderSettings]) -> list[ProviderSettings]:
+    found = list(providers)
+    names = [provider.name for provider in found]
+    for name in names:
+        if name in RESERVED or names.count(name) > 1:
+            raise CatalogError(f"providers: the name {name!r} is {'reserved' if name in RESERVED else 'listed twice'}.")
+    return found
 
 
 def _builtin() -> tuple[ModelEntry, ...]:

@@ -87,6 +87,9 @@ class Dispatcher:
         except RouterError as error:
             error.decision_id = self.refuse(_refused(call, error))
             raise
+        except BaseException:
+            self.refuse(_refused(call, RouterError("The request ended before it could be decided.")))
+            raise
         self._ledger.decided(plan, self._policy(call))
         if not plan.decision.ranked:
             outcome = self._ledger.settle(plan, (), status="refused", error=_no_candidate(plan))

@@ -85,10 +85,11 @@ class Ledger:
 
     def decided(self, plan: Plan, policy: Policy) -> None:
         """Write the decision, before anything is dispatched."""
-        if policy.version not in self._policies:
-            self._policies.add(policy.version)
+        version = f"{policy.name}@{policy.version}"
+        if version not in self._policies:
+            self._policies.add(version)
             body = _ENCODE({"policy": policy.name, "version": policy.version, "parameters": repr(policy)}).decode()
-            self._log.append(PolicyRow(policy_version=policy.version, policy=policy.name, ts_us=plan.ts_us, body=body))
+            self._log.append(PolicyRow(policy_version=version, policy=policy.name, ts_us=plan.ts_us, body=body))
         request, routing, decision = plan.call.request, plan.call.routing, plan.decision
         self._log.append(
             DecisionRow(
@@ -99,7 +100,7 @@ class Ledger:
                 request_id=plan.call.request_id,
                 mode="policy",
                 policy=decision.policy,
-                policy_version=decision.version,
+                policy_version=version,
                 price_book=self._price_book,
                 reason=decision.reason,
                 task=request.task.value,

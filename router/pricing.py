@@ -44,7 +44,7 @@ def local_rates(configured_usd_per_hour: float | None, cores: float) -> LocalRat
 
 def priced_usd(price: Price | None, input_tokens: int | None, output_tokens: int | None) -> float | None:
     """Price times usage in US dollars; None when the price, or a usage it needs, is not known."""
-    if price is None or not price.known:
+    if price is None or (price.input_per_1m_usd is price.output_per_1m_usd is price.per_request_usd is None):
         return None
     total = price.per_request_usd or 0.0
     for per_million, tokens in ((price.input_per_1m_usd, input_tokens), (price.output_per_1m_usd, output_tokens)):

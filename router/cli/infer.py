@@ -142,7 +142,7 @@ def _asked(options: dict[str, Any]) -> Asked:
 
 def _call(house: Services, asked: Asked, *, stream: bool) -> Call:
     task = Task(asked.task)
-    model = asked.model or _default_model(house, task)
+    model = asked.model or house.catalog.first_for(asked.task)
     body = msgspec.convert(_body(asked, model), InferenceBody)
     body.stream = stream and task is Task.TEXT_GENERATION
     model, routing = split_suffix(model, routing_of(body.routing), house.catalog.providers)
@@ -165,13 +165,6 @@ def _body(asked: Asked, model: str | None) -> dict[str, Any]:
         "routing": msgspec.to_builtins(RoutingBody(policy=asked.policy)),
     }
     return body | ({"model": model} if model is not None else {})
-
-
-def _default_model(house: Services, task: Task) -> str:
-    for entry in house.catalog:
-        if entry.task == task.value:
-            return entry.id
-    raise InvalidRequest(f"No model of the catalogue does {task.value}; name one with --model.", param="model")
 
 
 def _text(given: str) -> str:

@@ -126,13 +126,13 @@ def connect(path: Path | None) -> duckdb.DuckDBPyConnection:
         if path is not None and is_new:
             path.chmod(0o600)
     except (duckdb.Error, OSError) as error:
-        raise _refusal(path, error) from error
+        raise _refusal(path.name if path else ":memory:", error) from error
     try:
         migrate(con)
         con.execute("SET GLOBAL TimeZone = 'UTC'")  # `now()` must compare with our timestamps, which are UTC
     except duckdb.Error as error:
         con.close()
-        raise _refusal(path, error) from error
+        raise _refusal(path.name if path else ":memory:", error) from error
     except LogError:
         con.close()
         raise
@@ -144,17 +144,17 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _refusal(path: Path | None, error: Exception) -> LogError:
+def _refusal(name: str, error: Exception) -> LogError:
     """Translate, leaving out where Python is installed, which DuckDB puts beside the process id."""
     message = first_line(error)
     if "Could not set lock" in message:
         found = re.search(r"\(PID (\d+)\)", message)
         owner = f" (PID {found[1]})" if found else ""
         return LogLocked(
-            f"The decision log {path} is in use by another process{owner}. "
+            f"The decision log {name} is in use by another process{owner}. "
             "Reach that one with --server URL, or give this one another log.path."
         )
-    return LogError(f"The decision log {path} cannot be opened: {message}")
+    return LogError(f"The decision log {name} cannot be opened: {message}")
 
 
 STEPS: tuple[Step, ...] = (m0001_tables, m0002_node, m0003_views)

@@ -94,7 +94,9 @@ def _figures(estimate: Estimate) -> dict[str, Any]:
 async def _call(request: Request[Any, Any, Any], body: InferenceBody) -> Call:
     given = body.model or body.modelId
     if not given:
-        raise InvalidRequest("model: a model id is required.", param="model")
+        if body.task is None:
+            raise InvalidRequest("model: a model id is required where no task is given.", param="model")
+        given = services(request).catalog.first_for(task_named(body.task).value)
     model, routing = model_and_routing(request, given, routing_of(body.routing, body.provider))
     task = task_named(body.task or await services(request).dispatcher.task_of(model))
     return call_of(request, request_of(body, model, task, services(request).settings.server.max_batch_items), routing)

@@ -1,0 +1,184 @@
+"""A closed-loop load generator: N connections, each sending its next request when the last answer is complete.
+
+A raw asyncio protocol in a process of its own, so that neither a heavy client nor the measuring program's own work is
+part of what is measured. `measure` runs it from another benchmark; alone it is
+`python benchmarks/load.py URL --requests 1000 --concurrency 16 < body.json`. Answers need a content-length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import math
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+PATIENCE_S = 300.0  # a run that takes longer hangs
+HEAD_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`warm_up` requests that are not recorded, then `requests` that are, over `concurrency` connections."""
+
+    url: str
+    concurrency: int
+    requests: int
+    warm_up: int
+
+
+@dataclass(kw_only=True)
+class Measurement:
+    """What came of a plan. Latencies are those of good answers; `sent` and `errors` count the warm-up too."""
+
+    latencies_us: list[float] = field(default_factory=list)
+    wall_s: float = 0.0
+    sent: int = 0
+    errors: int = 0
+
+    @property
+    def rps(self) -> float:
+        """Good answers a second."""
+        return len(self.latencies_us) / self.wall_s if self.wall_s else 0.0
+
+    def quantile_ms(self, share: float) -> float:
+        """The latency that this share of the requests did not exceed (nearest rank); NaN when none was answered."""
+        ranked = sorted(self.latencies_us)
+        return ranked[max(0, math.ceil(share * len(ranked)) - 1)] / 1000 if ranked else math.nan
+
+
+def measure(plan: Plan, body: bytes) -> Measurement:
+    """Carry out the plan in a new process."""
+    command = [sys.executable, str(Path(__file__)), plan.url, "--concurrency", str(plan.concurrency)]
+    command += ["--requests", str(plan.requests), "--warm-up", str(plan.warm_up)]
+    done = subprocess.run(command, input=body, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=True, process_group=0)
+    return Measurement(**json.loads(done.stdout))
+
+
+def message_end(seen: bytes) -> int | None:
+    """Where the first HTTP message in these bytes ends; None while it is incomplete."""
+    head_end = seen.find(HEAD_END)
+    if head_end < 0:
+        return None
+    head = seen[:head_end].lower() + b"\r\n"
+    _, found, rest = head.partition(b"\r\ncontent-length:")
+    end = head_end + len(HEAD_END) + (int(rest[: rest.index(b"\r\n")]) if found else 0)
+    return end if len(seen) >= end else None
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with at most one request under way. Stamps the clock where the bytes go and come."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self._seen = b""
+        self._sent_at = 0.0
+        self._answer: asyncio.Future[tuple[int, float]] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ready to send."""
+        assert isinstance(transport, asyncio.Transport)
+        self.open, self._transport = True, transport
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the answer; a complete one ends the exchange with its status and its seconds."""
+        self._seen += data
+        if message_end(self._seen) is not None and self._answer is not None:
+            taken_s = time.perf_counter() - self._sent_at
+            self._answer.set_result((int(self._seen[9:12]), taken_s))
+            self._answer = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever waits for an answer is told that none comes."""
+        self.open = False
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError("closed before the answer"))
+
+    async def exchange(self, request: bytes) -> tuple[int, float]:
+        """Send a request; its answer's status, and seconds from the first byte out to the last byte in."""
+        self._seen = b""
+        self._answer = asyncio.get_running_loop().create_future()
+        answer = self._answer
+        self._sent_at = time.perf_counter()
+        self._transport.write(request)
+        return await answer
+
+    def close(self) -> None:
+        """Hang up."""
+        self._transport.close()
+
+
+class Load:
+    """One plan under way."""
+
+    def __init__(self, plan: Plan, body: bytes) -> None:
+        parts = urlsplit(plan.url)
+        assert parts.hostname
+        self._address = (parts.hostname, parts.port or 80)
+        self._plan = plan
+        head = f"POST {parts.path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
+        self._request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+        self._connections: list[Connection | None] = [None] * plan.concurrency
+        self._left = 0
+        self._seen = Measurement()
+
+    async def run(self) -> Measurement:
+        """Warm up, then measure over the same connections."""
+        await self._phase(self._plan.warm_up)
+        self._seen.latencies_us.clear()
+        started = time.perf_counter()
+        await self._phase(self._plan.requests)
+        self._seen.wall_s = time.perf_counter() - started
+        for connection in self._connections:
+            if connection is not None:
+                connection.close()
+        return self._seen
+
+    async def _phase(self, requests: int) -> None:
+        self._left = requests
+        await asyncio.gather(*(self._worker(slot) for slot in range(self._plan.concurrency)))
+
+    async def _worker(self, slot: int) -> None:
+        while self._left > 0:
+            self._left -= 1
+            try:
+                connection = await self._connected(slot)
+                self._seen.sent += 1
+                status, seconds = await connection.exchange(self._request)
+            except OSError:
+                self._seen.errors += 1
+                continue
+            if status == 200:
+                self._seen.latencies_us.append(seconds * 1e6)
+            else:
+                self._seen.errors += 1
+
+    async def _connected(self, slot: int) -> Connection:
+        connection = self._connections[slot]
+        if connection is None or not connection.open:
+            _, connection = await asyncio.get_running_loop().create_connection(Connection, *self._address)
+            self._connections[slot] = connection
+        return connection
+
+
+def main() -> None:
+    """Read the body from standard input, write the measurement as JSON to standard output."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url")
+    parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--warm-up", type=int, default=0)
+    plan = Plan(**vars(parser.parse_args()))
+    body = sys.stdin.buffer.read()
+    gc.disable()  # its pauses would be taken for the server's
+    print(json.dumps(asdict(asyncio.run(Load(plan, body).run()))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""From JSON lines to rows: the SQL that takes a batch into its table. Knows no queue and no thread."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import duckdb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from router.decision_log.spill import Line
+
+TABLES = {
+    # kind: table, what makes a row the same row, whether one may legitimately come twice
+    "decision": ("decision_rows", ("decision_id",), False),
+    "attempt": ("attempt_rows", ("decision_id", "attempt"), False),
+    "outcome": ("outcome_rows", ("decision_id",), False),
+    "price_book": ("price_books", ("price_book",), True),
+    "policy": ("policies", ("policy_version",), True),
+    "node": ("nodes", ("boot_id",), True),
+}
+_logger = logging.getLogger(__name__)
+
+
+class Inserter:
+    """Turns JSON lines into rows, one INSERT per table. Owned by the writer thread.
+
+    JSON lines in one VARCHAR[] parameter do 23,000 rows/s at 33 us of CPU each and hold the GIL least; `executemany`
+    does 242. Strict parsing, because the lenient one turns a value of the wrong type into NULL without a word.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._con = con
+        self._sql = {kind: self._compose(*TABLES[kind]) for kind in TABLES}
+
+    def _compose(self, table: str, key: tuple[str, ...], repeats: bool) -> tuple[str, str, str]:  # noqa: FBT001
+        """Return the JSON shape, the INSERT, and the INSERT that skips rows already there. The table rules, not us."""
+        columns = self._con.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'nearfar_log' AND table_name = ?",
+            [table],
+        ).fetchall()
+        shape: dict[str, str] = {}
+        values: list[str] = []
+        for name, kind in columns:
+            if name == "ts":
+                shape["ts_us"] = "BIGINT"
+                values.append("make_timestamp(s.ts_us) AS ts")
+            elif kind == "JSON":  # comes as a string that holds JSON
+                shape[name] = "VARCHAR"
+                values.append(f"s.{name}::JSON AS {name}")
+            else:
+                shape[name] = kind
+                values.append(f"s.{name} AS {name}")
+        new = f"SELECT {', '.join(values)} FROM (SELECT from_json_strict(j, $shape) s FROM (SELECT unnest($rows::VARCHAR[]) j))"  # noqa: E501, S608
+        names = ", ".join(name for name, _ in columns)
+        same = " AND ".join(f"old.{k} = new.{k}" for k in key)
+        plain = f"INSERT INTO nearfar_log.{table} ({names}) {new}"
+        careful = (
+            f"INSERT INTO nearfar_log.{table} ({names}) SELECT DISTINCT ON ({', '.join(key)}) {names} FROM ({new}) new "  # noqa: S608
+            f"WHERE NOT EXISTS (SELECT 1 FROM nearfar_log.{table} old WHERE {same})"
+        )
+        return json.dumps(shape), careful if repeats else plain, careful
+
+    def commit(self, lines: Sequence[Line], *, careful: bool) -> None:
+        """Insert and commit all lines in one transaction, or none. `careful` skips rows that are already there.
+
+        Raises:
+            duckdb.Error: nothing was committed, or (rarely) nobody can tell.
+        """
+        by_kind: dict[str, list[str]] = {}
+        for line in lines:
+            by_kind.setdefault(line.kind, []).append(line.json.decode())
+        self._con.execute("BEGIN")
+        try:
+            for kind, rows in by_kind.items():
+                shape, plain, skipping = self._sql[kind]
+                self._con.execute(skipping if careful else plain, {"shape": shape, "rows": rows}).fetchall()
+            self._con.execute("COMMIT")
+        except duckdb.Error:
+            try:
+                self._con.execute("ROLLBACK")
+            except duckdb.Error:
+                _logger.debug("A failed COMMIT had already rolled back.")
+            raise
+
+    def close(self) -> None:
+        """Close the cursor; an open one would keep the file locked."""
+        self._con.close()

@@ -1,0 +1,88 @@
+"""What holds for every test: a scrubbed environment, no network beyond loopback, and versions in the report's head."""
+
+import ipaddress
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, MutableMapping
+from importlib import metadata
+
+import pytest
+
+SECRETS = ("NEARFAR_", "HF_", "HUGGING_FACE_")
+SHOWN = ("duckdb", "litestar", "msgspec", "torch")
+_home = tempfile.mkdtemp(prefix="nearfar-no-hub-")
+
+
+def scrub(environ: MutableMapping[str, str]) -> None:
+    """Take out whatever configures us, holds a token or leads around loopback; the hub's home is an empty folder."""
+    for name in list(environ):
+        if name.upper().startswith(SECRETS) or name.upper().endswith("_PROXY"):
+            del environ[name]
+    environ.update({
+        "HF_HOME": _home,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    })  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them."""
+    scrub(os.environ)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_home, ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    return "with " + ", ".join(f"{name} {_version(name)}" for name in SHOWN)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Each test begins with the scrubbed environment, and none can leave a variable behind for the next."""
+    before = dict(os.environ)
+    scrub(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def is_loopback(sock: socket.socket, address: object) -> bool:
+    """True when a connection to this address stays on this machine; a Unix socket always does."""
+    if sock.family not in {socket.AF_INET, socket.AF_INET6} or not isinstance(address, tuple):
+        return True
+    host = str(address[0])
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Whatever connects beyond loopback through Python's sockets fails its test. Subprocesses are not seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        for method in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, method, _guarded(method))
+        yield
+
+
+def _guarded(method: str):
+    original = getattr(socket.socket, method)
+
+    def connect(self: socket.socket, address: object):
+        assert is_loopback(self, address), f"a test tried to connect to {address!r}"
+        return original(self, address)
+
+    return connect

@@ -1,0 +1,8 @@
+"""The router's tests run in an empty folder: no `nearfar.toml` is found, and no log is left behind."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,269 @@
+"""The rows of a request, and what it cost."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends import errors
+from backends.types import GenerationOutput, InferenceResult, Status, Target, Task, Timings, Usage
+from router.decision_log.log import DecisionLog
+from router.errors import InvalidRequest, LogError
+from router.ledger import Ledger, Refused, new_decision_id
+from router.outcome import Cost, total_cost
+from router.pricing import local_rates
+from router.settings import LogSettings, Price
+from router.slate import Candidate
+from tests.unit.router.house import CHAT, chat, chat_model, drained, embed, fake, opened, vector_model
+
+RATES = local_rates(3.6, 2)  # a thousandth of a dollar a second
+NEVER_RAN = (
+    errors.ContextLengthExceeded, errors.InvalidInput, errors.ModelNotFound, errors.OutOfMemory, errors.Overloaded,
+    errors.Unavailable,
+)  # fmt: skip
+
+
+@pytest.fixture
+def log():
+    log = DecisionLog.open(Path(":memory:"))
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def ledger(log) -> Ledger:
+    return Ledger(log, RATES, ("book", "{}"), LogSettings())
+
+
+def place(backend: str, price: Price | None = None, device: str = "cpu") -> Candidate:
+    target = Target(backend=backend, provider=backend, model="m", task=Task.TEXT_GENERATION)
+    return Candidate(
+        id=f"{backend}:m", target=target, near=backend == "local", status=Status(device=device), price=price
+    )
+
+
+def answer(*, service_s: float | None = None, batch_size: int = 1, **usage) -> InferenceResult:
+    return InferenceResult(
+        output=GenerationOutput("x", "stop"),
+        usage=Usage(**usage),
+        timings=Timings(service_s=service_s),
+        provider="p",
+        model="m",
+        device="cpu",
+        batch_size=batch_size,
+    )
+
+
+# --- prices ---------------------------------------------------------------------------------------
+
+
+def test_a_near_answer_costs_its_share_of_the_device(ledger) -> None:
+    """Measured seconds, divided among those who shared the batch."""
+    assert Cost(pytest.approx(0.002), "measured") == ledger.price(place("local"), answer(service_s=2.0))
+    assert Cost(pytest.approx(0.0005), "measured") == ledger.price(place("local"), answer(service_s=2.0, batch_size=4))
+
+
+def test_what_a_provider_declares_goes_before_what_we_compute(ledger) -> None:
+    """Also when it declares nothing to pay, and when nobody priced it here."""
+    price = Price(per_request_usd=1.0)
+
+    assert Cost(1.0, "priced") == ledger.price(place("remote", price), answer())
+    assert Cost(0.25, "declared") == ledger.price(place("remote", price), answer(declared_cost_usd=0.25))
+    assert Cost(0.0, "declared") == ledger.price(place("remote", price), answer(declared_cost_usd=0.0))
+    assert Cost(0.5, "declared") == ledger.price(place("remote"), answer(declared_cost_usd=0.5))
+
+
+def test_an_answer_without_a_price_has_an_unknown_cost(ledger) -> None:
+    """And so has one whose charged tokens nobody counted."""
+    assert Cost(None, "unknown") == ledger.price(place("remote"), answer(prompt_tokens=5))
+    by_token = Price(output_per_1m_usd=1.0)
+    assert Cost(None, "unknown") == ledger.price(place("remote", by_token), answer(prompt_tokens=5))
+
+
+@pytest.mark.parametrize("kind", NEVER_RAN)
+def test_a_near_refusal_before_the_device_costs_nothing(ledger, kind) -> None:
+    """The queue is not the device."""
+    assert Cost(0.0, "measured") == ledger.price_unanswered(place("local"), kind("no"), 10.0)
+
+
+@pytest.mark.parametrize("error", [None, errors.Timeout("no"), errors.BackendError("bug")])
+def test_a_near_failure_costs_the_time_it_held_the_device(ledger, error) -> None:
+    """Cancelled, too slow or broken: the device was busy."""
+    assert Cost(pytest.approx(0.01), "measured") == ledger.price_unanswered(place("local"), error, 10.0)
+
+
+def test_a_far_refusal_costs_nothing_and_a_far_silence_nobody_knows_what(ledger) -> None:
+    """After a timeout, a broken stream or a cancellation the provider may charge."""
+    for kind in (errors.RateLimited, errors.Overloaded, errors.Unauthorized, errors.ModelNotFound):
+        assert Cost(0.0, "priced") == ledger.price_unanswered(place("remote"), kind("no"), 1.0)
+    for error in (None, errors.Timeout("no"), errors.RemoteError("no")):
+        assert Cost(None, "unknown") == ledger.price_unanswered(place("remote"), error, 1.0)
+
+
+def test_a_bug_after_a_far_request_was_sent_costs_nobody_knows_what(ledger) -> None:
+    """What an unforeseen exception left behind at the provider cannot be told: unknown is not zero."""
+    assert Cost(None, "unknown") == ledger.price_unanswered(place("remote"), errors.RemoteError("internal error"), 1.0)
+
+
+@given(st.lists(st.none() | st.floats(0, 1e6)))
+def test_one_unknown_makes_the_sum_unknown(amounts) -> None:
+    """Else it is the sum; no attempt at all cost nothing."""
+    total = total_cost(tuple(Cost(a, "unknown" if a is None else "priced") for a in amounts))
+
+    assert (None in amounts) == (total.usd is None) == (total.source == "unknown")
+    assert total.usd is None or pytest.approx(sum(amounts)) == total.usd
+    assert amounts or total == Cost(0.0, "measured")
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def run(go):
+    return asyncio.run(go())
+
+
+def test_the_row_of_a_decision_says_what_was_decided_and_of_what() -> None:
+    """Sizes, limits, candidates with estimates and scores, and the snapshots it names."""
+
+    async def go() -> None:
+        models = chat_model(fake("a"), fake("b", price=None))
+        async with opened(models, policy="cheapest") as house:
+            call = chat(prompt="x" * 40, max_latency_ms=5000.0, deadline_ms=9000.0)
+            row = await house.row((await house.dispatcher.infer(call)).decision_id)
+
+        assert (CHAT, "text-generation", "test", 1) == (row["model"], row["task"], row["surface"], row["batch_items"])
+        assert ("cheapest", f"a:{CHAT}", "ok") == (row["policy"], row["chosen"], row["status"])
+        assert (12, 8) == (row["input_tokens"], row["output_tokens_est"])
+        assert (5000.0, 9000.0, None) == (row["max_latency_ms"], row["deadline_ms"], row["max_cost_usd"])
+        one, other = row["candidates"]
+        assert (True, None, True) == (one["eligible"], one["reason"], one["chosen"])
+        assert (False, None, None) == (other["eligible"], other["pred_cost_usd"], other["score"])
+        assert "price unknown" in other["reason"]
+        assert f"{CHAT}@a:{CHAT}" in row["price_book_body"]["remote"]
+        assert "cheapest" == row["policy_body"]["policy"]
+
+    run(go)
+
+
+def test_each_policy_has_a_snapshot_of_its_own() -> None:
+    """A decision by one policy is not explained by another's parameters."""
+
+    async def go() -> None:
+        async with opened() as house:
+            for policy in ("fastest", "cheapest"):
+                outcome = await house.dispatcher.infer(chat(policy=policy))
+                assert policy == (await house.row(outcome.decision_id))["policy_body"]["policy"]
+
+    run(go)
+
+
+def test_inputs_are_not_in_the_log_unless_asked_for() -> None:
+    """A keyed hash shows which inputs were equal, within one boot, and nothing else."""
+
+    async def rows(house) -> list[dict]:
+        calls = [chat(prompt="a secret plan"), chat(prompt="a secret plan"), chat(prompt="another")]
+        return [await house.row((await house.dispatcher.infer(call)).decision_id) for call in calls]
+
+    async def go() -> None:
+        hashes = []
+        for _ in range(2):
+            async with opened() as house:
+                one, same, other = await rows(house)
+            assert one["payload_hash"] == same["payload_hash"] != other["payload_hash"]
+            assert one["inputs"] is None
+            assert "secret" not in repr([one, same, other])
+            hashes.append(one["payload_hash"])
+        assert hashes[0] != hashes[1]
+
+    run(go)
+
+
+def test_inputs_are_in_the_log_when_asked_for(log) -> None:
+    """`log.store_inputs` keeps the payload as JSON."""
+
+    async def go() -> None:
+        async with opened(vector_model()) as house:
+            plan = await house.dispatcher.plan(embed("keep me"))
+            policy = house.dispatcher._policy(plan.call)
+        ledger = Ledger(log, RATES, ("book", "{}"), LogSettings(store_inputs=True))
+        ledger.decided(plan, policy)
+        log.flush()
+        row = log.reader().decision(plan.decision_id)
+        assert ["keep me"] == row["inputs"]["texts"]
+        assert "open" == row["status"]
+
+    run(go)
+
+
+def test_a_refusal_is_a_whole_request_in_the_log(ledger, log) -> None:
+    """It has a decision and an outcome, nothing was spent, and what is not known stays NULL."""
+    decision_id = ledger.refused(Refused(error=InvalidRequest("no such field"), surface="/v1/inference"))
+    log.flush()
+    row = log.reader().decision(decision_id)
+
+    assert ("refused", "refused", "no such field") == (row["mode"], row["status"], row["reason"])
+    assert ("InvalidRequest", "no such field", 0, 0.0) == (
+        row["error_class"],
+        row["error"],
+        row["outcome"]["attempts"],
+        row["cost_usd"],
+    )
+    assert (None, None, None, None) == (row["model"], row["task"], row["policy"], row["input_tokens"])
+    assert ([], []) == (row["candidates"], row["attempts"])
+
+
+def test_the_rows_of_a_request_carry_its_figures() -> None:
+    """Attempts are numbered and named by role; only the last one won; the outcome repeats its figures."""
+
+    async def go() -> None:
+        async with opened(chat_model(fake("a", fail="Overloaded"), fake("b", tokens=4))) as house:
+            [*_, outcome] = await drained(house.dispatcher.stream(chat(stream=True)))
+            row = await house.row(outcome.decision_id)
+
+        first, second = row["attempts"]
+        assert [(1, "primary", "error", False), (2, "fallback", "ok", True)] == [
+            (a["attempt"], a["role"], a["status"], a["won"]) for a in (first, second)
+        ]
+        assert ("Overloaded", 0.0, "priced") == (first["error_class"], first["cost_usd"], first["cost_source"])
+        assert (None, None, None) == (first["service_ms"], first["prompt_tokens"], first["first_token_ms"])
+        assert (2, 4) == (second["prompt_tokens"], second["completion_tokens"])
+        assert second["first_token_ms"] == row["first_token_ms"] > 0
+        assert pytest.approx(0.001 + 2e-6 + 8e-6) == second["cost_usd"] == row["cost_usd"]
+        assert row["latency_ms"] >= row["overhead_ms"] >= 0
+        assert 2 == row["outcome"]["attempts"]
+        assert row["latency_ms"] + 1e-6 >= row["overhead_ms"] + first["total_ms"] + second["total_ms"]
+
+    run(go)
+
+
+def test_decision_ids_are_ordered_by_time() -> None:
+    """UUIDv7: sorting by id is sorting by age."""
+    ids = [new_decision_id() for _ in range(100)]
+
+    assert sorted(set(ids)) == ids
+    assert {"7"} == {decision_id[14] for decision_id in ids}
+
+
+def test_in_strict_durability_an_answer_waits_for_the_disk(tmp_path) -> None:
+    """When `acknowledged` returns every row is committed; a log that cannot commit says so."""
+    log = DecisionLog.open(tmp_path / "strict.duckdb", durability="strict")
+    ledger = Ledger(log, RATES, ("book", "{}"), LogSettings(durability="strict"))
+    decision_id = ledger.refused(Refused(error=InvalidRequest("no"), surface="cli"))
+    try:
+        asyncio.run(ledger.acknowledged())
+        assert 0 == log.stats().queued
+        assert "refused" == log.reader().decision(decision_id)["status"]
+    finally:
+        log.close()
+    ledger.refused(Refused(error=InvalidRequest("too late"), surface="cli"))
+    with pytest.raises(LogError):
+        asyncio.run(ledger.acknowledged())
+
+
+def test_in_batch_durability_an_answer_waits_for_nothing(ledger, log) -> None:
+    """Not even for a log that is closed."""
+    log.close()
+
+    assert asyncio.run(ledger.acknowledged()) is None
