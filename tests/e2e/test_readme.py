@@ -1,0 +1,114 @@
+"""Every command of the README is run, and says what the README shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import pytest
+
+from router.catalog import Catalog
+from router.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+class Block(NamedTuple):
+    """A fenced block: its info string and its text."""
+
+    info: str
+    text: str
+
+
+BLOCKS = [
+    Block(info, text) for info, text in re.findall(r"^```(.*?)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+]
+COMMANDS = [(block.text, BLOCKS[index + 1]) for index, block in enumerate(BLOCKS[:-1]) if block.info == "sh"]
+
+
+def shape(value: Any) -> Any:
+    """What of a JSON value stays the same from run to run: keys, types and constants of the protocol."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__ if not isinstance(value, int | float) else "number"
+
+
+def words(text: str) -> list[str]:
+    """The words of a table or a line, without figures, rules and padding."""
+    return sorted(set(re.findall(r"[A-Za-z_]{4,}", text)))
+
+
+@pytest.fixture(scope="module")
+def served(near: Server) -> Server:
+    """The server that the README's reader has, with the models warm as after the first commands."""
+    return near
+
+
+@pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command.split("\n")[0][:60] for command, _ in COMMANDS])
+def test_each_command_does_what_the_readme_shows(command: str, shown: Block, served: Server, tmp_path: Path) -> None:
+    """Exit code 0, and the shown output has the shape (JSON) or the words (text) of the real one."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            command.replace("http://localhost:8080", served.url).replace("localhost:8080", served.url),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    if shown.info == "json":
+        assert shape(json.loads(shown.text)) == shape(json.loads(done.stdout))
+    elif shown.info == "text" and shown.text.strip() and "router/    app.py" not in shown.text:
+        assert set(words(shown.text)) <= set(words(done.stdout)) | {"observed", "prior"}
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    """`make run` and `make test` exist; CI runs them for real."""
+    setup = [block.text.strip() for block in BLOCKS if block.info == "sh setup"]
+
+    assert ["make run", "make test"] == setup
+    for command in setup:
+        done = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+        assert 0 == done.returncode, done.stderr
+
+
+def test_the_configuration_shown_is_valid() -> None:
+    """The README's TOML is accepted as it stands."""
+    shown = next(block.text for block in BLOCKS if block.info == "toml")
+    settings = msgspec.convert(tomllib.loads(shown), Settings)
+    catalog = Catalog(settings.models, settings.providers)
+
+    assert catalog.find("my-org/chat") is not None
+
+
+def test_the_policies_and_files_named_exist() -> None:
+    """What the tables and the tree name is there."""
+    from policies.registry import names
+
+    assert all(f"`{name}`" in README for name in names())
+    for link in re.findall(r"\]\(([A-Za-z][^):]*)\)", README):
+        assert (ROOT / link).exists(), link
+    for name in re.findall(r"^\s+([a-z_]+\.(?:py|toml))", README, flags=re.MULTILINE):
+        assert list((ROOT / "router").glob(f"**/{name}")), name
