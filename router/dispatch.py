@@ -10,8 +10,9 @@ from policies.registry import UnknownPolicy, create
 from policies.types import Weights
 from router.errors import InvalidRequest, NoCandidate, Refusal, RouterError
 from router.estimates import size_of
-from router.ledger import Refused, new_decision_id, now_us
+from router.ledger import new_decision_id, now_us
 from router.outcome import Outcome
+from router.rows import Refused
 from router.slate import Plan
 
 if TYPE_CHECKING:

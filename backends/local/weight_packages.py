@@ -205,7 +205,7 @@ def _convert(name: str, package: WeightPackage, directory: Path, report: Progres
     ]  # fmt: skip
     finished = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if finished.returncode != 0:
-        missing = "No module named" in finished.stderr or "ImportError" in finished.stderr
+        missing = any(sign in finished.stderr for sign in ("No module named", "ImportError", "pip install"))
         hint = ": the local extra is not installed: pip install 'nearfar[local]'" if missing else ""
         raise Unavailable(f"could not convert the weights of '{name}'{hint}")
     report("convert", 1, 1)

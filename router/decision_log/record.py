@@ -48,27 +48,28 @@ class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
     surface: str  # the route's pattern, or `cli`
     request_id: str | None
     mode: Mode
-    policy: str | None  # None when refused before a policy was asked
-    policy_version: str | None
-    price_book: str | None  # -> price_books
     reason: str
+    price_book: str | None  # -> price_books
     task: str | None
     model: str | None
-    input_tokens: int | None
     input_bytes: int | None
-    output_tokens_est: int | None
-    batch_items: int
-    stream: bool
-    deadline_ms: float | None
-    max_cost_usd: float | None
-    max_latency_ms: float | None
-    min_quality: float | None
-    private: bool
-    payload_hash: str | None  # keyed, of the inputs; no content
-    inputs: str | None  # the inputs as JSON, only with log.store_inputs
-    candidates: list[CandidateRow]
-    chosen: str | None  # candidate_id the policy ranked first; None when nothing was eligible
-    decide_us: int
+    # What follows is not known of a request that was refused before a policy was asked.
+    policy: str | None = None
+    policy_version: str | None = None
+    input_tokens: int | None = None
+    output_tokens_est: int | None = None
+    batch_items: int = 0
+    stream: bool = False
+    deadline_ms: float | None = None
+    max_cost_usd: float | None = None
+    max_latency_ms: float | None = None
+    min_quality: float | None = None
+    private: bool = False
+    payload_hash: str | None = None  # keyed, of the inputs; no content
+    inputs: str | None = None  # the inputs as JSON, only with log.store_inputs
+    candidates: list[CandidateRow] = []
+    chosen: str | None = None  # candidate_id the policy ranked first; None when nothing was eligible
+    decide_us: int = 0
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
@@ -110,18 +111,19 @@ class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):
     status: OutcomeStatus
     error_class: str | None
     error: str | None
-    backend: str | None  # who answered; None when nobody did
-    provider: str | None
-    model_served: str | None
-    device: str | None
-    attempts: int
-    latency_ms: float
-    overhead_ms: float  # latency_ms less the time spent in attempts
-    first_token_ms: float | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
     cost_usd: float | None  # all attempts together; None when any of them is unknown
     cost_source: CostSource
+    # What follows stays empty where nobody was asked, or nobody answered.
+    backend: str | None = None
+    provider: str | None = None
+    model_served: str | None = None
+    device: str | None = None
+    attempts: int = 0
+    latency_ms: float = 0.0
+    overhead_ms: float = 0.0  # latency_ms less the time spent in attempts
+    first_token_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class PriceBookRow(Struct, frozen=True, kw_only=True, tag="price_book"):

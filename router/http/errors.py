@@ -12,7 +12,7 @@ from backends import errors as backend
 from router import errors
 from router.http.schemas import Body, invalid
 from router.http.services import request_id, services
-from router.ledger import Refused
+from router.rows import Refused
 
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
 

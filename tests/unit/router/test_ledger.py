@@ -11,9 +11,10 @@ from backends import errors
 from backends.types import GenerationOutput, InferenceResult, Status, Target, Task, Timings, Usage
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest, LogError
-from router.ledger import Ledger, Refused, new_decision_id
+from router.ledger import Ledger, new_decision_id
 from router.outcome import Cost, total_cost
 from router.pricing import local_rates
+from router.rows import Refused
 from router.settings import LogSettings, Price
 from router.slate import Candidate
 from tests.unit.router.house import CHAT, chat, chat_model, drained, embed, fake, opened, vector_model

@@ -1,0 +1,179 @@
+"""From what the router knows to the rows that the log keeps: plain conversions, value in, value out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from backends.errors import Timeout
+from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, OutcomeRow
+from router.errors import RouterError
+
+if TYPE_CHECKING:
+    from router.outcome import Attempt, Outcome
+    from router.slate import Plan
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """A request that was turned away before anything was decided: what is known of it."""
+
+    error: RouterError
+    surface: str
+    request_id: str | None = None
+    model: str | None = None
+    task: str | None = None
+    input_bytes: int | None = None
+
+
+def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> DecisionRow:
+    """A request as it was decided."""
+    request, routing, decision = plan.call.request, plan.call.routing, plan.decision
+    return DecisionRow(
+        decision_id=plan.decision_id,
+        ts_us=plan.ts_us,
+        seq=seq,
+        surface=plan.call.surface,
+        request_id=plan.call.request_id,
+        mode="policy",
+        reason=decision.reason,
+        price_book=price_book,
+        task=request.task.value,
+        model=request.model,
+        input_bytes=plan.call.input_bytes,
+        policy=decision.policy,
+        policy_version=policy_version,
+        input_tokens=plan.size.input_tokens,
+        output_tokens_est=plan.size.output_tokens,
+        batch_items=plan.size.items,
+        stream=request.stream,
+        deadline_ms=plan.deadline_s * 1000,
+        max_cost_usd=routing.max_cost_usd,
+        max_latency_ms=routing.max_latency_ms,
+        min_quality=routing.min_quality,
+        private=routing.private,
+        candidates=_candidate_rows(plan),
+        chosen=decision.ranked[0] if decision.ranked else None,
+        decide_us=plan.decide_us,
+    )
+
+
+def refused_rows(
+    refused: Refused, decision_id: str, ts_us: int, seq: int, price_book: str
+) -> tuple[DecisionRow, OutcomeRow]:
+    """A request that was turned away before it could be decided, and its end. Nobody was asked: it cost nothing."""
+    decision = DecisionRow(
+        decision_id=decision_id,
+        ts_us=ts_us,
+        seq=seq,
+        surface=refused.surface,
+        request_id=refused.request_id,
+        mode="refused",
+        reason=str(refused.error),
+        price_book=price_book,
+        task=refused.task,
+        model=refused.model,
+        input_bytes=refused.input_bytes,
+    )
+    outcome = OutcomeRow(
+        decision_id=decision_id,
+        ts_us=ts_us,
+        status="refused",
+        error_class=type(refused.error).__name__,
+        error=str(refused.error),
+        cost_usd=0.0,
+        cost_source="measured",
+    )
+    return decision, outcome
+
+
+def _candidate_rows(plan: Plan) -> list[CandidateRow]:
+    rejected = {rejection.candidate_id: rejection.reason for rejection in plan.decision.rejections}
+    return [
+        CandidateRow(
+            candidate_id=candidate.id,
+            backend=candidate.target.backend,
+            provider=candidate.target.provider,
+            model=candidate.target.model,
+            device=candidate.status.device,
+            eligible=candidate.id not in rejected,
+            reason=rejected.get(candidate.id),
+            warm=candidate.status.loaded,
+            queued=candidate.status.queued,
+            load_ms=estimate.load_s * 1000,
+            queue_ms=estimate.queue_s * 1000,
+            pred_ms=estimate.latency_s * 1000,
+            pred_source=estimate.latency_source,
+            pred_cost_usd=estimate.cost_usd,
+            pred_cost_source=estimate.cost_source,
+            pred_quality=estimate.quality,
+            score=plan.decision.scores.get(candidate.id),
+        )
+        for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
+    ]
+
+
+def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> AttemptRow:
+    """One attempt of a plan; its number counts from 1."""
+    timings = attempt.result.timings if attempt.result is not None else None
+    usage = attempt.result.usage if attempt.result is not None else None
+    batch_size = attempt.result.batch_size if attempt.result is not None else None
+    service_s = timings.service_s if timings is not None else None
+    return AttemptRow(
+        decision_id=plan.decision_id,
+        attempt=number,
+        ts_us=attempt.started_us,
+        role="primary" if number == 1 else "fallback",
+        candidate_id=attempt.candidate_id,
+        backend=attempt.backend,
+        provider=attempt.provider,
+        model=attempt.model,
+        device=attempt.device,
+        status=attempt.status,
+        error_class=None if attempt.error is None else type(attempt.error).__name__,
+        error=None if attempt.error is None else str(attempt.error),
+        censored=attempt.result is None and (attempt.error is None or isinstance(attempt.error, Timeout)),
+        won=won,
+        total_ms=attempt.total_s * 1000,
+        queue_ms=_ms(timings.queue_s) if timings is not None else None,
+        load_ms=_ms(timings.load_s) if timings is not None else None,
+        service_ms=_ms(service_s),
+        first_token_ms=_ms(attempt.first_token_s),
+        batch_size=batch_size,
+        prompt_tokens=usage.prompt_tokens if usage is not None else None,
+        completion_tokens=usage.completion_tokens if usage is not None else None,
+        occupancy_ms=service_s / (batch_size or 1) * 1000
+        if service_s is not None and attempt.backend == "local"
+        else None,
+        cost_usd=attempt.cost.usd,
+        cost_source=attempt.cost.source,
+        provider_request_id=attempt.result.provider_request_id if attempt.result is not None else None,
+    )
+
+
+def outcome_row(outcome: Outcome, won: Attempt | None, ts_us: int) -> OutcomeRow:
+    """How a request ended; `won` is the attempt that answered it."""
+    usage = outcome.result.usage if outcome.result is not None else None
+    return OutcomeRow(
+        decision_id=outcome.decision_id,
+        ts_us=ts_us,
+        status=outcome.status,
+        error_class=None if outcome.error is None else type(outcome.error).__name__,
+        error=None if outcome.error is None else str(outcome.error),
+        backend=None if won is None else won.backend,
+        provider=None if won is None else won.provider,
+        model_served=None if won is None else won.model,
+        device=None if won is None else won.device,
+        attempts=len(outcome.attempts),
+        latency_ms=outcome.latency_s * 1000,
+        overhead_ms=outcome.overhead_s * 1000,
+        first_token_ms=_ms(outcome.first_token_s),
+        prompt_tokens=None if usage is None else usage.prompt_tokens,
+        completion_tokens=None if usage is None else usage.completion_tokens,
+        cost_usd=outcome.cost.usd,
+        cost_source=outcome.cost.source,
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
