@@ -16,6 +16,7 @@ import pytest
 
 from router.catalog import Catalog
 from router.settings import Settings
+from tests.e2e.conftest import MINILM
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -53,7 +54,8 @@ def words(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def served(near: Server) -> Server:
-    """The server that the README's reader has, with the models warm as after the first commands."""
+    """The server that the README's reader has by the time of a question to the log: something was asked of it."""
+    near.post("/v1/inference", {"model": MINILM, "inputs": "hello"})
     return near
 
 
