@@ -8,8 +8,8 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata, resources
 
 import msgspec
@@ -89,6 +89,9 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log)
         attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
+        dispatcher = Dispatcher(finder, estimator, breakers, attempts, ledger, settings.routing)
+        warming = asyncio.create_task(_warm(dispatcher, settings.local.warm))
+        closing.push_async_callback(_cancelled, warming)
         yield Services(
             settings=settings,
             secrets=secrets,
@@ -100,9 +103,23 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             rates=rates,
             probe=probe,
             log=log,
-            dispatcher=Dispatcher(finder, estimator, breakers, attempts, ledger, settings.routing),
+            dispatcher=dispatcher,
             metrics=Metrics(),
         )
+
+
+async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
+    for model in models:
+        try:
+            await dispatcher.warm(model)
+        except BackendError as error:
+            logger.warning("local.warm: %s could not be loaded: %s", model, error)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _local(settings: Settings) -> LocalOptions:
@@ -126,6 +143,9 @@ def checked(settings: Settings) -> Catalog:
     except ValueError as error:
         raise SettingsError(f"routing: {error}.") from error
     catalog = Catalog(settings.models, settings.providers)
+    for model in settings.local.warm:
+        if catalog.find(model) is None:
+            raise SettingsError(f"local.warm: unknown model {model!r}; near ones: {catalog.alternatives(model)}.")
     for entry in catalog:
         for candidate in entry.candidates:
             if candidate.backend == "fake":

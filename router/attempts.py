@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from backends.base import Backend
+    from backends.types import LoadReport
     from router.availability import Breakers
     from router.errors import RouterError
     from router.estimates import Estimator
@@ -66,6 +67,16 @@ class Attempts:
             if not settled:
                 error = _conclude(plan, attempts)[1] if status == "error" else None
                 self._ledger.settle(plan, tuple(attempts), status=status, error=error)
+
+    async def warm(self, candidate: Candidate) -> LoadReport:
+        """Load a near candidate's model and learn what loading measured.
+
+        Raises:
+            BackendError: it cannot be loaded.
+        """
+        report = await self._backends[candidate.target.backend].load(candidate.target)
+        self._estimator.learn_load(candidate, report)
+        return report
 
     def _order(self, plan: Plan) -> list[Candidate]:
         """Whom to try: the ranking, cut where another vector space would begin."""

@@ -18,7 +18,7 @@ from router.slate import Plan
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backends.types import Delta
+    from backends.types import Delta, LoadReport
     from policies.base import Policy
     from router.attempts import Attempts
     from router.availability import Breakers
@@ -118,6 +118,16 @@ class Dispatcher:
             UnknownModel: naming near ones.
         """
         return (await self._finder.model(model_id)).task
+
+    async def warm(self, model_id: str) -> dict[str, LoadReport]:
+        """Load the model's near candidates and learn from it; what was measured, by candidate.
+
+        Raises:
+            UnknownModel: naming near ones.
+            BackendError: a model cannot be loaded.
+        """
+        candidates = self._finder.of_model(await self._finder.model(model_id))
+        return {c.id: await self._attempts.warm(c) for c in candidates if c.near}
 
     def refuse(self, refused: Refused) -> str:
         """Log a request that was turned away before it could be decided; returns its decision id."""

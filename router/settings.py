@@ -87,6 +87,7 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory_fraction: Fraction = 0.7
     rate_usd_per_hour: NonNegative | None = None
     downloads: bool = False
+    warm: tuple[str, ...] = ()  # models to load at start, in the background; what that measures is the first estimate
     threads: Annotated[int, Meta(ge=1)] | None = None
     max_queue: Annotated[int, Meta(ge=1)] = 64
     credits_per_usd: Positive = 1.0

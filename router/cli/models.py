@@ -126,16 +126,17 @@ def _pull(target: Target, directory: Path, progress: Progress) -> None:
 
 
 async def _warm(house: Services, name: str) -> list[dict[str, Any]]:
-    rows = []
-    for candidate in house.finder.of_model(await house.finder.model(name)):
-        if candidate.target.backend != "local":
-            continue
-        report = await house.backends["local"].load(candidate.target)
-        service_ms = None if report.service_s is None else report.service_s * 1000
-        rows.append({"candidate": candidate.id, "load_ms": report.load_s * 1000, "service_ms": service_ms})
-    if not rows:
+    reports = await house.dispatcher.warm(name)
+    if not reports:
         raise InvalidRequest(f"{name} has no candidate that runs here.")
-    return rows
+    return [
+        {
+            "candidate": candidate,
+            "load_ms": report.load_s * 1000,
+            "service_ms": None if report.service_s is None else report.service_s * 1000,
+        }
+        for candidate, report in reports.items()
+    ]
 
 
 def _where(candidates: list[dict[str, Any]]) -> str:

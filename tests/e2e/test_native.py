@@ -186,6 +186,22 @@ def test_health_system_metrics_and_schema_answer(near: Server) -> None:
     assert "https://" not in page.split("<body>")[0]
 
 
+def test_a_warmed_model_is_loaded_at_start_and_its_measurement_is_the_estimate(serve: Callable[..., Server]) -> None:
+    """`local.warm` loads in the background; until a request was observed, the warm-up is the source of the estimate."""
+    server = serve(f'[local]\nwarm = ["{MINILM}"]')
+    before = server.get(f"/v1/models/{MINILM}").body["nearfar"]["candidates"][0]
+    while not server.get("/v1/system").body["models_loaded"]:
+        assert server.process.poll() is None
+    server.post("/v1/inference", {"model": "nearfar/minilm-intent", "inputs": "hi"})  # waits behind the warm-up
+    row = server.post("/v1/route", BASE).body["candidates"][0]
+    server.post("/v1/inference", BASE)
+    after = server.post("/v1/route", BASE).body["candidates"][0]
+
+    assert before["available"]
+    assert (True, "warm-up", 0.0) == (row["loaded"], row["latency_source"], row["load_ms"])
+    assert "observed" == after["latency_source"]
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -193,6 +209,7 @@ def test_health_system_metrics_and_schema_answer(near: Server) -> None:
         ("[server]\nprot = 1", "nearfar.toml: server: Object contains unknown field `prot`"),
         ("[routing]\npolicy = 'x'", "unknown policy 'x'"),
         ("[server]\nhost = '0.0.0.0'", "server.host"),
+        ("[local]\nwarm = ['nope']", "local.warm: unknown model 'nope'"),
         ("not toml", "nearfar.toml: not valid TOML"),
         ("[[models]]\nid = 'a'\ntask = 'b'", "unknown task 'b'"),
     ],
