@@ -201,6 +201,7 @@ class InferenceResult(Struct, frozen=True, kw_only=True):
 
 
 class Delta(Struct, frozen=True):
-    """A piece of generated text, as soon as it exists."""
+    """A piece of generated text, as soon as it exists; near, with the seconds of device time held so far."""
 
     text: str
+    service_s: float | None = None

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import platform
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata, resources
@@ -15,7 +14,6 @@ from importlib import metadata, resources
 import msgspec
 from litestar import Litestar, Router, get
 from litestar.config.cors import CORSConfig
-from litestar.datastructures import State
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.response import Redirect
@@ -38,16 +36,26 @@ from router.decision_log.record import NodeRow
 from router.dispatch import Dispatcher, weights_of
 from router.errors import CatalogError, SettingsError
 from router.estimates import Estimator
-from router.http import decisions, errors, inference, openai, system
+from router.http import decisions, errors, guards, inference, openai, system
 from router.http.metrics import Metrics
 from router.http.services import Services
 from router.ledger import Ledger, now_us
 from router.pricing import local_rates, price_book
-from router.settings import HUB_TOKEN, CandidateEntry, ModelEntry, Secrets, Settings, models_dir
+from router.settings import (
+    HUB_TOKEN,
+    CandidateEntry,
+    ModelEntry,
+    ProviderSettings,
+    Secrets,
+    Settings,
+    check_listener,
+    models_dir,
+)
 
 logger = logging.getLogger("nearfar")
 
 HUB_TIMEOUT_S = 10.0
+SQL_AT_ONCE = 2
 ASSETS = "/assets/swagger-ui"
 HANDLERS = (
     inference.inference,
@@ -87,7 +95,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         log.append(_node(log, probe))
         breakers = Breakers()
         estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
-        ledger = Ledger(log, rates, price_book(catalog, rates), settings.log)
+        metrics = Metrics()
+        ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
         attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
         dispatcher = Dispatcher(finder, estimator, breakers, attempts, ledger, settings.routing)
         warming = asyncio.create_task(_warm(dispatcher, settings.local.warm))
@@ -104,7 +113,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             probe=probe,
             log=log,
             dispatcher=dispatcher,
-            metrics=Metrics(),
+            metrics=metrics,
+            sql_places=asyncio.Semaphore(SQL_AT_ONCE),
         )
 
 
@@ -138,11 +148,13 @@ def checked(settings: Settings) -> Catalog:
     Raises:
         SettingsError, CatalogError: naming what does not.
     """
+    check_listener(settings)
     try:
         create_policy(settings.routing.policy, weights_of(settings.routing))
     except ValueError as error:
         raise SettingsError(f"routing: {error}.") from error
     catalog = Catalog(settings.models, settings.providers)
+    _providers(catalog, Secrets())  # each must be well-formed
     for model in settings.local.warm:
         if catalog.find(model) is None:
             raise SettingsError(f"local.warm: unknown model {model!r}; near ones: {catalog.alternatives(model)}.")
@@ -179,10 +191,10 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
         route_handlers=[*HANDLERS, _home, _static()],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.handle},
+        guards=[guards.from_here],
         request_max_body_size=settings.server.max_body_bytes,
         cors_config=CORSConfig(allow_origins=origins) if origins else None,
         openapi_config=_openapi(),
-        state=State({"clock": time.monotonic}),
         logging_config=None,
     )
 
@@ -220,12 +232,16 @@ def _providers(catalog: Catalog, secrets: Secrets) -> list[Provider]:
         for entry in catalog.providers.values()
         if entry.api_key_env == HUB_TOKEN and secrets.hf_token is not None
     }
-    return [
-        Provider(
+    return [_provider(entry, keys.get(entry.name)) for entry in catalog.providers.values()]
+
+
+def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
+    try:
+        return Provider(
             name=entry.name,
             protocol=entry.protocol,
             base_url=entry.base_url,
-            api_key=keys.get(entry.name),
+            api_key=api_key,
             needs_key=entry.api_key_env is not None,
             tasks=(Task.TEXT_GENERATION,) if entry == BUILTIN_PROVIDERS[0] else None,  # the hub's router only chats
             connect_timeout_s=entry.connect_timeout_s,
@@ -233,8 +249,8 @@ def _providers(catalog: Catalog, secrets: Secrets) -> list[Provider]:
             idle_timeout_s=entry.idle_timeout_s,
             total_timeout_s=entry.total_timeout_s,
         )
-        for entry in catalog.providers.values()
-    ]
+    except ValueError as error:
+        raise SettingsError(f"providers: {entry.name}: {error}.") from error
 
 
 def _discoverer(

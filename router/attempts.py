@@ -115,7 +115,7 @@ class Attempts:
                     if isinstance(piece, InferenceResult):
                         result = piece
                         break
-                    clock.token()
+                    clock.token(piece)
                     yield piece
             error = None if result is not None else RemoteError(f"{candidate.id} ended without a complete answer")
         except BackendError as caught:
@@ -143,7 +143,7 @@ class Attempts:
         if result is not None:
             cost = self._ledger.price(candidate, result)
         else:
-            cost = self._ledger.price_unanswered(candidate, error, total_s)
+            cost = self._ledger.price_unanswered(candidate, error, clock.busy_s)
         return Attempt(
             candidate_id=candidate.id,
             backend=candidate.target.backend,
@@ -181,8 +181,10 @@ class _Stopwatch:
         self.started_us = now_us()
         self._started = time.monotonic()
         self.first_token_s: float | None = None
+        self.busy_s: float | None = None
 
-    def token(self) -> None:
+    def token(self, piece: Delta) -> None:
+        self.busy_s = piece.service_s
         if self.first_token_s is None:
             self.first_token_s = self.elapsed_s()
 

@@ -60,7 +60,7 @@ class Dispatcher:
         model = await self._finder.model(call.request.model)
         started = time.perf_counter_ns()
         now = time.monotonic()
-        size = size_of(call.request)
+        size = size_of(call.request, model.context_length)
         candidates = self._finder.for_request(call.request, model)
         estimates = self._estimator.estimate(size, candidates, lambda key: self._breakers.refusal(key, now))
         decision = policy.decide(estimates, call.routing.constraints(offline=self._settings.offline))

@@ -2,7 +2,9 @@
 
 RouterError
 ├── InvalidRequest     a field is wrong; names it in `param`
-│   └── TooLarge       an input is over its size limit
+│   ├── TooLarge       an input is over its size limit
+│   └── UnsupportedMediaType  the body is not JSON
+├── Forbidden          the request comes from where nobody may ask
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoCandidate        nothing may serve the request; carries the rejections
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
@@ -59,6 +61,14 @@ class InvalidRequest(RouterError):
 
 class TooLarge(InvalidRequest):
     """An input is over its size limit."""
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is not what this route reads."""
+
+
+class Forbidden(RouterError):
+    """The request comes from a web page or under a name that may not ask here."""
 
 
 class UnknownModel(RouterError):

@@ -41,15 +41,21 @@ LOAD_BYTES_PER_S, RUNTIME_START_S = 300e6, 4.0
 FAKE_S = 0.001
 
 
-def size_of(request: InferenceRequest) -> Size:
-    """Estimate a request's size from its characters; no tokenizer is loaded for that."""
+def size_of(request: InferenceRequest, context_length: int | None = None) -> Size:
+    """Estimate a request's size from its characters; no tokenizer is loaded for that.
+
+    Texts that would be truncated count as long as the model reads: `context_length` tokens each.
+    """
     payload = request.payload
+    limit = None if isinstance(payload, EmbeddingInput) and not payload.truncate else context_length
     match payload:
         case EmbeddingInput() | ClassificationInput():
-            return Size(items=len(payload.texts), input_tokens=_tokens(payload.texts))
+            return Size(items=len(payload.texts), input_tokens=_tokens(payload.texts, limit))
         case ZeroShotInput():
             # The labels are embedded like texts, each once.
-            return Size(items=len(payload.texts), input_tokens=_tokens((*payload.texts, *payload.candidate_labels)))
+            return Size(
+                items=len(payload.texts), input_tokens=_tokens((*payload.texts, *payload.candidate_labels), limit)
+            )
         case GenerationInput():
             texts = (payload.prompt,) if payload.prompt is not None else tuple(m.content for m in payload.messages)
             return Size(
@@ -60,8 +66,9 @@ def size_of(request: InferenceRequest) -> Size:
             )
 
 
-def _tokens(texts: Sequence[str]) -> int:
-    return sum(len(text) // CHARS_PER_TOKEN + 2 for text in texts)
+def _tokens(texts: Sequence[str], limit: int | None = None) -> int:
+    counts = (len(text) // CHARS_PER_TOKEN + 2 for text in texts)
+    return sum(counts if limit is None else (min(count, limit) for count in counts))
 
 
 class _Learnt(Struct):

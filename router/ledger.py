@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import uuid_utils
@@ -54,11 +54,24 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+class Watcher(Protocol):
+    """Somebody who counts along: called once for every end of a request."""
+
+    def observe(self, surface: str, outcome: Outcome) -> None:
+        """A decided request ended."""
+
+    def refused(self, surface: str) -> None:
+        """A request was turned away before a decision."""
+
+
 class Ledger:
     """Writes every request's rows. Appending neither waits nor fails, so it is safe in a `finally`."""
 
-    def __init__(self, log: DecisionLog, rates: LocalRates, price_book: tuple[str, str], settings: LogSettings) -> None:
+    def __init__(
+        self, log: DecisionLog, rates: LocalRates, price_book: tuple[str, str], settings: LogSettings, watcher: Watcher
+    ) -> None:
         self._log = log
+        self._watcher = watcher
         self._strict = settings.durability == "strict"
         self._rates = rates
         self._price_book, body = price_book
@@ -90,6 +103,7 @@ class Ledger:
         decision, outcome = refused_rows(refusal, decision_id, now_us(), self._log.next_seq(), self._price_book)
         self._log.append(decision)
         self._log.append(outcome)
+        self._watcher.refused(refusal.surface)
         return decision_id
 
     def settle(
@@ -112,6 +126,7 @@ class Ledger:
         for number, attempt in enumerate(attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))
         self._log.append(outcome_row(outcome, won, now_us()))
+        self._watcher.observe(plan.call.surface, outcome)
         return outcome
 
     async def acknowledged(self) -> None:
@@ -130,13 +145,16 @@ class Ledger:
         usd = priced_usd(candidate.price, usage.prompt_tokens, usage.completion_tokens)
         return Cost(usd, "unknown" if usd is None else "priced")
 
-    def price_unanswered(self, candidate: Candidate, error: BackendError | None, held_s: float) -> Cost:
-        """What a failed or cancelled attempt cost: near at most the time it held the device, far maybe nobody knows.
+    def price_unanswered(self, candidate: Candidate, error: BackendError | None, busy_s: float | None) -> Cost:
+        """What a failed or cancelled attempt cost. Near, the seconds it is known to have held the device.
 
-        Far, a provider bills only what completed; after a timeout or a broken stream that cannot be told from here.
+        Unknown stays unknown: near when it cannot be told whether its turn had come, far after a timeout or a broken
+        stream (a provider bills only what completed, which cannot be told from here).
         """
         if candidate.target.backend == "local":
-            busy_s = 0.0 if isinstance(error, _NEVER_RAN) else held_s
+            busy_s = 0.0 if isinstance(error, _NEVER_RAN) else busy_s
+            if busy_s is None:
+                return Cost(None, "unknown")
             return Cost(self._rates.occupancy_usd(busy_s, candidate.status.device), "measured")
         if error is not None and error.billed is False:
             return Cost(0.0, "priced")

@@ -191,7 +191,6 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         if name.startswith(PREFIX) and len(keys) > 1:
             _put(tree, keys, _parse(value), name)
             settings = _convert(tree, name)
-    _check_listener(settings)
     return settings
 
 
@@ -282,7 +281,12 @@ def _saved_token(environ: Mapping[str, str]) -> str | None:
         return None
 
 
-def _check_listener(settings: Settings) -> None:
+def check_listener(settings: Settings) -> None:
+    """Nobody but this machine may reach a server that asks nobody who they are.
+
+    Raises:
+        SettingsError: `server.host` is not a loopback address, and nobody forced it.
+    """
     host = settings.server.host
     if host == "localhost" or settings.server.allow_unauthenticated:
         return

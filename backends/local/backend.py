@@ -82,7 +82,7 @@ class LocalBackend:
         warm_up = TASKS[target.task].warm_up
 
         def twice(model: Any, cancelled: threading.Event) -> tuple[Answer, float]:
-            run = _Run(target, warm_up, lambda _text: None)
+            run = _Run(target, warm_up, lambda _piece: None)
             run(model, cancelled)  # the first request also pays what torch puts off until it is used
             return run(model, cancelled), time.perf_counter() - run.started
 
@@ -102,17 +102,17 @@ class LocalBackend:
     async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Delta | InferenceResult, None]:
         """Yield text as it is generated, then the result. Closing early stops the model within a token."""
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()  # holds at most as many pieces as tokens were asked for
+        pieces: asyncio.Queue[Delta | None] = asyncio.Queue()  # holds at most as many pieces as tokens were asked for
 
-        def emit(text: str) -> None:
+        def emit(piece: Delta) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody listens
-                loop.call_soon_threadsafe(pieces.put_nowait, text)
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         answering = asyncio.create_task(self._answer(request, target, emit))
         answering.add_done_callback(lambda _task: pieces.put_nowait(None))
         try:
             while (piece := await pieces.get()) is not None:
-                yield Delta(piece)
+                yield piece
             yield await answering
         finally:
             answering.cancel()
@@ -128,7 +128,9 @@ class LocalBackend:
 
     # --- one request ----------------------------------------------------------------------------
 
-    async def _answer(self, request: InferenceRequest, target: Target, emit: Callable[[str], None]) -> InferenceResult:
+    async def _answer(
+        self, request: InferenceRequest, target: Target, emit: Callable[[Delta], None]
+    ) -> InferenceResult:
         opened = await self._open(target)
         run = _Run(target, request.payload, emit)
         done = await opened.slot.run(run)
@@ -195,7 +197,7 @@ class _Opened(NamedTuple):
 class _Run:
     """One payload on its way through a model; notes where it ran and when the first text came out of it."""
 
-    def __init__(self, target: Target, payload: Payload, emit: Callable[[str], None]) -> None:
+    def __init__(self, target: Target, payload: Payload, emit: Callable[[Delta], None]) -> None:
         self._target = target
         self._payload = payload
         self._emit = emit
@@ -211,6 +213,7 @@ class _Run:
             return TASKS[self._target.task].run(model, self._payload, Control(cancelled, self._pass_on))
 
     def _pass_on(self, text: str) -> None:
+        service_s = time.perf_counter() - self.started
         if self.first_token_s is None:
-            self.first_token_s = time.perf_counter() - self.started
-        self._emit(text)
+            self.first_token_s = service_s
+        self._emit(Delta(text, service_s))

@@ -5,6 +5,7 @@ It must not know policies, prices or the log; formats live in the `*_wire` modul
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from contextlib import aclosing, contextmanager
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["Provider", "RemoteBackend"]
 
 NO_TOKEN = "no token: set HF_TOKEN or log in with the hub's own command"  # noqa: S105 -- a sentence, not a token
+
+# Segments that begin like words: no absolute, relative, home, Windows or file:// path.
+_NAME = re.compile(r"(?![A-Za-z]:)\w[\w.@:+-]*(?:/\w[\w.@:+-]*)*")
+_VARIANT_MARKS = "-@:.+_"
 
 _REQUEST_ID_HEADERS = ("x-request-id", "inference-id", "x-amzn-trace-id")
 
@@ -95,7 +100,7 @@ class RemoteBackend:
         """
         provider, model = self._resolved(target)
         call = _call(provider, request.payload, model, stream=True)
-        reader = openai_wire.GenerationReader()
+        reader = _reader(request.payload)
         first_token_s: float | None = None
         with self._counted(target):
             began = time.perf_counter()
@@ -104,8 +109,10 @@ class RemoteBackend:
                     async for payload in payloads:
                         if text := reader.feed(payload):
                             first_token_s = first_token_s or time.perf_counter() - began
-                            yield Delta(text)
-                timings = Timings(service_s=time.perf_counter() - began, first_token_s=first_token_s)
+                            with far.paused():
+                                yield Delta(text)
+                service_s = time.perf_counter() - began - far.paused_s
+                timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()
                 yield _result(
                     target, far.headers, output=output, usage=reader.usage, model=reader.model, timings=timings
@@ -182,6 +189,10 @@ def _call(provider: Provider, payload: object, model: str, *, stream: bool) -> o
     raise Unavailable(msg)
 
 
+def _reader(payload: object) -> openai_wire.GenerationReader:
+    return openai_wire.GenerationReader(payload.max_tokens if isinstance(payload, GenerationInput) else None)
+
+
 def _parsed(provider: Provider, payload: object, answer: Any) -> tuple[Output, Usage, str | None]:
     """The output, the usage, and the model's name as served where the answer says it."""
     said = answer if isinstance(answer, dict) else {}
@@ -190,9 +201,9 @@ def _parsed(provider: Provider, payload: object, answer: Any) -> tuple[Output, U
     served = model if isinstance(model, str) and model else None
     match payload:
         case GenerationInput():
-            reader = openai_wire.GenerationReader()
+            reader = _reader(payload)
             reader.feed(answer)
-            return reader.output(), usage, served
+            return reader.output(), reader.usage, served
         case EmbeddingInput() if provider.protocol == "huggingface":
             return huggingface_wire.parse_embeddings(answer, payload), usage, served
         case EmbeddingInput():
@@ -201,6 +212,14 @@ def _parsed(provider: Provider, payload: object, answer: Any) -> tuple[Output, U
             return huggingface_wire.parse_classification(answer, payload), usage, served
     msg = f"no answer is known for {type(payload).__name__}"
     raise RemoteError(msg)
+
+
+def _like(said: str, asked: str) -> bool:
+    """False for another name, and for a path: a server of a local directory names that directory."""
+    if not _NAME.fullmatch(said):
+        return False
+    last, rest = asked.rpartition("/")[2], said.rpartition("/")[2]
+    return rest == last or (rest.startswith(last) and rest[len(last)] in _VARIANT_MARKS)
 
 
 def _result(
@@ -217,8 +236,7 @@ def _result(
         usage=usage,
         timings=timings,
         provider=headers.get("x-inference-provider") or target.provider,
-        # A server of a local directory names that directory: nobody else's business.
-        model=model if model and not model.startswith("/") else target.model,
+        model=model if model and _like(model, target.model) else target.model,
         device="remote",
         provider_request_id=next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None),
     )

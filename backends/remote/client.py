@@ -7,7 +7,8 @@ holds its connection until an answer or a limit ends it. So pyreqwest is given l
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,7 @@ from backends.remote.errors import from_status, raise_in_band, translated
 from backends.remote.sse import SseParser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from pyreqwest.client import Client
     from pyreqwest.request import StreamRequest
@@ -55,6 +56,10 @@ class _Limits:
         self._first_token_at = now + provider.first_token_timeout_s
         self._total_at = now + provider.total_timeout_s
 
+    def extend(self, seconds: float) -> None:
+        """Move the total limit by time that was not the far side's."""
+        self._total_at += seconds
+
     @asynccontextmanager
     async def within(self, phase: Phase) -> AsyncIterator[None]:
         """Whatever is awaited inside ends by the phase's limit, or by the total one where that is nearer."""
@@ -84,6 +89,7 @@ class FarStream:
 
     def __init__(self, provider: Provider, response: Response, limits: _Limits) -> None:
         self.headers = _headers(response)
+        self.paused_s = 0.0
         self._provider = provider
         self._reader = response.body_reader
         self._limits = limits
@@ -108,6 +114,17 @@ class FarStream:
                 return
             if events:
                 phase = "idle"
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Whatever happens inside is the listener's time: it counts in `paused_s`, and for no limit."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - began
+            self.paused_s += seconds
+            self._limits.extend(seconds)
 
     async def drain(self) -> None:
         """Read the few bytes behind `[DONE]`, so that the connection can serve again; give up quickly."""
@@ -176,10 +193,11 @@ class Connections:
                 .header("content-type", "application/json")
                 .header("accept", "text/event-stream" if streamed else "application/json")
                 .header("accept-encoding", "identity")  # a compressor would hold pieces back, and costs small answers
-                .timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
                 .streamed_read_buffer_limit(0)  # else 64 KiB are awaited before status and headers are given
                 .body_bytes(msgspec.json.encode(payload))
             )
+            if not streamed:  # it would count the listener's time; a stream's every read has the client's limit
+                builder = builder.timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
             if provider.api_key:
                 builder = builder.bearer_auth(provider.api_key)
             return builder.build_streamed()

@@ -1,6 +1,7 @@
 """The one table of foreign failures: pyreqwest's exceptions and far statuses into `BackendError`s.
 
-Messages name the provider and its own words, cut to 300 characters, never a token, and never an HTML page.
+Messages name the provider and its own words, cut to 300 characters, never a token, a path of the far machine
+or an HTML page.
 """
 
 from __future__ import annotations
@@ -109,6 +110,12 @@ _WORDS: tuple[tuple[re.Pattern[str], type[BackendError]], ...] = (
 
 _SECRETS = re.compile(r"(?i)(bearer\s+\S+|\b(?:hf|sk|pk|gsk|key|api|r8|nvapi|xai|tgp)[_-][\w*.-]{4,}|\beyJ[\w.-]{8,})")
 
+# Absolute paths only, where a word begins with one; in quotes a path may hold spaces.
+_PATH_START = r"(?<![\w./~\\-])(?:(?:file://)?/[^\s/'\"`<>(),;]+/|~/|[A-Za-z]:[\\/])"
+_PATHS = re.compile(
+    rf"""(?P<quote>['"`]){_PATH_START}[^'"`]*(?P=quote)|{_PATH_START}(?:[^\s'"`<>(),;]*[^\s'"`<>(),;.:])?"""
+)
+
 
 @contextmanager
 def translated(provider: str) -> Iterator[None]:
@@ -190,6 +197,7 @@ def _clean(words: str, secret: str | None) -> str:
     words = words[: 4 * MAX_MESSAGE]
     if secret:
         words = words.replace(secret, "[secret]")
+    words = _PATHS.sub(r"\g<quote>[path]\g<quote>", words)
     words = _SECRETS.sub("[secret]", words)
     return " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
 

@@ -55,7 +55,7 @@ def model_info(model: str, token: str | None = None, timeout_s: float = 10) -> H
             timeout=timeout_s,
             expand=["safetensors", "pipeline_tag", "gated", "private"],
         )
-    except (hub.utils.httpx.HTTPError, OSError, ValueError, TypeError) as error:
+    except (hub.utils.httpx.HTTPError, OSError, ValueError, TypeError, KeyError) as error:
         raise _translated(hub, error, f"model {model}") from error
     return HubModel(
         id=model,

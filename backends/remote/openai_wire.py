@@ -7,7 +7,6 @@ refuse unknown fields, so they are sent only where `extended` says that the serv
 from __future__ import annotations
 
 import binascii
-import math
 import sys
 from array import array
 from base64 import b64decode
@@ -22,6 +21,9 @@ from backends.types import EmbeddingInput, GenerationInput, GenerationOutput, Us
 
 if TYPE_CHECKING:
     from backends.types import EmbeddingOutput
+
+MOST_TOKENS = 10_000_000
+"""No request has more; a far side that says so is not believed."""
 
 _T = TypeVar("_T")
 
@@ -108,8 +110,9 @@ def embeddings_call(payload: EmbeddingInput, model: str) -> Call:
 class GenerationReader:
     """Puts a generation together from its chunks; a whole answer is a single chunk."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_tokens: int | None = None) -> None:
         self.usage = Usage()
+        self._max_tokens = max_tokens
         self.model: str | None = None
         self._pieces: list[str] = []
         self._finish: str | None = None
@@ -124,7 +127,7 @@ class GenerationReader:
         if isinstance(chunk.model, str) and chunk.model:
             self.model = chunk.model
         if chunk.usage is not None:  # some send it with the last choice, some behind it, some in every chunk
-            self.usage = usage_of(chunk.usage)
+            self.usage = usage_of(chunk.usage, self._max_tokens)
         added = ""
         for choice in chunk.choices or []:
             if not choice.index:  # only one was asked for
@@ -168,13 +171,13 @@ def parse_embeddings(answer: Any, payload: EmbeddingInput) -> EmbeddingOutput:
     return vectors.output([_floats(row.embedding) for row in rows], payload)
 
 
-def usage_of(raw: Any) -> Usage:
-    """What the far side says was consumed; anything that is no count is None, never 0."""
+def usage_of(raw: Any, max_tokens: int | None = None) -> Usage:
+    """What the far side says was consumed; anything that is no count, or cannot be true, is None, never 0."""
     if not isinstance(raw, dict):
         return Usage()
     return Usage(
-        prompt_tokens=_count(raw.get("prompt_tokens")),
-        completion_tokens=_count(raw.get("completion_tokens")),
+        prompt_tokens=_count(raw.get("prompt_tokens"), MOST_TOKENS),
+        completion_tokens=_count(raw.get("completion_tokens"), MOST_TOKENS if max_tokens is None else max_tokens),
         declared_cost_usd=_cost(raw.get("estimated_cost"), raw.get("cost")),
     )
 
@@ -206,12 +209,12 @@ def _floats(embedding: Any) -> Any:
     return vector
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+def _count(value: Any, most: int) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
 
 
 def _cost(*values: Any) -> float | None:
     for value in values:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max:
             return float(value)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from router.cli.console import (
     usd,
 )
 from router.decision_log.log import DecisionLog
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, TooLarge
 from router.http.answers import answer_of
 from router.http.inference import body_of_answer, slate_of
 from router.http.schemas import InferenceBody, RoutingBody, request_of, routing_of, task_named
@@ -168,14 +168,17 @@ def _body(asked: Asked, model: str | None) -> dict[str, Any]:
 
 
 def _text(given: str) -> str:
-    if given == "-":
-        return sys.stdin.read(MAX_INPUT_CHARS)
-    if not given.startswith("@"):
+    if given != "-" and not given.startswith("@"):
         return given
+    name = "standard input" if given == "-" else Path(given[1:]).name
     try:
-        return Path(given[1:]).read_text(encoding="utf-8")
+        with nullcontext(sys.stdin) if given == "-" else Path(given[1:]).open(encoding="utf-8") as source:
+            text = source.read(MAX_INPUT_CHARS + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{Path(given[1:]).name}: cannot be read as text ({type(error).__name__}).") from error
+        raise InvalidRequest(f"{name}: cannot be read as text ({type(error).__name__}).") from error
+    if len(text) > MAX_INPUT_CHARS:
+        raise TooLarge(f"{name}: longer than {MAX_INPUT_CHARS} characters.")
+    return text
 
 
 def _show_slate(slate: dict[str, Any]) -> None:

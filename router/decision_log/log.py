@@ -6,6 +6,7 @@ It must not know what a row means, nor where the settings come from.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import tempfile
@@ -61,6 +62,7 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
     spill_pending: int  # of these, the ones still there
     rejected: int  # rows the database refused; they are in `<db>.rejected.jsonl`
     failed_commits: int
+    replaced: int  # how often the database was found deleted or replaced, and opened anew
     last_commit_ms: float | None
     lag_s: float  # age of the oldest row not committed
     durability: Durability
@@ -88,13 +90,14 @@ class DecisionLog:
         self._decision_head = msgspec.json.encode(head)[:-1] + b","
         self._encode = msgspec.json.Encoder().encode
         self._seq = itertools.count(1)
-        self._committed = self._rejected = self._failed_commits = 0
+        self._committed = self._rejected = self._failed_commits = self._replaced = 0
         self._last_commit_ms: float | None = None
         self._in_doubt = self._is_broken = False
         self._closed = False
         self._close_by = 0.0
         self._some, self._now, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._inserter = Inserter(con.cursor())
+        self._file_id, self._wal_id = _file_id(path), _file_id(self._wal)  # which file is open; None when none is
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
     @classmethod
@@ -183,6 +186,7 @@ class DecisionLog:
             spill_pending=self._backlog.spill.pending,
             rejected=self._rejected,
             failed_commits=self._failed_commits,
+            replaced=self._replaced,
             last_commit_ms=self._last_commit_ms,
             lag_s=self._backlog.lag_s(),
             durability=self.durability,
@@ -211,8 +215,11 @@ class DecisionLog:
         except OSError:
             _logger.exception("%d rows are lost: neither the log nor its spill file takes them.", self._backlog.queued)
         try:
-            self._con.execute("CHECKPOINT")
-        except duckdb.Error as error:
+            if self._is_replaced():
+                self._abandon()
+            elif not self._is_broken:
+                self._con.execute("CHECKPOINT")
+        except (duckdb.Error, OSError) as error:
             _logger.info("The decision log was closed without a checkpoint: %s", first_line(error))
         self._con.close()
         if self._path:
@@ -249,8 +256,6 @@ class DecisionLog:
         pause_s = _SHORTEST_PAUSE_S
         while self._backlog.pending:
             try:
-                if self._is_broken:
-                    self._reopen()
                 self._step()
             except (duckdb.Error, OSError, LogError) as error:
                 self._note(error, first=pause_s == _SHORTEST_PAUSE_S)
@@ -279,16 +284,48 @@ class DecisionLog:
         if first:
             _logger.warning("The log cannot be written, %d rows wait: %s", self._backlog.pending, error)
 
+    def _is_replaced(self) -> bool:
+        """Tell whether the open file has lost its name: DuckDB would go on writing where nobody can read it.
+
+        Raises:
+            OSError: nobody can tell.
+        """
+        return self._file_id is not None and _file_id(self._path) != self._file_id
+
+    def _abandon(self) -> None:
+        """Give up a database that was deleted or replaced; the rows that wait go to the one `_reopen` finds or makes.
+
+        What was committed is gone with it, also the snapshots (price books, policies, nodes) later rows refer to. Rows
+        of this boot keep the node's old name.
+        """
+        self._replaced += 1
+        self._failed_commits += 1
+        self._in_doubt = self._is_broken = True
+        self._file_id = None
+        _logger.error(
+            "The decision log's file was deleted or replaced. What was committed to it is gone, with its price books, "
+            "policies and nodes; the %d rows that wait go to the file now in its place, or a new one.",
+            self._backlog.pending,
+        )
+        if _file_id(self._wal) != self._wal_id:  # came with the new file, and closing the old one would delete it
+            with contextlib.suppress(duckdb.Error):
+                self._con.cursor().execute("PRAGMA disable_checkpoint_on_shutdown")
+
     def _reopen(self) -> None:
-        """Start the database anew: after a failed checkpoint (a full disk) DuckDB refuses everything until then."""
+        """Start the database anew: its file was replaced, or a checkpoint failed and DuckDB refuses everything."""
         self._inserter.close()
         self._con.close()
         self._con = connect(self._path)
         self._inserter = Inserter(self._con.cursor())
+        self._file_id, self._wal_id = _file_id(self._path), _file_id(self._wal)
         self._is_broken = False
 
     def _step(self) -> None:
         """Commit one batch of the queue and one of the spill file, so that neither waits for the other to be empty."""
+        if self._is_replaced():
+            self._abandon()
+        if self._is_broken:
+            self._reopen()
         self._settle(self._backlog.peek(self._flush_rows), self._backlog.settle, careful=self._in_doubt)
         if self._backlog.spill.pending:
             self._settle(self._backlog.peek_spilled(self._flush_rows), self._backlog.settle_spilled, careful=True)
@@ -325,12 +362,21 @@ class DecisionLog:
         self._committed += len(lines)
         if self._wal:
             make_private(self._wal)
+            self._wal_id = _file_id(self._wal)
 
     def _reject(self, line: Line, why: str) -> None:
         row = line.json.decode(errors="replace")
         add_private_line(self._rejected_path, msgspec.json.encode({"why": why, "row": row}))
         self._rejected += 1
         _logger.error("A %s row was refused and is in %s: %s", line.kind or "broken", self._rejected_path.name, why)
+
+
+def _file_id(file: Path | None) -> tuple[int, int] | None:
+    try:
+        found = file.stat() if file else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found and (found.st_dev, found.st_ino)
 
 
 def _size(file: Path) -> int:

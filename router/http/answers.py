@@ -1,5 +1,6 @@
 """From the dispatcher to a handler: only whole answers and opened streams get through, errors are raised."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
@@ -21,12 +22,22 @@ class Answer(NamedTuple):
 
 
 async def answered(request: Request[Any, Any, Any], call: Call) -> Answer:
-    """Run the call whole.
+    """Run the call whole, and stop running it when its sender goes away.
 
     Raises:
         RouterError: the outcome's own error, carrying its decision's id.
     """
-    return counted(request, await services(request).dispatcher.infer(call))
+    running = asyncio.create_task(services(request).dispatcher.infer(call))
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            raise Gone("The sender went away before the answer.")
+        return answer_of(running.result())
+    finally:
+        running.cancel()
+        leaving.cancel()
+        await asyncio.wait({running, leaving})
 
 
 async def opened(
@@ -43,19 +54,7 @@ async def opened(
         return first, pieces
     if isinstance(first, Delta):
         raise TypeError("a stream begins by saying who serves it, or with its outcome")
-    if first.error is not None:
-        counted(request, first)
     return _silent(first), _only(first)
-
-
-def counted(request: Request[Any, Any, Any], outcome: Outcome) -> Answer:
-    """Count the outcome in the metrics, and pass on only an answer.
-
-    Raises:
-        RouterError: the outcome's own error, carrying its decision's id.
-    """
-    services(request).metrics.observe(request.scope["path_template"], outcome)
-    return answer_of(outcome)
 
 
 def answer_of(outcome: Outcome) -> Answer:
@@ -69,6 +68,16 @@ def answer_of(outcome: Outcome) -> Answer:
     error = outcome.error or RouterError("The request was cancelled.")
     error.decision_id = outcome.decision_id
     raise error
+
+
+class Gone(RouterError):
+    """The sender went away: nobody reads this, and the request has its rows already."""
+
+
+async def _left(request: Request[Any, Any, Any]) -> None:
+    """Return when the connection is closed by the other side. The body has been read already."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _only(outcome: Outcome) -> AsyncGenerator[Begun | Delta | Outcome, None]:

@@ -76,9 +76,10 @@ async def summary(
 @post("/v1/analytics/sql", status_code=200, summary="Read-only SQL over the log's views")
 async def sql(request: Request[Any, Any, Any], data: JSONBody[SqlBody]) -> dict[str, Any]:
     """Run one SELECT over `decisions`, `attempts`, `candidates`, ... with row, time and memory limits."""
-    log = services(request).log
-    await log.committed()
-    answer = await asyncio.to_thread(log.reader().sql, data.query, max_rows=data.max_rows)
+    house = services(request)
+    await house.log.committed()
+    async with house.sql_places:  # queries of users never take the threads that other reads need
+        answer = await asyncio.to_thread(house.log.reader().sql, data.query, max_rows=data.max_rows)
     return {
         "columns": answer.columns,
         "types": answer.types,
@@ -93,6 +94,6 @@ def _instant(name: str, text: str | None) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        return instant.astimezone(UTC) if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{name}: {text!r} is not an ISO 8601 instant.", param=name) from error
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from backends import errors as backend
 from router import errors
+from router.http.answers import Gone
 from router.http.schemas import Body, invalid
 from router.http.services import request_id, services
 from router.rows import Refused
@@ -30,6 +31,8 @@ class Told(NamedTuple):
 
 # Most specific first. What a chain of attempts ended with is looked up by its last attempt's error.
 TABLE: tuple[tuple[type[Exception], Told], ...] = (
+    (errors.Forbidden, Told(403, "permission_error", "forbidden")),
+    (errors.UnsupportedMediaType, Told(415, "invalid_request_error", "unsupported_media_type")),
     (errors.TooLarge, Told(413, "invalid_request_error", "too_large")),
     (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
@@ -120,11 +123,11 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
         return _plain(error)
     if not isinstance(error, errors.RouterError):
         logger.error("unhandled %s on %s", type(error).__name__, request.scope.get("path_template"), exc_info=error)
-    elif _is_inference(request) and error.decision_id is None:
+        error = errors.RouterError("Internal error.")
+    if _is_inference(request) and error.decision_id is None and not isinstance(error, Gone):
         surface = request.scope["path_template"]
         refused = Refused(error=error, surface=surface, request_id=request_id(request))
         error.decision_id = services(request).dispatcher.refuse(refused)
-        services(request).metrics.refused(surface)
     body = body_of(error)
     if request.scope.get("path_template") in {"/v1/inference", "/v1/route"}:
         body = {"success": False, **body}
@@ -138,6 +141,8 @@ def _ours(request: Request[Any, Any, Any], error: Exception) -> Exception:
         if isinstance(cause, msgspec.ValidationError):
             return invalid(cause, _shape(request))
         return errors.InvalidRequest(_reasons(error))
+    if isinstance(error, RecursionError):
+        return errors.InvalidRequest("The body is nested too deeply.")
     if isinstance(error, HTTPException) and error.status_code == 413:
         return errors.TooLarge("The body is larger than server.max_body_bytes allows.")
     if isinstance(error, HTTPException) and error.status_code == 400:

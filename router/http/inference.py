@@ -13,7 +13,7 @@ from backends.types import Delta
 from policies.types import Estimate
 from router.errors import InvalidRequest, RouterError
 from router.http import headers
-from router.http.answers import Answer, answered, counted, opened
+from router.http.answers import Answer, answer_of, answered, opened
 from router.http.errors import body_of
 from router.http.schemas import (
     AttemptAnswer,
@@ -39,7 +39,8 @@ async def inference(request: Request[Any, Any, Any], data: JSONBody[InferenceBod
     if call.request.stream:
         return await _streamed(request, call)
     answer = await answered(request, call)
-    body = body_of_answer(call, answer, services(request).settings.local.credits_per_usd)
+    credits_per_usd = services(request).settings.local.credits_per_usd
+    body = body_of_answer(call, answer, credits_per_usd, listed=isinstance(data.inputs, list))
     return Response(body, headers=headers.of_outcome(answer.outcome, request_id(request)))
 
 
@@ -102,13 +103,13 @@ async def _call(request: Request[Any, Any, Any], body: InferenceBody) -> Call:
     return call_of(request, request_of(body, model, task, services(request).settings.server.max_batch_items), routing)
 
 
-def body_of_answer(call: Call, answer: Answer, credits_per_usd: float) -> InferenceAnswer:
-    """The native response of an answer."""
+def body_of_answer(call: Call, answer: Answer, credits_per_usd: float, *, listed: bool = False) -> InferenceAnswer:
+    """The native response of an answer; `listed` when the inputs were a list."""
     outcome, result, winner = answer
     cost, usage = outcome.cost.usd, result.usage
     known = [count for count in (usage.prompt_tokens, usage.completion_tokens) if count is not None]
     return InferenceAnswer(
-        result=result_of(result.output, call.request),
+        result=result_of(result.output, call.request, listed=listed),
         task=call.request.task.value,
         model=result.model,
         backend=winner.backend,
@@ -158,7 +159,7 @@ async def _streamed(request: Request[Any, Any, Any], call: Call) -> Response[Any
 
 def _last(request: Request[Any, Any, Any], call: Call, outcome: Outcome) -> bytes:
     try:
-        answer = counted(request, outcome)
+        answer = answer_of(outcome)
     except RouterError as error:
         return b"event: error\ndata: " + encode({"success": False, **body_of(error)}) + b"\n\n"
     body = body_of_answer(call, answer, services(request).settings.local.credits_per_usd)

@@ -42,6 +42,7 @@ class Metrics:
         self._log = {
             "queued": Gauge("nearfar_log_queued_rows", "Rows waiting for their commit.", registry=registry),
             "spilled": Gauge("nearfar_log_spilled_rows", "Rows that went through the spill file.", registry=registry),
+            "replaced": Gauge("nearfar_log_replaced", "Times the log's file was deleted under it.", registry=registry),
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
         self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)

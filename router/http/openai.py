@@ -17,7 +17,7 @@ from backends.types import Delta, EmbeddingOutput, GenerationOutput, Output
 from router.candidates import CandidateFinder
 from router.errors import RouterError, UnknownModel
 from router.http import headers
-from router.http.answers import Answer, answered, counted, opened
+from router.http.answers import Answer, answer_of, answered, opened
 from router.http.errors import body_of
 from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, embeddings_request
 from router.http.schemas import routing_of
@@ -38,7 +38,7 @@ async def chat(request: Request[Any, Any, Any], data: JSONBody[ChatBody]) -> Res
         return Response(_completion(answer), headers=headers.of_outcome(answer.outcome, request_id(request)))
     begun, pieces = await opened(request, call)
     usage = data.stream_options is not None and data.stream_options.include_usage
-    events = _events(request, pieces, _Chunk(begun, include_usage=usage))
+    events = _events(pieces, _Chunk(begun, include_usage=usage))
     return Stream(events, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
 
 
@@ -81,7 +81,7 @@ async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dic
 
 
 async def _events(
-    request: Request[Any, Any, Any], pieces: AsyncGenerator[Begun | Delta | Outcome, None], chunk: "_Chunk"
+    pieces: AsyncGenerator[Begun | Delta | Outcome, None], chunk: "_Chunk"
 ) -> AsyncGenerator[bytes, None]:
     yield chunk.event({"role": "assistant", "content": ""})
     async with aclosing(pieces):
@@ -89,13 +89,13 @@ async def _events(
             if isinstance(piece, Delta):
                 yield chunk.event({"content": piece.text})
             elif isinstance(piece, Outcome):
-                yield _last(request, piece, chunk)
+                yield _last(piece, chunk)
 
 
-def _last(request: Request[Any, Any, Any], outcome: Outcome, chunk: "_Chunk") -> bytes:
+def _last(outcome: Outcome, chunk: "_Chunk") -> bytes:
     """The end of the stream; a failure is told in band and without `[DONE]`, so that nobody takes it for success."""
     try:
-        return chunk.end(counted(request, outcome))
+        return chunk.end(answer_of(outcome))
     except RouterError as error:
         return b"data: " + encode(body_of(error)) + b"\n\n"
 

@@ -9,6 +9,7 @@ from router.errors import InvalidRequest
 from router.http.schemas import (
     MAX_NEW_TOKENS,
     Body,
+    Name,
     PositiveInt,
     Probability,
     ProviderBody,
@@ -40,7 +41,7 @@ class StreamOptions(Body, kw_only=True, forbid_unknown_fields=True):
 class ChatBody(Body, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/chat/completions`."""
 
-    model: str
+    model: Name
     messages: list[ChatMessage]
     max_tokens: PositiveInt | None = None
     max_completion_tokens: PositiveInt | None = None
@@ -73,12 +74,14 @@ class ChatBody(Body, kw_only=True, forbid_unknown_fields=True):
     tools: list[Any] | None = None
     tool_choice: Any = None
     reasoning_effort: str | None = None
+    verbosity: str | None = None
+    modalities: list[str] | None = None
 
 
 class EmbeddingsBody(Body, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/embeddings`."""
 
-    model: str
+    model: Name
     input: str | list[Any]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: PositiveInt | None = None
@@ -99,6 +102,8 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
     "reasoning_effort": (None,),
+    "verbosity": (None, "medium"),
+    "modalities": (None, ["text"]),
 }
 
 

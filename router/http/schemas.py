@@ -15,6 +15,7 @@ from backends.types import (
     InferenceRequest,
     LabelScore,
     Message,
+    Output,
     Payload,
     Task,
     ZeroShotInput,
@@ -27,6 +28,7 @@ PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(gt=0, le=1)]
 Temperature = Annotated[float, Meta(ge=0, le=100)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Name = Annotated[str, Meta(max_length=256)]
 MAX_NEW_TOKENS = 256
 
 
@@ -65,9 +67,9 @@ class InferenceBody(Body, kw_only=True, forbid_unknown_fields=True):
     """The native request, for any task. `modelId` is accepted for `model`."""
 
     inputs: str | list[Any]
-    model: str | None = None
-    modelId: str | None = None  # noqa: N815 -- the field's name on the wire
-    task: str | None = None
+    model: Name | None = None
+    modelId: Name | None = None  # noqa: N815 -- the field's name on the wire
+    task: Name | None = None
     parameters: dict[str, Any] = {}
     routing: RoutingBody | None = None
     provider: ProviderBody | None = None
@@ -248,17 +250,17 @@ def texts_of(inputs: str | list[Any], param: str, max_items: int) -> tuple[str, 
     return texts
 
 
-def result_of(output: EmbeddingOutput | ClassificationOutput | GenerationOutput, request: InferenceRequest) -> object:
-    """The output in the native shape of its task; one text in gives one answer out, a list gives a list."""
+def result_of(output: Output, request: InferenceRequest, *, listed: bool) -> object:
+    """The output in the native shape of its task; `listed` inputs give a list, one text gives one answer."""
     match output:
         case EmbeddingOutput():
             vectors = [list(vector) for vector in output.vectors]
-            return vectors if len(vectors) > 1 else vectors[0]
+            return vectors if listed else vectors[0]
         case GenerationOutput():
             return [{"generated_text": output.text}]
         case ClassificationOutput():
             rows = [_labels(labels, request, index) for index, labels in enumerate(output.labels)]
-            return rows if len(rows) > 1 else rows[0]
+            return rows if listed else rows[0]
 
 
 def invalid(error: msgspec.ValidationError, shape: type[Body], prefix: str = "") -> InvalidRequest:

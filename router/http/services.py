@@ -1,5 +1,6 @@
 """What the handlers need of the house, handed to them by the composition root."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -39,6 +40,7 @@ class Services(Struct, frozen=True, kw_only=True):
     log: DecisionLog
     dispatcher: Dispatcher
     metrics: Metrics
+    sql_places: asyncio.Semaphore
 
 
 def services(request: Request[Any, Any, Any]) -> Services:

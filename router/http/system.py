@@ -1,5 +1,6 @@
 """Health, System Health and metrics. Asking costs nothing and opens no connection."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -36,7 +37,7 @@ async def system(request: Request[Any, Any, Any]) -> dict[str, Any]:
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The exposition format, version 0.0.4."""
     house = services(request)
-    body = house.metrics.render(house.log.stats(), len(house.breakers.open(request.app.state.clock())))
+    body = house.metrics.render(house.log.stats(), len(house.breakers.open(time.monotonic())))
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,8 @@ REFUSALS: list[tuple[object, int, str | None, str]] = [
     (b"{not json", 400, None, "JSON"),
     (b"", 400, None, "empty"),
     (b"[]", 400, None, "object"),
+    (b'{"model":"x","inputs":"x","parameters":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}", 400, None, "nested"),
+    ({"model": "x" * 300, "inputs": "x"}, 400, "model", "256"),
     (BASE | {"routing": {"backend": "remote"}}, 422, None, "no token"),
     (BASE | {"routing": {"max_cost_usd": 0.0}}, 422, None, "$"),
     ({"model": "nearfar/minilm-zero-shot", "inputs": "x"}, 400, "parameters.candidate_labels", "candidate_labels"),
@@ -129,6 +132,59 @@ def test_nothing_eligible_names_each_candidate_with_its_reason(near: Server) -> 
         row["candidate_id"].split(":")[0] for row in answer.body["error"]["candidates"]
     }
     assert all(row["reason"] for row in answer.body["error"]["candidates"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"host": "evil.example"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"host": "localhost"}, 200),
+    ],
+)
+def test_a_web_page_cannot_ask_through_a_browser(near: Server, headers: dict[str, str], status: int) -> None:
+    """What a browser sends without asking first, a rebound name and a foreign origin are refused, each with its row."""
+    answer = near.post("/v1/inference", {"model": "fake/chat", "inputs": "hi"}, headers)
+
+    assert status == answer.status
+    decision_id = answer.headers["x-nearfar-decision-id"]
+    assert decision_id == near.get(f"/v1/decisions/{decision_id}").body["decision_id"]
+
+
+def test_a_list_of_one_stays_a_list(near: Server) -> None:
+    """The shape of an answer follows the shape of its inputs, not their number."""
+    one = near.post("/v1/inference", BASE | {"inputs": ["x"]}).body["result"]
+    text = near.post("/v1/inference", BASE | {"inputs": "x"}).body["result"]
+
+    assert [text] == one
+
+
+def test_a_sender_that_goes_away_stops_its_buffered_request(near: Server) -> None:
+    """Nobody waits for the answer, so nobody computes it: the row says `cancelled`."""
+    body = b'{"model": "%s", "inputs": "Once", "parameters": {"max_tokens": 4000}}' % SMOLLM.encode()
+    host, port = near.url.removeprefix("http://").split(":")
+    head = f"POST /v1/inference HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}X-Request-Id: gone-1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        while not near.sql("select 1 from decisions where request_id = 'gone-1'"):
+            assert near.process.poll() is None
+    while ["open"] == near.sql("select status from decisions where request_id = 'gone-1'")[0]:
+        assert near.process.poll() is None
+
+    assert [["cancelled"]] == near.sql("select status from decisions where request_id = 'gone-1'")
+
+
+def test_what_is_truncated_is_estimated_as_truncated(near: Server) -> None:
+    """A text of 100,000 characters is no more work for a model that reads 256 tokens than one of 2,000."""
+    near.post("/v1/inference", BASE)
+    long, short = (
+        near.post("/v1/route", BASE | {"inputs": "word " * count}).body["candidates"][0] for count in (20_000, 400)
+    )
+
+    assert short["latency_ms"] == long["latency_ms"]
+    assert short["cost_usd"] == long["cost_usd"]
 
 
 def test_the_request_id_is_echoed_on_answers_and_refusals(near: Server) -> None:

@@ -16,10 +16,10 @@ import pytest
 
 from router.catalog import Catalog
 from router.settings import Settings
-from tests.e2e.conftest import MINILM
+from tests.e2e.conftest import MINILM, Server
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,10 +53,12 @@ def words(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def served(near: Server) -> Server:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that the README's reader has by the time of a question to the log: something was asked of it."""
-    near.post("/v1/inference", {"model": MINILM, "inputs": "hello"})
-    return near
+    server = Server(tmp_path_factory.mktemp("readme"))
+    server.post("/v1/inference", {"model": MINILM, "inputs": "hello"})
+    yield server
+    server.stop()
 
 
 @pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command.split("\n")[0][:60] for command, _ in COMMANDS])

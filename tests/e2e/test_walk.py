@@ -45,7 +45,7 @@ def test_an_embedding_request_passes_each_stage_once_in_order(tmp_path: Path) ->
             sys.setprofile(note)
             try:
                 return await client.post(
-                    "http://near/v1/embeddings", json={"model": "fake/embeddings", "input": "hello"}
+                    "http://localhost/v1/embeddings", json={"model": "fake/embeddings", "input": "hello"}
                 )
             finally:
                 sys.setprofile(None)

@@ -5,6 +5,7 @@ The far side signals with events; nothing here waits for a clock except the limi
 
 import asyncio
 import gc
+import time
 from contextlib import aclosing
 
 from backends.errors import (
@@ -106,6 +107,43 @@ def test_time_that_the_listener_takes_is_not_the_far_sides():
     assert isinstance(asyncio.run(main())[-1], InferenceResult)
 
 
+def test_the_total_limit_does_not_count_the_listeners_time(monkeypatch):
+    """Neither ours nor pyreqwest's: a slow reader is not the provider's fault."""
+    monkeypatch.setattr(client, "_GRACE_S", TOO_SOON_S)
+    limit_s = 10 * TOO_SOON_S
+
+    async def main():
+        async with peer(total_timeout_s=limit_s) as (far, backend):
+            more_than_sockets_hold = [piece("b" * 100_000)] * 100
+            far.enqueue(reply_events(piece("a"), *more_than_sockets_hold, piece("", "stop"), "[DONE]"))
+            async with aclosing(backend.stream(CHAT, target())) as stream:
+                await anext(stream)
+                await asyncio.sleep(limit_s + 2 * TOO_SOON_S)
+                return [item async for item in stream]
+
+    assert isinstance(asyncio.run(main())[-1], InferenceResult)
+
+
+def test_the_service_time_does_not_count_the_listeners_time(monkeypatch):
+    """Else a slow reader makes the provider look slow; the clock is turned on while the listener has the word."""
+    clock, turned_s = time.perf_counter, [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + turned_s[0])
+
+    async def main():
+        async with peer() as (far, backend):
+            far.enqueue(reply_events(piece("a"), piece("b", "stop"), "[DONE]"))
+            items = []
+            async with aclosing(backend.stream(CHAT, target())) as stream:
+                async for item in stream:
+                    items.append(item)
+                    turned_s[0] += 1000
+            return items
+
+    timings = asyncio.run(main())[-1].timings
+
+    assert 0 < timings.first_token_s <= timings.service_s < 1000
+
+
 def test_no_free_connection_is_overload():
     """The pool is bounded; waiting for it, too."""
 
@@ -183,6 +221,28 @@ def test_a_cancelled_buffered_request_frees_us_at_once_and_the_connection_by_its
             queued = backend.status(target()).queued
             await far.gone.wait()
             return ended, queued
+
+    ended, queued = asyncio.run(main())
+
+    assert asyncio.CancelledError is type(ended)
+    assert 0 == queued
+
+
+def test_a_stream_cancelled_before_its_headers_frees_the_connection_by_the_read_limit(monkeypatch):
+    """A stream has no total limit of pyreqwest's, so the one of its reads must end it."""
+    monkeypatch.setattr(client, "_GRACE_S", TOO_SOON_S)
+
+    async def main():
+        limits = {"first_token_timeout_s": 2 * TOO_SOON_S, "idle_timeout_s": TOO_SOON_S, "total_timeout_s": NEVER_S}
+        async with peer(**limits) as (far, backend):
+            far.enqueue(Reply(status=0, then="hang"))
+            task = asyncio.create_task(listen(backend))
+            await far.arrived.wait()
+            task.cancel()
+            (ended,) = await asyncio.gather(task, return_exceptions=True)
+            async with asyncio.timeout(NEVER_S / 2):
+                await far.gone.wait()
+            return ended, backend.status(target()).queued
 
     ended, queued = asyncio.run(main())
 

@@ -148,6 +148,38 @@ def test_a_buffered_answer_says_all_it_knows():
 
 
 @pytest.mark.parametrize(
+    ("said", "served"),
+    [
+        *[(name, name) for name in ("org/gpt", "gpt", "accounts/far/models/gpt", "gpt-2024", "org/gpt@main")],
+        *[(name, "org/gpt") for name in ("./models/gpt", "../gpt", "/srv/gpt", "~/gpt", "C:\\models\\gpt", "C:/gpt")],
+        *[(name, "org/gpt") for name in ("models\\gpt", "file:///srv/gpt", "a/../gpt", "secret", "gptsecret", "", 3)],
+    ],
+)
+def test_only_a_name_like_the_asked_one_is_repeated(said, served):
+    """A server of a local directory names that directory: nobody else's business."""
+
+    async def main():
+        async with peer() as (far, backend):
+            far.enqueue(reply_json(piece("hi", "stop", model=said)), reply_events(piece("hi", "stop", model=said)))
+            at = target(model="org/gpt")
+            return await backend.infer(CHAT, at), (await listen(backend, at=at))[0][-1]
+
+    assert [served, served] == [result.model for result in asyncio.run(main())]
+
+
+def test_usage_beyond_what_was_asked_is_unknown():
+    """Buffered and streamed; it would be booked as money."""
+    last = piece("hi", "stop", usage={"prompt_tokens": 3, "completion_tokens": 10**12})
+
+    async def main():
+        async with peer() as (far, backend):
+            far.enqueue(reply_json(last), reply_events(last))
+            return await backend.infer(CHAT, target()), (await listen(backend))[0][-1]
+
+    assert [Usage(prompt_tokens=3)] * 2 == [result.usage for result in asyncio.run(main())]
+
+
+@pytest.mark.parametrize(
     "events",
     [
         [

@@ -11,6 +11,7 @@ from backends import errors
 from backends.types import GenerationOutput, InferenceResult, Status, Target, Task, Timings, Usage
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest, LogError
+from router.http.metrics import Metrics
 from router.ledger import Ledger, new_decision_id
 from router.outcome import Cost, total_cost
 from router.pricing import local_rates
@@ -35,7 +36,7 @@ def log():
 
 @pytest.fixture
 def ledger(log) -> Ledger:
-    return Ledger(log, RATES, ("book", "{}"), LogSettings())
+    return Ledger(log, RATES, ("book", "{}"), LogSettings(), Metrics())
 
 
 def place(backend: str, price: Price | None = None, device: str = "cpu") -> Candidate:
@@ -93,6 +94,11 @@ def test_a_near_refusal_before_the_device_costs_nothing(ledger, kind) -> None:
 def test_a_near_failure_costs_the_time_it_held_the_device(ledger, error) -> None:
     """Cancelled, too slow or broken: the device was busy."""
     assert Cost(pytest.approx(0.01), "measured") == ledger.price_unanswered(place("local"), error, 10.0)
+
+
+def test_a_near_request_that_may_never_have_had_its_turn_costs_nobody_knows_what(ledger) -> None:
+    """Time in the queue is not device time: without a sign of life the cost is unknown, not measured."""
+    assert Cost(None, "unknown") == ledger.price_unanswered(place("local"), None, None)
 
 
 def test_a_far_refusal_costs_nothing_and_a_far_silence_nobody_knows_what(ledger) -> None:
@@ -188,7 +194,7 @@ def test_inputs_are_in_the_log_when_asked_for(log) -> None:
         async with opened(vector_model()) as house:
             plan = await house.dispatcher.plan(embed("keep me"))
             policy = house.dispatcher._policy(plan.call)
-        ledger = Ledger(log, RATES, ("book", "{}"), LogSettings(store_inputs=True))
+        ledger = Ledger(log, RATES, ("book", "{}"), LogSettings(store_inputs=True), Metrics())
         ledger.decided(plan, policy)
         log.flush()
         row = log.reader().decision(plan.decision_id)
@@ -250,7 +256,7 @@ def test_decision_ids_are_ordered_by_time() -> None:
 def test_in_strict_durability_an_answer_waits_for_the_disk(tmp_path) -> None:
     """When `acknowledged` returns every row is committed; a log that cannot commit says so."""
     log = DecisionLog.open(tmp_path / "strict.duckdb", durability="strict")
-    ledger = Ledger(log, RATES, ("book", "{}"), LogSettings(durability="strict"))
+    ledger = Ledger(log, RATES, ("book", "{}"), LogSettings(durability="strict"), Metrics())
     decision_id = ledger.refused(Refused(error=InvalidRequest("no"), surface="cli"))
     try:
         asyncio.run(ledger.acknowledged())

@@ -159,6 +159,32 @@ def test_no_token_is_repeated(secret):
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("cannot read /srv/models/secret/config.json: gone", "cannot read [path]: gone"),
+        ("No such file: '/Users/Ada L/models/m'.", "No such file: '[path]'."),
+        ("path=/srv/models, (/srv/m/a.bin)", "path=[path], ([path])"),
+        ("see ~/models/secret.", "see [path]."),
+        (r"see C:\models\m or d:/models", "see [path] or [path]"),
+        ("see file:///srv/models/m", "see [path]"),
+        ("/srv/hf_abcDEF123456/m", "[path]"),
+        ("/srv/plain-old-key/m", "[path]"),
+    ],
+)
+def test_no_path_of_the_far_machine_is_repeated(words, said):
+    """Where a far side keeps its models is its own business."""
+    assert f"status 500: {said}" == str(from_status(500, {}, openai(words), secret="plain-old-key"))
+
+
+@pytest.mark.parametrize(
+    "words", ["model org/name is gone", "see https://h.example/a/b/c", "no route /models", "and/or, 1 / 2 / 3, at 3:/4"]
+)
+def test_what_is_no_path_stays(words):
+    """Names of models and addresses say what is wrong."""
+    assert f"status 500: {words}" == str(from_status(500, {}, openai(words)))
+
+
+@pytest.mark.parametrize(
     ("payload", "kind"),
     [
         ({"error": {"message": "x", "code": 429}}, RateLimited),

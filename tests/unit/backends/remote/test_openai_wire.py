@@ -176,11 +176,25 @@ def test_usage_may_stand_in_any_chunk_and_the_last_wins():
         ({"estimated_cost": "cheap", "cost": 2}, Usage(declared_cost_usd=2.0)),
         ({"cost": float("nan")}, Usage()),
         ({"cost": -1}, Usage()),
+        ({"cost": float("inf")}, Usage()),
+        ({"cost": 10**400}, Usage()),
+        ({"prompt_tokens": 10_000_001, "completion_tokens": 10**12}, Usage()),
+        ({"prompt_tokens": 10_000_000}, Usage(prompt_tokens=10_000_000)),
     ],
 )
 def test_unknown_usage_is_none_never_zero(raw, usage):
     """Only counts are counts, only prices are prices."""
     assert usage == usage_of(raw)
+
+
+def test_more_tokens_than_were_allowed_are_unknown():
+    """A far side cannot bill what it was not asked for, whole or in chunks."""
+    reader = GenerationReader(max_tokens=9)
+    reader.feed(piece("a", usage={"prompt_tokens": 3, "completion_tokens": 10**12}))
+
+    assert Usage(prompt_tokens=3) == reader.usage
+    assert Usage(completion_tokens=9) == usage_of({"completion_tokens": 9}, max_tokens=9)
+    assert Usage() == usage_of({"completion_tokens": 10}, max_tokens=9)
 
 
 @pytest.mark.parametrize("payload", [None, [], "text", {"choices": "a"}, {"choices": [{"delta": 3}]}])
