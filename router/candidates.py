@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from backends.remote.provider import ROUTER, SUB_PROVIDERS
 from backends.types import Target, Task
 from router.errors import InvalidRequest, UnknownModel
 from router.slate import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from backends.base import Backend
     from backends.types import InferenceRequest
@@ -52,15 +55,24 @@ class CandidateFinder:
         await self._prepare(entry)
         return entry
 
-    def for_request(self, request: InferenceRequest, model: ModelEntry) -> list[Candidate]:
+    def for_request(self, request: InferenceRequest, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
         """Every candidate of the model, eligible or not; a policy rejects, this does not.
+
+        Providers behind the hub's router that `only` names join the slate where the router itself is a candidate; what
+        they charge is not known here.
 
         Raises:
             InvalidRequest: the model does another task.
         """
         if model.task != request.task:
             raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
-        return [self._candidate(model, entry) for entry in model.candidates]
+        routed = [
+            replace(entry, provider=name, price=None)
+            for entry in model.candidates
+            for name in only
+            if entry.provider == ROUTER and name in SUB_PROVIDERS
+        ]
+        return [self._candidate(model, entry) for entry in (*model.candidates, *routed)]
 
     def of_model(self, model: ModelEntry) -> list[Candidate]:
         """The model's candidates outside any request; none when its task is not served yet."""

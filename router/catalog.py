@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from backends.remote.provider import SUB_PROVIDERS
 from router.errors import CatalogError, InvalidRequest
 from router.settings import HUB_TOKEN, CandidateEntry, ModelEntry, ProviderSettings, Section
 
@@ -61,6 +62,7 @@ class Catalog:
             CatalogError: an entry names an unknown task or provider, or two entries have one id.
         """
         self.providers = {p.name: p for p in (*BUILTIN_PROVIDERS, *_named_once(providers))}
+        self.provider_names = frozenset(self.providers) | SUB_PROVIDERS
         self._models = {entry.id: entry for entry in _builtin()}
         self._discovered: dict[str, ModelEntry] = {}
         seen: set[str] = set()

@@ -61,7 +61,7 @@ class Dispatcher:
         started = time.perf_counter_ns()
         now = time.monotonic()
         size = size_of(call.request, model.context_length)
-        candidates = self._finder.for_request(call.request, model)
+        candidates = self._finder.for_request(call.request, model, call.routing.only)
         estimates = self._estimator.estimate(size, candidates, lambda key: self._breakers.refusal(key, now))
         decision = policy.decide(estimates, call.routing.constraints(offline=self._settings.offline))
         return Plan(

@@ -145,7 +145,7 @@ def _call(house: Services, asked: Asked, *, stream: bool) -> Call:
     model = asked.model or house.catalog.first_for(asked.task)
     body = msgspec.convert(_body(asked, model), InferenceBody)
     body.stream = stream and task is Task.TEXT_GENERATION
-    model, routing = split_suffix(model, routing_of(body.routing), house.catalog.providers)
+    model, routing = split_suffix(model, routing_of(body.routing), house.catalog.provider_names)
     request = request_of(body, model, task, house.settings.server.max_batch_items)
     return Call(request=request, routing=routing, surface="cli", received=time.monotonic())
 

@@ -74,4 +74,4 @@ def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routin
 
 def model_and_routing(request: Request[Any, Any, Any], model: str, routing: Routing) -> tuple[str, Routing]:
     """Take a `:suffix` off the model's name and into the routing."""
-    return split_suffix(model, routing, services(request).catalog.providers)
+    return split_suffix(model, routing, services(request).catalog.provider_names)

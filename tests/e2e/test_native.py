@@ -153,6 +153,17 @@ def test_a_web_page_cannot_ask_through_a_browser(near: Server, headers: dict[str
     assert decision_id == near.get(f"/v1/decisions/{decision_id}").body["decision_id"]
 
 
+def test_a_provider_behind_the_hubs_router_can_be_named(near: Server) -> None:
+    """`:together` puts that provider on the slate, at an unknown price; without a token it says what is missing."""
+    slate = near.post("/v1/route", {"model": "meta-llama/Llama-3.2-3B-Instruct:together", "inputs": "hi"}).body
+    rows = {row["provider"]: row for row in slate["candidates"]}
+
+    assert {"local", "huggingface", "together"} == set(rows)
+    assert "no token" in rows["together"]["rejection"]
+    assert rows["together"]["cost_usd"] is None
+    assert "not" in rows["huggingface"]["rejection"]
+
+
 def test_a_list_of_one_stays_a_list(near: Server) -> None:
     """The shape of an answer follows the shape of its inputs, not their number."""
     one = near.post("/v1/inference", BASE | {"inputs": ["x"]}).body["result"]
