@@ -173,12 +173,7 @@ def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:
 
 
 def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litestar:
-    """The HTTP application. Its lifespan opens the house and closes it.
-
-    Raises:
-        SettingsError, CatalogError: the configuration names what does not exist.
-    """
-    checked(settings)
+    """The HTTP application. Its lifespan opens the house, as `open_house` does, and closes it."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:

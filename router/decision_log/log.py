@@ -274,7 +274,7 @@ class DecisionLog:
         if self._closing.wait(seconds):
             if self._may_stop():
                 return False
-            time.sleep(0.1)
+            time.sleep(0.1)  # the event that ended the wait stays set: this is the pause between the last tries
         return True
 
     def _note(self, error: Exception, *, first: bool) -> None:

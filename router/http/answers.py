@@ -1,7 +1,8 @@
 """From the dispatcher to a handler: only whole answers and opened streams get through, errors are raised."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from litestar import Request
@@ -32,8 +33,9 @@ async def answered(request: Request[Any, Any, Any], call: Call) -> Answer:
     try:
         await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            raise Gone("The sender went away before the answer.")
-        return answer_of(running.result())
+            raise Logged("The sender went away before the answer.")
+        with _dispatched():
+            return answer_of(running.result())
     finally:
         running.cancel()
         leaving.cancel()
@@ -49,7 +51,8 @@ async def opened(
         RouterError: nobody could begin an answer.
     """
     pieces = services(request).dispatcher.stream(call)
-    first = await anext(pieces)
+    with _dispatched():
+        first = await anext(pieces)
     if isinstance(first, Begun):
         return first, pieces
     if isinstance(first, Delta):
@@ -70,8 +73,19 @@ def answer_of(outcome: Outcome) -> Answer:
     raise error
 
 
-class Gone(RouterError):
-    """The sender went away: nobody reads this, and the request has its rows already."""
+class Logged(RouterError):
+    """The request failed after it reached the dispatcher, which wrote its rows: they must not be written again."""
+
+
+@contextmanager
+def _dispatched() -> Iterator[None]:
+    """Mark a bug that comes out of the dispatcher as logged; errors of ours carry their decision's id themselves."""
+    try:
+        yield
+    except RouterError:
+        raise
+    except Exception as bug:
+        raise Logged("Internal error.") from bug
 
 
 async def _left(request: Request[Any, Any, Any]) -> None:

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from backends import errors as backend
 from router import errors
-from router.http.answers import Gone
+from router.http.answers import Logged
 from router.http.schemas import Body, invalid
 from router.http.services import request_id, services
 from router.rows import Refused
@@ -121,10 +121,12 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
     error = _ours(request, error)
     if isinstance(error, HTTPException):
         return _plain(error)
+    bug = error.__cause__ if isinstance(error, Logged) else error
+    if bug is not None and not isinstance(bug, errors.RouterError):
+        logger.error("unhandled %s on %s", type(bug).__name__, request.scope.get("path_template"), exc_info=bug)
     if not isinstance(error, errors.RouterError):
-        logger.error("unhandled %s on %s", type(error).__name__, request.scope.get("path_template"), exc_info=error)
         error = errors.RouterError("Internal error.")
-    if _is_inference(request) and error.decision_id is None and not isinstance(error, Gone):
+    if _is_inference(request) and error.decision_id is None and not isinstance(error, Logged):
         surface = request.scope["path_template"]
         refused = Refused(error=error, surface=surface, request_id=request_id(request))
         error.decision_id = services(request).dispatcher.refuse(refused)

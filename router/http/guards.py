@@ -28,7 +28,10 @@ def from_here(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandle
     settings, headers = house.settings, connection.headers
     host, origin = headers.get("host", ""), headers.get("origin")
     if not (settings.server.allow_unauthenticated or _is_own(host, settings)):
-        raise Forbidden("This server answers to the names of its own machine only.")
+        raise Forbidden(
+            "This server asks nobody who they are and so answers to loopback names only; "
+            "server.allow_unauthenticated = true lets every name in."
+        )
     if origin is not None and urlsplit(origin).netloc != host and not _is_allowed(origin, settings):
         raise Forbidden("Pages of this origin may not ask here; see auth.cors_allow_origins.")
     if connection.scope.get("method") == "POST" and not headers.get("content-type", "").startswith("application/json"):
