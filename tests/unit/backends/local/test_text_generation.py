@@ -9,8 +9,7 @@ import pytest
 from backends.errors import ContextLengthExceeded, InvalidInput
 from backends.local import text_generation
 from backends.local.text_generation import CausalLM
-from backends.local.types import Control
-from backends.local.worker import Cancelled
+from backends.local.types import Cancelled, Control
 from backends.types import GenerationInput, Message
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -43,8 +42,14 @@ def model():
 
 def generate(model, **payload):
     pieces = []
-    answer = text_generation.run(model, GenerationInput(**payload), Control(threading.Event(), pieces.append))
+    answer = run(model, GenerationInput(**payload), Control(threading.Event(), lambda piece: pieces.append(piece.text)))
     return answer, pieces
+
+
+def run(model, payload, control):
+    units = text_generation.pre(model, payload)
+    results = text_generation.core(model, [unit.content for unit in units], control)
+    return text_generation.post(model, payload, units, results)
 
 
 def test_the_pieces_are_the_text(model):
@@ -140,9 +145,7 @@ def test_cancelling_stops_within_one_token(model):
             event.set()
 
     with pytest.raises(Cancelled):
-        text_generation.run(
-            model, GenerationInput(prompt="hello", max_tokens=40, temperature=0.0), Control(event, emit)
-        )
+        run(model, GenerationInput(prompt="hello", max_tokens=40, temperature=0.0), Control(event, emit))
 
     assert len(pieces) in (3, 4)  # the last one may be the end of a half-told character
 

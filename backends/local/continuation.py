@@ -1,0 +1,116 @@
+"""What the runtimes of a language model share: its tokenizer, a prompt, and the talk with whoever waits.
+
+Knows no weights and no library that computes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from backends.errors import InvalidInput
+from backends.local.detokenizer import Detokenizer
+from backends.local.sampling import Sampling
+from backends.types import Delta
+
+if TYPE_CHECKING:
+    from backends.local.types import Control
+    from backends.types import GenerationInput
+
+
+class Prompt(Struct, frozen=True):
+    """A prompt in tokens, how the next token is chosen, and how many there may be."""
+
+    tokens: list[int]
+    wanted: Sampling
+    room: int
+    stop: tuple[str, ...]
+
+
+class Generated(Struct, frozen=True):
+    """What came of a prompt."""
+
+    text: str
+    tokens: int
+    stopped: bool
+
+
+class LanguageModel:
+    """A loaded language model, whatever computes it. Used from its worker's thread only.
+
+    Attributes:
+        defaults: The model's own `GenerationConfig`.
+        context_length: Tokens of prompt and answer together; None when the model does not say.
+        end_tokens: Any of them ends an answer.
+    """
+
+    def __init__(self, tokenizer: Any, defaults: Any, context_length: int | None, device: str, dtype: str) -> None:
+        self.tokenizer = tokenizer
+        self.defaults = defaults
+        self.context_length = context_length
+        self.device = device
+        self.dtype = dtype
+        self.runtime = "torch"
+        ends = defaults.eos_token_id
+        self.end_tokens = frozenset([ends] if isinstance(ends, int) else ends or ())
+
+    def encode(self, payload: GenerationInput) -> list[int]:
+        """The prompt's tokens; a chat is written out by the model's own template.
+
+        Raises:
+            InvalidInput: A chat was given and the model has no template, or there is nothing to continue.
+        """
+        if payload.messages:
+            if not self.tokenizer.chat_template:
+                raise InvalidInput("this model has no chat template: give it a prompt instead of messages")
+            chat = [{"role": message.role, "content": message.content} for message in payload.messages]
+            encoded = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
+        else:
+            encoded = self.tokenizer(payload.prompt or "", verbose=False)
+        tokens: list[int] = encoded["input_ids"]
+        if not tokens:
+            raise InvalidInput("the prompt is empty")
+        return tokens
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of the tokens; special ones have none."""
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def generate(self, prompt: Prompt, conversation: Conversation) -> None:
+        """Compute token after token, tell each to `conversation`, and stop once it is over."""
+        raise NotImplementedError
+
+
+class Conversation:
+    """Takes each token, passes its text on as soon as it is sure, and knows when to stop."""
+
+    def __init__(self, model: LanguageModel, stop: tuple[str, ...], control: Control) -> None:
+        self._control = control
+        self._ends = model.end_tokens
+        self._detokenizer = Detokenizer(model.decode, stop)
+        self._pieces: list[str] = []
+        self._ended = False
+
+    @property
+    def over(self) -> bool:
+        """Whether an end token or a stop string came, or nobody waits any more."""
+        return self._ended or self._detokenizer.stopped or self._control.cancelled.is_set()
+
+    def take(self, token: int) -> None:
+        """The next token. The end token counts, and has no text; what a runtime computes after the end does not."""
+        if self.over:
+            return
+        self._ended = token in self._ends
+        self._pass_on(self._detokenizer.push(token))
+
+    def generated(self) -> Generated:
+        """After the last token: the whole text, and whether the model or a stop string ended it."""
+        self._pass_on(self._detokenizer.finish())
+        return Generated("".join(self._pieces), self._detokenizer.tokens, self._ended or self._detokenizer.stopped)
+
+    def _pass_on(self, piece: str) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self._control.emit(Delta(piece))
