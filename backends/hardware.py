@@ -26,6 +26,7 @@ NVIDIA_SMI_TIMEOUT_S = 10.0
 CPU_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16"})
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
+MOST_THREADS = 16
 OVERHEAD = 1.2  # weights x 1.2: the field's rule of thumb for activations and buffers; not a figure we measured
 CUDA_CONTEXT_BYTES = GIB // 2  # what the driver takes beside the model as soon as the GPU is used
 PLANNED_TOKENS = 4096  # the conversation a generation model must have room for
@@ -117,7 +118,12 @@ def probe(root: Path = Path("/")) -> Probe:
 
 def threads(machine: Probe) -> int:
     """How many threads inference should use: one core is left to the server, and above 16 small models lose."""
-    return max(1, min(16, int(machine.cores) - 1))
+    return max(1, min(MOST_THREADS, int(machine.cores) - 1))
+
+
+def most_threads(machine: Probe) -> int:
+    """How many threads a runtime may use that takes fewer when other processes need the cores."""
+    return max(1, min(MOST_THREADS, int(machine.cores)))
 
 
 def budgets(machine: Probe, memory_fraction: float) -> dict[str, int]:

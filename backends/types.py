@@ -19,22 +19,29 @@ class Task(StrEnum):
     TEXT_CLASSIFICATION = "text-classification"
     ZERO_SHOT_CLASSIFICATION = "zero-shot-classification"
     TEXT_GENERATION = "text-generation"
+    TEXT_TO_IMAGE = "text-to-image"
+    IMAGE_CLASSIFICATION = "image-classification"
+    AUTOMATIC_SPEECH_RECOGNITION = "automatic-speech-recognition"
 
 
 class EmbeddingInput(Struct, frozen=True, kw_only=True):
-    """Texts to embed. `dimensions` keeps the first n components; `truncate` cuts texts past the model's limit."""
+    """Texts to embed. `dimensions` keeps the first n components.
+
+    A text past the model's limit is refused, unless `truncate` asks for it to be cut.
+    """
 
     texts: tuple[str, ...]
     normalize: bool = True
     dimensions: int | None = None
-    truncate: bool = True
+    truncate: bool = False
 
 
 class ClassificationInput(Struct, frozen=True, kw_only=True):
-    """Texts to classify; `top_k` labels each, all of them when None."""
+    """Texts to classify; `top_k` labels each, all of them when None. `truncate` as in `EmbeddingInput`."""
 
     texts: tuple[str, ...]
     top_k: int | None = None
+    truncate: bool = False
 
 
 class ZeroShotInput(Struct, frozen=True, kw_only=True):
@@ -44,6 +51,7 @@ class ZeroShotInput(Struct, frozen=True, kw_only=True):
     candidate_labels: tuple[str, ...]
     multi_label: bool = False
     hypothesis_template: str | None = None
+    truncate: bool = False
 
 
 class Message(Struct, frozen=True):
@@ -70,16 +78,63 @@ class GenerationInput(Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
 
 
-Payload = EmbeddingInput | ClassificationInput | ZeroShotInput | GenerationInput
+class DrawingInput(Struct, frozen=True, kw_only=True):
+    """A prompt to draw `images` times. A parameter that is None is the model's own default.
+
+    Attributes:
+        width, height: Pixels.
+        seed: Of the first image; each further one has the next. None draws a new one.
+    """
+
+    prompt: str
+    negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int | None = None
+    images: int = 1
+
+
+class PhotoInput(Struct, frozen=True, kw_only=True):
+    """Encoded images (PNG, JPEG, WebP, GIF, BMP) to classify; `top_k` labels each, all of them when None."""
+
+    images: tuple[bytes, ...]
+    top_k: int | None = None
+
+
+class SpeechInput(Struct, frozen=True, kw_only=True):
+    """An encoded recording (WAV, FLAC, MP3, Ogg, WebM) to write down.
+
+    Attributes:
+        language: ISO 639-1 code of what is spoken; None lets the model find out.
+        timestamps: `word` asks for the time of each word; segments always have theirs.
+    """
+
+    audio: bytes
+    language: str | None = None
+    timestamps: Literal["segment", "word"] = "segment"
+
+
+Payload = (
+    EmbeddingInput | ClassificationInput | ZeroShotInput | GenerationInput | DrawingInput | PhotoInput | SpeechInput
+)
 
 
 class InferenceRequest(Struct, frozen=True, kw_only=True):
-    """One request, validated: from here on nobody checks shapes again."""
+    """One request, validated: from here on nobody checks shapes again.
+
+    Attributes:
+        tenant: Whose request it is: a queue serves tenants in turn.
+        deadline: Monotonic seconds after which nobody waits for the answer; None waits for ever.
+    """
 
     task: Task
     model: str
     payload: Payload
     stream: bool = False
+    tenant: str = ""
+    deadline: float | None = None
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -93,6 +148,7 @@ class Target(Struct, frozen=True, kw_only=True):
         source: local only: a directory, `package:NAME` or `hub`.
         revision: Revision on the hub; None is its default branch.
         parameters: Number of weights, where known; sizes memory and time.
+        head: local only: the intents that text-classification tells apart, by the name of their set.
         script: fake only: what it should pretend (see `backends.fake.Script`), as JSON-able pairs.
     """
 
@@ -103,6 +159,7 @@ class Target(Struct, frozen=True, kw_only=True):
     source: str | None = None
     revision: str | None = None
     parameters: int | None = None
+    head: str | None = None
     script: tuple[tuple[str, str | int | float | bool], ...] = ()
 
 
@@ -116,6 +173,9 @@ class Status(Struct, frozen=True, kw_only=True):
         device: `cpu`, `cuda:0`, `mps`; `remote` when far.
         dtype: `float32`, `bfloat16`, `float16`; None when far.
         queued: Requests accepted and not yet answered.
+        queue_s: How long a new request would wait for its turn; None where only its number in the queue is known.
+        runtime: What computes it (`torch`, `onnx`, ...); None when far or not loaded.
+        loads: How often it was loaded since the start.
         memory_bytes: What it occupies, or would.
     """
 
@@ -125,20 +185,50 @@ class Status(Struct, frozen=True, kw_only=True):
     device: str = "remote"
     dtype: str | None = None
     queued: int = 0
+    queue_s: float | None = None
     memory_bytes: int | None = None
+    runtime: str | None = None
+    loads: int = 0
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """What was consumed; None where nobody counted. `declared_cost_usd` is a price the provider itself stated.
+
+    Attributes:
+        images: Images drawn or looked at.
+        pixel_steps: Pixels drawn, times the steps each took.
+        audio_s: Seconds of sound heard.
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    images: int | None = None
+    pixel_steps: int | None = None
+    audio_s: float | None = None
+    declared_cost_usd: float | None = None
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """One warm-up request: its size, and the seconds of device time it took."""
+
+    usage: Usage
+    service_s: float
 
 
 class LoadReport(Struct, frozen=True, kw_only=True):
     """What loading a model measured.
 
-    `service_s` is the time of one warm-up request of `input_tokens` and `output_tokens` tokens; None when the backend
-    measured none.
+    Attributes:
+        load_s: 0 when it was loaded already.
+        first_s: The first request after loading, which also pays what libraries put off until then.
+        measured: Requests after that, smallest first; none where the backend measured none.
+        note: Why the runtime that serves was chosen; None where nothing was to be chosen.
     """
 
     load_s: float
-    service_s: float | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    first_s: float | None = None
+    measured: tuple[Measurement, ...] = ()
+    note: str | None = None
 
 
 class LabelScore(Struct, frozen=True):
@@ -155,7 +245,7 @@ class EmbeddingOutput(Struct, frozen=True):
 
 
 class ClassificationOutput(Struct, frozen=True):
-    """For each text its labels, best first. Also the answer of zero-shot classification."""
+    """For each text or image its labels, best first. Also the answer of zero-shot classification."""
 
     labels: tuple[tuple[LabelScore, ...], ...]
 
@@ -167,23 +257,52 @@ class GenerationOutput(Struct, frozen=True):
     finish_reason: Literal["stop", "length"]
 
 
-Output = EmbeddingOutput | ClassificationOutput | GenerationOutput
+class DrawingOutput(Struct, frozen=True):
+    """PNG files and the seed of each; None where a far side does not say."""
+
+    images: tuple[bytes, ...]
+    seeds: tuple[int | None, ...]
 
 
-class Usage(Struct, frozen=True, kw_only=True):
-    """What was consumed; None where nobody counted. `declared_cost_usd` is a price the provider itself stated."""
+class Span(Struct, frozen=True):
+    """Words, and when they are spoken: seconds from the start; `end_s` None where it is not known."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    declared_cost_usd: float | None = None
+    text: str
+    start_s: float
+    end_s: float | None
+
+
+class TranscriptOutput(Struct, frozen=True, kw_only=True):
+    """What was said. `words` is empty unless their times were asked for."""
+
+    text: str
+    language: str | None = None
+    segments: tuple[Span, ...] = ()
+    words: tuple[Span, ...] = ()
+
+
+Output = EmbeddingOutput | ClassificationOutput | GenerationOutput | DrawingOutput | TranscriptOutput
 
 
 class Timings(Struct, frozen=True, kw_only=True):
-    """Where the seconds of one attempt went; None where it was not measured (a far queue cannot be seen)."""
+    """Where the seconds of one attempt went; None where it was not measured (a far queue cannot be seen).
+
+    Attributes:
+        queue_s: Waiting for its turn.
+        load_s: Loading the model for it.
+        pre_s: Tokenising or decoding the input.
+        service_s: On the device, those it was batched with included: what its sender waited for.
+        device_s: Its own share of that: what it costs.
+        post_s: Making an answer of what the model gave.
+        first_token_s: From the start of its service to the first piece of the answer.
+    """
 
     queue_s: float | None = None
     load_s: float | None = None
+    pre_s: float | None = None
     service_s: float | None = None
+    device_s: float | None = None
+    post_s: float | None = None
     first_token_s: float | None = None
 
 
@@ -201,7 +320,19 @@ class InferenceResult(Struct, frozen=True, kw_only=True):
 
 
 class Delta(Struct, frozen=True):
-    """A piece of generated text, as soon as it exists; near, with the seconds of device time held so far."""
+    """A piece of generated or recognised text, as soon as it exists; near, with the seconds of device time so far."""
 
     text: str
     service_s: float | None = None
+
+
+class Progress(Struct, frozen=True):
+    """A step of a drawing is done; near, with the seconds of device time held so far."""
+
+    step: int
+    steps: int
+    service_s: float | None = None
+
+
+Piece = Delta | Progress
+"""What a stream yields before its result."""

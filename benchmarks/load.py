@@ -2,7 +2,8 @@
 
 A raw asyncio protocol in a process of its own, so that neither a heavy client nor the measuring program's own work is
 part of what is measured. `measure` runs it from another benchmark; alone it is
-`python benchmarks/load.py URL --requests 1000 --concurrency 16 < body.json`. Answers need a content-length.
+`python benchmarks/load.py URL --requests 1000 --concurrency 16 < bodies.jsonl`: one body a line, sent in turn.
+Answers need a content-length.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import json
 import math
 import subprocess
@@ -17,7 +19,11 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PATIENCE_S = 300.0  # a run that takes longer hangs
 HEAD_END = b"\r\n\r\n"
@@ -25,12 +31,16 @@ HEAD_END = b"\r\n\r\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`warm_up` requests that are not recorded, then `requests` that are, over `concurrency` connections."""
+    """`warm_up` requests that are not recorded, then `requests` that are, over `concurrency` connections.
+
+    With `seconds` nothing is sent after so long, however many requests are left; what was sent is waited for.
+    """
 
     url: str
     concurrency: int
     requests: int
     warm_up: int
+    seconds: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -53,11 +63,13 @@ class Measurement:
         return ranked[max(0, math.ceil(share * len(ranked)) - 1)] / 1000 if ranked else math.nan
 
 
-def measure(plan: Plan, body: bytes) -> Measurement:
-    """Carry out the plan in a new process."""
+def measure(plan: Plan, *bodies: bytes) -> Measurement:
+    """Carry out the plan in a new process, with these bodies in turn."""
     command = [sys.executable, str(Path(__file__)), plan.url, "--concurrency", str(plan.concurrency)]
     command += ["--requests", str(plan.requests), "--warm-up", str(plan.warm_up)]
-    done = subprocess.run(command, input=body, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=True, process_group=0)
+    command += [] if plan.seconds is None else ["--seconds", str(plan.seconds)]
+    lines = b"\n".join(bodies)
+    done = subprocess.run(command, input=lines, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=True, process_group=0)
     return Measurement(**json.loads(done.stdout))
 
 
@@ -117,15 +129,17 @@ class Connection(asyncio.Protocol):
 class Load:
     """One plan under way."""
 
-    def __init__(self, plan: Plan, body: bytes) -> None:
+    def __init__(self, plan: Plan, bodies: Sequence[bytes]) -> None:
         parts = urlsplit(plan.url)
         assert parts.hostname
         self._address = (parts.hostname, parts.port or 80)
         self._plan = plan
         head = f"POST {parts.path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
-        self._request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+        requests = (f"{head}content-length: {len(body)}\r\n\r\n".encode() + body for body in bodies)
+        self._requests = itertools.cycle(list(requests))
         self._connections: list[Connection | None] = [None] * plan.concurrency
         self._left = 0
+        self._until = math.inf
         self._seen = Measurement()
 
     async def run(self) -> Measurement:
@@ -133,6 +147,7 @@ class Load:
         await self._phase(self._plan.warm_up)
         self._seen.latencies_us.clear()
         started = time.perf_counter()
+        self._until = started + (self._plan.seconds or math.inf)
         await self._phase(self._plan.requests)
         self._seen.wall_s = time.perf_counter() - started
         for connection in self._connections:
@@ -145,12 +160,12 @@ class Load:
         await asyncio.gather(*(self._worker(slot) for slot in range(self._plan.concurrency)))
 
     async def _worker(self, slot: int) -> None:
-        while self._left > 0:
+        while self._left > 0 and time.perf_counter() < self._until:
             self._left -= 1
             try:
                 connection = await self._connected(slot)
                 self._seen.sent += 1
-                status, seconds = await connection.exchange(self._request)
+                status, seconds = await connection.exchange(next(self._requests))
             except OSError:
                 self._seen.errors += 1
                 continue
@@ -168,16 +183,17 @@ class Load:
 
 
 def main() -> None:
-    """Read the body from standard input, write the measurement as JSON to standard output."""
+    """Read the bodies from standard input, write the measurement as JSON to standard output."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--warm-up", type=int, default=0)
+    parser.add_argument("--seconds", type=float)
     plan = Plan(**vars(parser.parse_args()))
-    body = sys.stdin.buffer.read()
+    bodies = sys.stdin.buffer.read().splitlines()
     gc.disable()  # its pauses would be taken for the server's
-    print(json.dumps(asdict(asyncio.run(Load(plan, body).run()))))
+    print(json.dumps(asdict(asyncio.run(Load(plan, bodies).run()))))
 
 
 if __name__ == "__main__":

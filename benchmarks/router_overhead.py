@@ -9,19 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -29,11 +25,11 @@ import duckdb
 import psutil
 import upstream
 from load import Measurement, Plan, measure
+from machine import ROOT, describe_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "router_overhead.json"
 READY_S = 60.0
 PACKAGES = ("litestar", "uvicorn", "httptools", "uvloop", "msgspec", "pyreqwest", "duckdb")
@@ -145,7 +141,7 @@ def await_ready(server: upstream.Served) -> None:
 
 def run(options: Options) -> dict[str, Any]:
     """Measure everything; the report."""
-    machine = describe_machine()
+    machine = describe_machine(PACKAGES)
     with tempfile.TemporaryFile("w+") as errors:
         try:
             with (
@@ -292,33 +288,6 @@ def _line(level: dict[str, Any]) -> str:
         str(level["errors"]),
     ]
     return f"| {' | '.join(columns)} |"
-
-
-def describe_machine() -> dict[str, Any]:
-    """What the figures were measured on, and with."""
-    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpu": cpu[0].partition(":")[2].strip() if cpu else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": os.getloadavg(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "commit": _git("rev-parse", "--short", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "router", "backends", "policies")),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def said(text: str) -> None:

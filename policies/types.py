@@ -31,7 +31,7 @@ class Estimate:
         near: True when the request would not leave this machine.
         accelerated: True when the near device is a GPU.
         latency_s: Expected seconds from now to the complete answer: load_s + queue_s + service_s.
-        latency_source: `observed`, `warm-up` or `prior`.
+        latency_source: `observed`, `calibrated`, `warm-up` or `prior`.
         load_s: Seconds of `latency_s` spent loading a cold model; 0 when it is loaded.
         queue_s: Seconds of `latency_s` spent waiting behind other requests.
         service_s: Seconds of `latency_s` the request itself takes, the network included.

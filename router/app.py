@@ -7,7 +7,7 @@ import asyncio
 import logging
 import platform
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata, resources
 
@@ -21,6 +21,7 @@ from litestar.static_files import create_static_files_router
 
 import router
 from backends import fake, hardware, registry
+from backends.base import Backend
 from backends.errors import BackendError, ModelNotFound
 from backends.local.backend import LocalOptions
 from backends.remote import hub
@@ -33,14 +34,18 @@ from router.candidates import CandidateFinder, target_of
 from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, Catalog
 from router.decision_log.log import DecisionLog
 from router.decision_log.record import NodeRow
-from router.dispatch import Dispatcher, weights_of
+from router.dispatch import Dispatcher
 from router.errors import CatalogError, SettingsError
 from router.estimates import Estimator
-from router.http import decisions, errors, guards, inference, openai, system
+from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, system
+from router.http import intents as intent_routes
 from router.http.metrics import Metrics
 from router.http.services import Services
+from router.intents.sets import IntentSets
+from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
-from router.pricing import local_rates, price_book
+from router.planning import Planner, weights_of
+from router.pricing import LocalRates, local_rates, price_book
 from router.settings import (
     HUB_TOKEN,
     CandidateEntry,
@@ -49,19 +54,26 @@ from router.settings import (
     Secrets,
     Settings,
     check_listener,
+    intents_dir,
     models_dir,
 )
 
 logger = logging.getLogger("nearfar")
 
 HUB_TIMEOUT_S = 10.0
-SQL_AT_ONCE = 2
 ASSETS = "/assets/swagger-ui"
 HANDLERS = (
     inference.inference,
     inference.route,
     openai.chat,
     openai.embeddings,
+    images.generations,
+    audio.transcriptions,
+    huggingface.model,
+    intent_routes.define,
+    intent_routes.every,
+    intent_routes.one,
+    intent_routes.remove,
     openai.models,
     openai.model,
     decisions.decisions,
@@ -90,17 +102,17 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         backends = registry.create(_local(settings), _providers(catalog, secrets), probe)
         for backend in backends.values():
             closing.push_async_callback(backend.aclose)
+        intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         finder = CandidateFinder(catalog, backends, _discoverer(settings, secrets, catalog))
         await finder.prepare()
         log.append(_node(log, probe))
-        breakers = Breakers()
-        estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
-        metrics = Metrics()
+        estimator, breakers, metrics = _estimator(rates, catalog, finder, backends), Breakers(), Metrics()
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
         attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
-        dispatcher = Dispatcher(finder, estimator, breakers, attempts, ledger, settings.routing)
-        warming = asyncio.create_task(_warm(dispatcher, settings.local.warm))
-        closing.push_async_callback(_cancelled, warming)
+        signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
+        planner = Planner(finder, signal, estimator, breakers, settings.routing)
+        dispatcher = Dispatcher(finder, planner, attempts, ledger)
+        closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))
         yield Services(
             settings=settings,
             secrets=secrets,
@@ -113,9 +125,28 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             probe=probe,
             log=log,
             dispatcher=dispatcher,
+            intents=intents,
             metrics=metrics,
-            sql_places=asyncio.Semaphore(SQL_AT_ONCE),
         )
+
+
+def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backend]) -> IntentSets:
+    sets = IntentSets(settings, catalog, backends["local"])
+    sets.open()
+    return sets
+
+
+def _estimator(
+    rates: LocalRates, catalog: Catalog, finder: CandidateFinder, backends: Mapping[str, Backend]
+) -> Estimator:
+    """An estimator that begins with what was measured on this hardware before."""
+    estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+    for entry in catalog:
+        for candidate in finder.of_model(entry):
+            report = backends[candidate.target.backend].calibration(candidate.target)
+            if report is not None:
+                estimator.learn_load(candidate, report, "calibrated")
+    return estimator
 
 
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
@@ -135,10 +166,12 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 def _local(settings: Settings) -> LocalOptions:
     return LocalOptions(
         models_dir=models_dir(settings),
+        intents_dir=intents_dir(settings),
         memory_fraction=settings.local.memory_fraction,
         downloads=settings.local.downloads and not settings.routing.offline,
         threads=settings.local.threads,
         max_queue=settings.local.max_queue,
+        pickles=settings.local.pickles,
     )
 
 

@@ -11,8 +11,10 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec.structs import replace
+
 from backends.errors import BackendError, Overloaded, RemoteError, Timeout
-from backends.types import Delta, InferenceResult, Task
+from backends.types import InferenceResult, Piece, Task
 from router.errors import AllAttemptsFailed, DeadlineExceeded, FailedAttempt
 from router.ledger import now_us
 from router.outcome import Attempt, Begun, Outcome
@@ -48,8 +50,8 @@ class Attempts:
         self._breakers = breakers
         self._max_attempts = max_attempts
 
-    async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Delta | Outcome, None]:
-        """Yield `Begun`, each piece of text, then the outcome. Closing it early cancels the work and settles."""
+    async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Piece | Outcome, None]:
+        """Yield `Begun`, each piece, then the outcome. Closing it early cancels the work and settles."""
         attempts: list[Attempt] = []
         settled = False
         status: Status = "error"  # what stays when a bug escapes a backend; it is raised on
@@ -68,14 +70,14 @@ class Attempts:
                 error = _conclude(plan, attempts)[1] if status == "error" else None
                 self._ledger.settle(plan, tuple(attempts), status=status, error=error)
 
-    async def warm(self, candidate: Candidate) -> LoadReport:
+    async def warm(self, candidate: Candidate, *, thorough: bool = False) -> LoadReport:
         """Load a near candidate's model and learn what loading measured.
 
         Raises:
             BackendError: it cannot be loaded.
         """
-        report = await self._backends[candidate.target.backend].load(candidate.target)
-        self._estimator.learn_load(candidate, report)
+        report = await self._backends[candidate.target.backend].load(candidate.target, thorough=thorough)
+        self._estimator.learn_load(candidate, report, "calibrated" if thorough else "warm-up")
         return report
 
     def _order(self, plan: Plan) -> list[Candidate]:
@@ -85,7 +87,7 @@ class Attempts:
             ranked = [c for c in ranked if c.vector_space == ranked[0].vector_space]
         return ranked[: self._max_attempts if plan.call.routing.allow_fallbacks else 1]
 
-    async def _walk(self, plan: Plan, attempts: list[Attempt]) -> AsyncGenerator[Begun | Delta, None]:
+    async def _walk(self, plan: Plan, attempts: list[Attempt]) -> AsyncGenerator[Begun | Piece, None]:
         for candidate in self._order(plan):
             now = time.monotonic()
             if now >= _deadline(plan):
@@ -103,7 +105,7 @@ class Attempts:
             if failure is None or sent or not failure.elsewhere:
                 return
 
-    async def _attempt(self, plan: Plan, candidate: Candidate, attempts: list[Attempt]) -> AsyncGenerator[Delta, None]:
+    async def _attempt(self, plan: Plan, candidate: Candidate, attempts: list[Attempt]) -> AsyncGenerator[Piece, None]:
         """Call one backend once, and always leave one finished attempt behind."""
         clock = _Stopwatch()
         result: InferenceResult | None = None
@@ -127,12 +129,13 @@ class Attempts:
             attempts.append(self._finished(candidate, result, error, clock))
             self._learn(plan, candidate, attempts[-1], probe=probe)
 
-    async def _pieces(self, plan: Plan, candidate: Candidate) -> AsyncGenerator[Delta | InferenceResult, None]:
+    async def _pieces(self, plan: Plan, candidate: Candidate) -> AsyncGenerator[Piece | InferenceResult, None]:
         backend = self._backends[candidate.target.backend]
-        if not plan.call.request.stream:
-            yield await backend.infer(plan.call.request, candidate.target)
+        request = replace(plan.call.request, deadline=_deadline(plan))
+        if not request.stream:
+            yield await backend.infer(request, candidate.target)
             return
-        async with aclosing(backend.stream(plan.call.request, candidate.target)) as pieces:
+        async with aclosing(backend.stream(request, candidate.target)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -183,7 +186,7 @@ class _Stopwatch:
         self.first_token_s: float | None = None
         self.busy_s: float | None = None
 
-    def token(self, piece: Delta) -> None:
+    def token(self, piece: Piece) -> None:
         self.busy_s = piece.service_s
         if self.first_token_s is None:
             self.first_token_s = self.elapsed_s()
@@ -193,8 +196,8 @@ class _Stopwatch:
 
 
 async def _until(
-    pieces: AsyncGenerator[Delta | InferenceResult, None], deadline: float
-) -> AsyncGenerator[Delta | InferenceResult, None]:
+    pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float
+) -> AsyncGenerator[Piece | InferenceResult, None]:
     """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
     while True:
         limit = asyncio.timeout(deadline - time.monotonic())

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from router.catalog import Catalog
     from router.settings import CandidateEntry, ModelEntry
 
-SERVED_TASKS = tuple(task.value for task in Task)
-
 
 class CandidateFinder:
     """Knows the catalogue and the backends, and makes the slate of a request."""
@@ -75,13 +73,12 @@ class CandidateFinder:
         return [self._candidate(model, entry) for entry in (*model.candidates, *routed)]
 
     def of_model(self, model: ModelEntry) -> list[Candidate]:
-        """The model's candidates outside any request; none when its task is not served yet."""
-        return [self._candidate(model, entry) for entry in model.candidates] if model.task in SERVED_TASKS else []
+        """The model's candidates outside any request."""
+        return [self._candidate(model, entry) for entry in model.candidates]
 
     async def _prepare(self, model: ModelEntry) -> None:
-        if model.task in SERVED_TASKS:
-            for entry in model.candidates:
-                await self._backends[entry.backend].prepare(target_of(model, entry))
+        for entry in model.candidates:
+            await self._backends[entry.backend].prepare(target_of(model, entry))
 
     def _candidate(self, model: ModelEntry, entry: CandidateEntry) -> Candidate:
         backend = self._backends[entry.backend]
@@ -107,5 +104,6 @@ def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:
         source=entry.source,
         revision=entry.revision,
         parameters=model.parameters,
+        head=entry.head,
         script=tuple(sorted(entry.script.items())),
     )

@@ -10,24 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from backends.remote.provider import SUB_PROVIDERS
+from backends.types import Task
 from router.errors import CatalogError, InvalidRequest
 from router.settings import HUB_TOKEN, CandidateEntry, ModelEntry, ProviderSettings, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# The hub's names of every task this product is about; `backends.types.Task` lists those served so far.
-KNOWN_TASKS = frozenset(
-    {
-        "feature-extraction",
-        "text-classification",
-        "zero-shot-classification",
-        "text-generation",
-        "text-to-image",
-        "image-classification",
-        "automatic-speech-recognition",
-    }
-)
+KNOWN_TASKS = frozenset(task.value for task in Task)
 MAX_DISCOVERED = 1000
 RESERVED = ("local", "remote", "fake", "fastest", "cheapest")
 
@@ -74,8 +64,8 @@ class Catalog:
             self._models[entry.id] = entry
 
     def __iter__(self) -> Iterator[ModelEntry]:
-        yield from self._models.values()
-        yield from self._discovered.values()
+        """Every entry there is now: models may come and go while somebody walks through them."""
+        return iter([*self._models.values(), *self._discovered.values()])
 
     def find(self, model_id: str) -> ModelEntry | None:
         """The entry of this id, or None."""
@@ -100,6 +90,19 @@ class Catalog:
         close = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.5)
         tail = difflib.get_close_matches(wanted.rsplit("/", 1)[-1], tails, n=3, cutoff=0.5)
         return list(dict.fromkeys([*(by_lower[c] for c in close), *(tails[t] for t in tail)]))[:3]
+
+    def add(self, entry: ModelEntry) -> None:
+        """Take in a model that was made while this runs; one of the same id is replaced.
+
+        Raises:
+            CatalogError: the entry names an unknown task or provider.
+        """
+        self._check(entry)
+        self._models[entry.id] = entry
+
+    def remove(self, model_id: str) -> None:
+        """Forget a model that was added; an id that is not there is no error."""
+        self._models.pop(model_id, None)
 
     def discover(self, model_id: str, task: str, parameters: int | None) -> ModelEntry:
         """Remember a model found on the hub: it may run near from the hub, or far at a price nobody knows yet."""

@@ -1,8 +1,9 @@
 """What each candidate would take and cost for one request, from the best source there is.
 
-Latency = load (if cold) + queue + service. The service time is a prior shape (physics of the device, or of a network)
-times a learnt factor: warm-up measurements set the factor, observed requests move it (an exponentially weighted mean
-of log(observed / shape)), so one observation at one size informs every size. The source is named in each estimate.
+Latency = load (if cold) + queue + service. The service time is a shape times a learnt factor. The shape is a prior
+(physics of the device, or of a network) until requests of several sizes were measured here: then it runs through those.
+Observed requests move the factor (an exponentially weighted mean of log(observed / shape)), so one observation at one
+size informs every size. The source is named in each estimate.
 """
 
 from __future__ import annotations
@@ -10,73 +11,43 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec import Struct
 
-from backends.types import ClassificationInput, EmbeddingInput, GenerationInput, ZeroShotInput
+from backends.types import Task, Usage
 from policies.types import Estimate
+from router.curves import Curve, curve_of
 from router.pricing import priced_usd
+from router.priors import assumed_pixel_steps, prior_load_s, prior_service_s
 from router.slate import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backends.types import InferenceRequest, LoadReport, Timings, Usage
+    from backends.types import LoadReport, Timings
     from router.pricing import LocalRates
     from router.slate import Candidate
 
-CHARS_PER_TOKEN = 4  # English prose through a byte-pair tokenizer
-PRIOR_OUTPUT_TOKENS = 128
-PRIOR_PARAMETERS = 1_000_000_000
 LEARNING_RATE = 0.2
 MAX_LEARNT = 10_000
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-# Priors, to be replaced by the first measurement. CPU: GEMM throughput and memory bandwidth of one core of a 2.5 GHz
-# server; GPU: a mid-range card; far: round trip of a public API and a common decode speed.
-CPU_FLOPS, GPU_FLOPS = 50e9, 20e12
-CPU_BYTES_PER_S, GPU_BYTES_PER_S = 10e9, 500e9
-NEAR_OVERHEAD_S, FAR_OVERHEAD_S = 0.01, 0.4
-FAR_S_PER_OUTPUT_TOKEN, FAR_S_PER_INPUT_TOKEN = 0.02, 0.00005
-LOAD_BYTES_PER_S, RUNTIME_START_S = 300e6, 4.0
-FAKE_S = 0.001
-
-
-def size_of(request: InferenceRequest, context_length: int | None = None) -> Size:
-    """Estimate a request's size from its characters; no tokenizer is loaded for that.
-
-    Texts that would be truncated count as long as the model reads: `context_length` tokens each.
-    """
-    payload = request.payload
-    limit = None if isinstance(payload, EmbeddingInput) and not payload.truncate else context_length
-    match payload:
-        case EmbeddingInput() | ClassificationInput():
-            return Size(items=len(payload.texts), input_tokens=_tokens(payload.texts, limit))
-        case ZeroShotInput():
-            # The labels are embedded like texts, each once.
-            return Size(
-                items=len(payload.texts), input_tokens=_tokens((*payload.texts, *payload.candidate_labels), limit)
-            )
-        case GenerationInput():
-            texts = (payload.prompt,) if payload.prompt is not None else tuple(m.content for m in payload.messages)
-            return Size(
-                items=1,
-                input_tokens=_tokens(texts),
-                output_tokens=min(payload.max_tokens, PRIOR_OUTPUT_TOKENS),
-                max_output_tokens=payload.max_tokens,
-            )
-
-
-def _tokens(texts: Sequence[str], limit: int | None = None) -> int:
-    counts = (len(text) // CHARS_PER_TOKEN + 2 for text in texts)
-    return sum(counts if limit is None else (min(count, limit) for count in counts))
+Source = Literal["prior", "warm-up", "calibrated", "observed"]
 
 
 class _Learnt(Struct):
+    """What is known of one candidate.
+
+    Attributes:
+        drawings: How many times the assumed pixel steps its drawings took, by what the request had left to the model.
+    """
+
     log_factor: float = 0.0
-    source: Literal["prior", "warm-up", "observed"] = "prior"
+    source: Source = "prior"
+    curve: Curve | None = None
     load_s: float | None = None
     mean_service_s: float | None = None
     output_tokens: float | None = None
+    drawings: dict[tuple[bool, bool], float] = msgspec.field(default_factory=dict)
 
 
 class Estimator:
@@ -97,31 +68,44 @@ class Estimator:
         return [self._one(size, candidate, refusal(candidate.id)) for candidate in candidates]
 
     def observe(self, candidate: Candidate, size: Size, usage: Usage, timings: Timings, total_s: float) -> None:
-        """Learn from one answered request of known size."""
+        """Learn from one answered request. What it held the device alone goes before the time of its whole batch."""
         learnt = self._of(candidate.id)
+        expected = self._expected(candidate, learnt, size)
         actual = Size(
             items=size.items,
             input_tokens=usage.prompt_tokens or size.input_tokens,
             output_tokens=None if size.output_tokens is None else usage.completion_tokens or size.output_tokens,
+            images=usage.images or size.images,
+            pixel_steps=usage.pixel_steps or expected.pixel_steps,
+            audio_s=usage.audio_s or size.audio_s,
         )
-        service_s = timings.service_s if timings.service_s is not None else total_s
-        self._move(learnt, service_s, prior_service_s(candidate, actual), "observed")
+        service_s = next(s for s in (timings.device_s, timings.service_s, total_s) if s is not None)
+        self._move(learnt, service_s, _shape_s(candidate, learnt, actual))
         if timings.load_s:
             learnt.load_s = timings.load_s
         if actual.output_tokens is not None:
             learnt.output_tokens = _ewma(learnt.output_tokens, actual.output_tokens)
+        if usage.pixel_steps and size.images is not None and None in {size.pixels, size.steps}:
+            learnt.drawings[_left_open(size)] = usage.pixel_steps / assumed_pixel_steps(candidate, size)
         if 0 < service_s < math.inf:
             learnt.mean_service_s = _ewma(learnt.mean_service_s, service_s)
 
-    def learn_load(self, candidate: Candidate, report: LoadReport) -> None:
-        """Learn from a model's loading, and from the warm-up request it measured."""
+    def learn_load(
+        self, candidate: Candidate, report: LoadReport, source: Literal["calibrated", "warm-up"] = "warm-up"
+    ) -> None:
+        """Learn from a model's loading, and from the requests measured with it, which become the candidate's curve.
+
+        A calibration measured several sizes thoroughly, now or here before, and always takes over; the one quick
+        request of a warm-up goes neither before that nor before what was observed.
+        """
         learnt = self._of(candidate.id)
         if report.load_s > 0:
             learnt.load_s = report.load_s
-        if report.service_s is not None and learnt.source != "observed":
-            size = Size(items=1, input_tokens=report.input_tokens, output_tokens=report.output_tokens or None)
-            learnt.log_factor = 0.0
-            self._move(learnt, report.service_s, prior_service_s(candidate, size), "warm-up")
+        if source == "warm-up" and learnt.source in {"calibrated", "observed"}:
+            return
+        curve = curve_of(candidate, report.measured)
+        if curve is not None:
+            learnt.curve, learnt.log_factor, learnt.source = curve, 0.0, source
 
     def expected_output_tokens(self, candidate_id: str, size: Size) -> int | None:
         """How many tokens the answer will probably have: what was seen before, within the request's own limit."""
@@ -133,14 +117,10 @@ class Estimator:
 
     def _one(self, size: Size, candidate: Candidate, refusal: str | None) -> Estimate:
         learnt = self._learnt.get(candidate.id) or _Learnt()
-        expected = Size(
-            items=size.items,
-            input_tokens=size.input_tokens,
-            output_tokens=self.expected_output_tokens(candidate.id, size),
-        )
-        service_s = prior_service_s(candidate, expected) * math.exp(learnt.log_factor)
+        expected = self._expected(candidate, learnt, size)
+        service_s = _shape_s(candidate, learnt, expected) * math.exp(learnt.log_factor)
         load_s = 0.0 if candidate.status.loaded else self._load_s(candidate, learnt)
-        queue_s = candidate.status.queued * (learnt.mean_service_s or service_s) if candidate.near else 0.0
+        queue_s = _queue_s(candidate, learnt.mean_service_s or service_s)
         cost_usd, cost_source = self._cost(candidate, expected, service_s)
         return Estimate(
             candidate_id=candidate.id,
@@ -160,10 +140,26 @@ class Estimator:
             does_not_fit=candidate.status.does_not_fit,
         )
 
+    def _expected(self, candidate: Candidate, learnt: _Learnt, size: Size) -> Size:
+        """The size with what the request leaves to the model: as this candidate had it before, else as is usual."""
+        if size.output_tokens is None and size.images is None:
+            return size
+        pixel_steps = None
+        if candidate.target.task is Task.TEXT_TO_IMAGE:
+            pixel_steps = round(assumed_pixel_steps(candidate, size) * learnt.drawings.get(_left_open(size), 1.0))
+        return Size(
+            items=size.items,
+            input_tokens=size.input_tokens,
+            output_tokens=self.expected_output_tokens(candidate.id, size),
+            images=size.images,
+            pixel_steps=pixel_steps,
+            audio_s=size.audio_s,
+        )
+
     def _cost(self, candidate: Candidate, size: Size, service_s: float) -> tuple[float | None, str]:
         if candidate.target.backend == "local":
             return self._rates.occupancy_usd(service_s, candidate.status.device), "occupancy"
-        cost = priced_usd(candidate.price, size.input_tokens, size.output_tokens or 0)
+        cost = priced_usd(candidate.price, _usage(size))
         return cost, "unknown" if cost is None else "priced"
 
     def _load_s(self, candidate: Candidate, learnt: _Learnt) -> float:
@@ -171,42 +167,52 @@ class Estimator:
             return 0.0
         if learnt.load_s is not None:
             return learnt.load_s
-        start_s = 0.0 if self._runtime_started() else RUNTIME_START_S
-        return start_s + _weight_bytes(candidate) / LOAD_BYTES_PER_S
+        return prior_load_s(candidate, runtime_started=self._runtime_started())
 
     def _of(self, candidate_id: str) -> _Learnt:
         if candidate_id not in self._learnt and len(self._learnt) >= MAX_LEARNT:
             self._learnt.pop(next(iter(self._learnt)))
         return self._learnt.setdefault(candidate_id, _Learnt())
 
-    def _move(self, learnt: _Learnt, seen_s: float, shape_s: float, source: Literal["warm-up", "observed"]) -> None:
+    def _move(self, learnt: _Learnt, seen_s: float, shape_s: float) -> None:
         if seen_s <= 0 or not math.isfinite(seen_s):
             return
         seen = math.log(seen_s / shape_s)
-        learnt.log_factor = seen if learnt.source != source else _ewma(learnt.log_factor, seen)
-        learnt.source = source
+        # The first observation replaces a prior outright; what was measured, it only moves.
+        learnt.log_factor = seen if learnt.source == "prior" else _ewma(learnt.log_factor, seen)
+        learnt.source = "observed"
 
 
-def prior_service_s(candidate: Candidate, size: Size) -> float:
-    """Seconds one request would take before anything was measured; always above 0.
+def _shape_s(candidate: Candidate, learnt: _Learnt, size: Size) -> float:
+    prior_s = prior_service_s(candidate, size)
+    return prior_s if learnt.curve is None else learnt.curve.at(prior_s)
 
-    Near: 2 x parameters floating-point operations per input token, and one pass over the weights per output token
-    (decoding is bound by memory bandwidth). Far: one round trip plus a time per token.
+
+def _queue_s(candidate: Candidate, each_s: float) -> float:
+    """As the backend says; else each request ahead takes as long as requests do. A far queue cannot be seen."""
+    status = candidate.status
+    if status.queue_s is not None:
+        return status.queue_s
+    return status.queued * each_s if candidate.near else 0.0
+
+
+def _left_open(size: Size) -> tuple[bool, bool]:
+    return size.pixels is None, size.steps is None
+
+
+def _usage(size: Size) -> Usage:
+    """What a request of this size would use.
+
+    Texts and photos generate nothing; how many tokens a recording has, or a drawing is counted as, nobody knows.
     """
-    output_tokens = size.output_tokens or 0
-    if candidate.target.backend == "fake":
-        return FAKE_S
-    if candidate.target.backend != "local":
-        return FAR_OVERHEAD_S + FAR_S_PER_INPUT_TOKEN * size.input_tokens + FAR_S_PER_OUTPUT_TOKEN * output_tokens
-    on_cpu = candidate.status.device == "cpu"
-    parameters = candidate.target.parameters or PRIOR_PARAMETERS
-    prefill_s = 2 * parameters * size.input_tokens / (CPU_FLOPS if on_cpu else GPU_FLOPS)
-    decode_s = output_tokens * _weight_bytes(candidate) / (CPU_BYTES_PER_S if on_cpu else GPU_BYTES_PER_S)
-    return NEAR_OVERHEAD_S + prefill_s + decode_s
-
-
-def _weight_bytes(candidate: Candidate) -> float:
-    return (candidate.target.parameters or PRIOR_PARAMETERS) * DTYPE_BYTES.get(candidate.status.dtype or "", 4)
+    unknown = size.output_tokens is None and (size.audio_s is not None or size.pixel_steps is not None)
+    return Usage(
+        prompt_tokens=size.input_tokens,
+        completion_tokens=None if unknown else size.output_tokens or 0,
+        images=size.images,
+        pixel_steps=size.pixel_steps,
+        audio_s=size.audio_s,
+    )
 
 
 def _ewma(old: float | None, new: float) -> float:

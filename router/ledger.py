@@ -25,7 +25,7 @@ from backends.errors import (
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
 from router.pricing import priced_usd
-from router.rows import attempt_row, decision_row, outcome_row, refused_rows
+from router.rows import attempt_row, decision_row, occupied_s, outcome_row, refused_rows
 
 if TYPE_CHECKING:
     from backends.errors import BackendError
@@ -137,12 +137,14 @@ class Ledger:
     def price(self, candidate: Candidate, result: InferenceResult) -> Cost:
         """What an answered attempt cost."""
         if candidate.target.backend == "local":
-            service_s = result.timings.service_s or 0.0
-            return Cost(self._rates.occupancy_usd(service_s / result.batch_size, result.device), "measured")
+            held_s = occupied_s(result)
+            if held_s is None:
+                return Cost(None, "unknown")
+            return Cost(self._rates.occupancy_usd(held_s, result.device), "measured")
         usage = result.usage
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
-        usd = priced_usd(candidate.price, usage.prompt_tokens, usage.completion_tokens)
+        usd = priced_usd(candidate.price, usage)
         return Cost(usd, "unknown" if usd is None else "priced")
 
     def price_unanswered(self, candidate: Candidate, error: BackendError | None, busy_s: float | None) -> Cost:

@@ -11,6 +11,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from backends.types import Usage
     from router.settings import ModelEntry, Price
 
 # Published prices of the hub's own endpoints: 2 vCPU for $0.067 an hour, a small GPU at $0.00012 a second.
@@ -42,17 +43,22 @@ def local_rates(configured_usd_per_hour: float | None, cores: float) -> LocalRat
     )
 
 
-def priced_usd(price: Price | None, input_tokens: int | None, output_tokens: int | None) -> float | None:
-    """Price times usage in US dollars; None when the price, or a usage it needs, is not known."""
-    if price is None or (price.input_per_1m_usd is price.output_per_1m_usd is price.per_request_usd is None):
+def priced_usd(price: Price | None, usage: Usage) -> float | None:
+    """Price times usage in US dollars, over all units; None when the price, or a usage it charges, is not known."""
+    if price is None or not price.known:
         return None
     total = price.per_request_usd or 0.0
-    for per_million, tokens in ((price.input_per_1m_usd, input_tokens), (price.output_per_1m_usd, output_tokens)):
-        if not per_million:
+    for unit_usd, used, units in (
+        (price.input_per_1m_usd, usage.prompt_tokens, 1_000_000),
+        (price.output_per_1m_usd, usage.completion_tokens, 1_000_000),
+        (price.per_image_usd, usage.images, 1),
+        (price.per_audio_minute_usd, usage.audio_s, 60),
+    ):
+        if not unit_usd:
             continue
-        if tokens is None:
+        if used is None:
             return None
-        total += per_million * tokens / 1_000_000
+        total += unit_usd * used / units
     return total
 
 

@@ -11,6 +11,7 @@ from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, Ou
 from router.errors import RouterError
 
 if TYPE_CHECKING:
+    from backends.types import InferenceResult
     from router.outcome import Attempt, Outcome
     from router.slate import Plan
 
@@ -55,6 +56,8 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         candidates=_candidate_rows(plan),
         chosen=decision.ranked[0] if decision.ranked else None,
         decide_us=plan.decide_us,
+        intent=plan.intent.label if plan.intent else None,
+        intent_probability=plan.intent.probability if plan.intent else None,
     )
 
 
@@ -142,13 +145,25 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         batch_size=batch_size,
         prompt_tokens=usage.prompt_tokens if usage is not None else None,
         completion_tokens=usage.completion_tokens if usage is not None else None,
-        occupancy_ms=service_s / (batch_size or 1) * 1000
-        if service_s is not None and attempt.backend == "local"
+        occupancy_ms=_ms(occupied_s(attempt.result))
+        if attempt.result is not None and attempt.backend == "local"
         else None,
         cost_usd=attempt.cost.usd,
         cost_source=attempt.cost.source,
         provider_request_id=attempt.result.provider_request_id if attempt.result is not None else None,
+        pre_ms=_ms(timings.pre_s) if timings is not None else None,
+        post_ms=_ms(timings.post_s) if timings is not None else None,
+        images=usage.images if usage is not None else None,
+        audio_s=usage.audio_s if usage is not None else None,
     )
+
+
+def occupied_s(result: InferenceResult) -> float | None:
+    """Seconds a near answer held the device by itself: its own share of a batch, or an equal one where none is told."""
+    timings = result.timings
+    if timings.device_s is not None or timings.service_s is None:
+        return timings.device_s
+    return timings.service_s / result.batch_size
 
 
 def outcome_row(outcome: Outcome, won: Attempt | None, ts_us: int) -> OutcomeRow:

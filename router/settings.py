@@ -69,6 +69,9 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     weights: WeightSettings = WeightSettings()
     deadline_ms: Positive = 300_000.0
     max_attempts: Annotated[int, Meta(ge=1)] = 4
+    intents: str | None = (
+        None  # the set of intents that says what a prompt wants, in the log and to whoever routes by it
+    )
 
 
 class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,7 +93,31 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     warm: tuple[str, ...] = ()  # models to load at start, in the background; what that measures is the first estimate
     threads: Annotated[int, Meta(ge=1)] | None = None
     max_queue: Annotated[int, Meta(ge=1)] = 64
+    pickles: bool = False  # may weights be read from files that can run code; safetensors and gguf cannot
     credits_per_usd: Positive = 1.0
+
+
+class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A label's example texts, and what they want in a few words."""
+
+    examples: tuple[str, ...]
+    description: str = ""
+
+
+class IntentSetEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Intents to tell apart: here in `labels`, or in a TOML `file` with a table a label (and `unknown`, an array)."""
+
+    name: str
+    file: str | None = None
+    labels: dict[str, IntentEntry] = {}
+    unknown: tuple[str, ...] = ()
+
+
+class IntentsSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sets of intents, and where they are kept once fitted: by default in `nearfar-intents` beside the log."""
+
+    dir: str | None = None
+    sets: tuple[IntentSetEntry, ...] = ()
 
 
 class ProviderSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,13 +140,15 @@ class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output_per_1m_usd: NonNegative | None = None
     per_request_usd: NonNegative | None = None
     per_image_usd: NonNegative | None = None
+    per_audio_minute_usd: NonNegative | None = None
     as_of: str | None = None
     source: str = "settings"
 
     @property
     def known(self) -> bool:
         """True when at least one unit has a price."""
-        units = (self.input_per_1m_usd, self.output_per_1m_usd, self.per_request_usd, self.per_image_usd)
+        by_token = (self.input_per_1m_usd, self.output_per_1m_usd)
+        units = (*by_token, self.per_request_usd, self.per_image_usd, self.per_audio_minute_usd)
         return any(unit is not None for unit in units)
 
 
@@ -131,6 +160,7 @@ class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     model: str | None = None
     source: str | None = None
     revision: str | None = None
+    head: str | None = None  # local text-classification: the set of intents it tells apart
     price: Price | None = None
     script: dict[str, str | int | float | bool] = {}
 
@@ -155,6 +185,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     routing: RoutingSettings = RoutingSettings()
     log: LogSettings = LogSettings()
     local: LocalSettings = LocalSettings()
+    intents: IntentsSettings = IntentsSettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelEntry, ...] = ()
 
@@ -218,6 +249,12 @@ def models_dir(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     """Where built-in weights are unpacked: `local.models_dir`, or `models` in the cache directory."""
     configured = settings.local.models_dir
     return Path(configured).expanduser() if configured else cache_dir(environ) / "models"
+
+
+def intents_dir(settings: Settings) -> Path:
+    """Where sets of intents are kept: `intents.dir`, or `nearfar-intents` beside the decision log."""
+    configured = settings.intents.dir
+    return Path(configured).expanduser() if configured else Path(settings.log.path).parent / "nearfar-intents"
 
 
 def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:

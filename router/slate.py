@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from backends.types import Status, Target
@@ -33,12 +35,35 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How large a request is; `output_tokens` is None for tasks that generate nothing."""
+    """How large a request is, in the units of its task; None for units it has none of, and for what is not known.
+
+    Attributes:
+        items: Texts, images or recordings.
+        output_tokens: Expected; None for tasks that generate no text.
+        max_output_tokens: The request's own limit.
+        images: Images to draw or to look at.
+        pixels: Of one drawing; None leaves it to the model.
+        steps: Of one drawing; None leaves it to the model.
+        pixel_steps: Of all drawings together: pixels times steps; None while the model's own are not known.
+        audio_s: Seconds of sound.
+    """
 
     items: int
-    input_tokens: int
+    input_tokens: int | None
     output_tokens: int | None = None
     max_output_tokens: int | None = None
+    images: int | None = None
+    pixels: int | None = None
+    steps: int | None = None
+    pixel_steps: int | None = None
+    audio_s: float | None = None
+
+
+class PromptIntent(NamedTuple):
+    """The likeliest intent of a prompt (`unknown` when it is like none), and its probability in 0..1."""
+
+    label: str
+    probability: float
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -47,6 +72,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     Attributes:
         decision_id: UUIDv7.
         ts_us: Microseconds since 1970 at the decision.
+        intent: What the prompt wants, where somebody was asked and could say.
         decide_us: What finding, estimating and deciding cost.
         deadline_s: Seconds allowed for the whole chain, from `call.received`.
     """
@@ -60,6 +86,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     decision: Decision
     decide_us: int
     deadline_s: float
+    intent: PromptIntent | None = None
 
     def ranked(self) -> list[Candidate]:
         """The candidates in the order in which they are tried."""

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from backends import hardware
 from backends.errors import OutOfMemory, Unavailable
-from backends.local import preparation
-from backends.local.errors import translated
-from backends.local.model_cache import ModelCache, Slot
-from backends.local.tasks import TASKS
-from backends.local.types import Answer, Control, LocalOptions
-from backends.types import Delta, InferenceResult, LoadReport, Status, Timings
+from backends.local import measurement, preparation
+from backends.local.calibration import Calibrations, fingerprint
+from backends.local.job import CLOSED, Ask
+from backends.local.model_cache import ModelCache, Wanted
+from backends.local.tasks import FAMILIES
+from backends.local.types import LocalOptions, Opening
+from backends.local.work import work_of
+from backends.types import InferenceResult, LoadReport, Status
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import AsyncGenerator, Callable
 
     from backends.hardware import Probe
+    from backends.local.model_cache import Slot
     from backends.local.preparation import Prepared
-    from backends.types import InferenceRequest, Payload, Target
+    from backends.types import InferenceRequest, Piece, Target
 
 __all__ = ["LocalBackend", "LocalOptions"]
 
 _UNKNOWN = Status(unavailable="this target has not been prepared", device="cpu")
-_CLOSED = Status(unavailable="the local backend is shutting down", device="cpu")
+_CLOSED = Status(unavailable=CLOSED, device="cpu")
 
 
 class LocalBackend:
@@ -38,6 +39,7 @@ class LocalBackend:
         self._probe = probe
         self._machine: _Machine | None = None
         self._looked_at: dict[Target, Prepared | Status] = {}  # as many as the catalogue has local targets
+        self._calibrating = asyncio.Lock()
         self._closed = False
 
     @property
@@ -57,54 +59,72 @@ class LocalBackend:
     def status(self, target: Target) -> Status:
         """The target's state; reads memory only. `queued` counts all tasks that share the model."""
         known = _CLOSED if self._closed else self._looked_at.get(target, _UNKNOWN)
-        if isinstance(known, Status):
-            return known
-        placement = known.placement
-        slot = self._machine.cache.peek(known.key) if self._machine is not None else None
-        model = slot.model if slot is not None else None
+        if isinstance(known, Status) or self._machine is None:
+            return known if isinstance(known, Status) else _UNKNOWN
+        placement, cache = known.placement, self._machine.cache
+        slot = cache.peek(known.key)
+        model = None if slot is None else slot.model
+        ahead = cache.waiting(known.key, placement.device)
+        if slot is None or model is None:
+            return Status(
+                does_not_fit=placement.reason,
+                device=placement.device,
+                dtype=placement.dtype,
+                queued=ahead if slot is None else ahead + slot.users,
+                queue_s=cache.wait_s(known.key, placement.device, placement.memory_bytes) or None,
+                memory_bytes=placement.memory_bytes,
+                loads=cache.loads[known.key],
+            )
         return Status(
-            does_not_fit=placement.reason,
-            loaded=model is not None,
-            device=placement.device if model is None else model.device,
-            dtype=placement.dtype if model is None else model.dtype,
-            queued=0 if slot is None else slot.users,
+            loaded=True,
+            device=model.device,
+            dtype=model.dtype,
+            queued=ahead + slot.users,
+            queue_s=cache.wait_s(known.key, placement.device, placement.memory_bytes) or slot.worker.expected_wait_s,
             memory_bytes=placement.memory_bytes,
+            runtime=model.runtime,
+            loads=cache.loads[known.key],
         )
 
-    async def load(self, target: Target) -> LoadReport:
-        """Load the model and measure one short request; the weights may be downloaded when the options allow it."""
+    def calibration(self, target: Target) -> LoadReport | None:
+        """What `load` measured of the target on this hardware before, with `thorough`."""
+        known = self._looked_at.get(target)
+        if known is None or isinstance(known, Status) or self._machine is None:
+            return None
+        return self._machine.calibrations.of(known.key).reports.get(target.task)
+
+    async def load(self, target: Target, *, thorough: bool = False) -> LoadReport:
+        """Load the model and measure a short request; the weights may be downloaded when the options allow it.
+
+        `thorough` loads it anew, in the runtime that is fastest here, measures every size, and keeps the figures for
+        this hardware.
+        """
         if self._options.downloads:
             await self._look(target, downloads=True)
-        slot = (await self._open(target)).slot
-        already = slot.loaded
-        if already and target.task in slot.measured:
-            return LoadReport(load_s=0.0)
-        warm_up = TASKS[target.task].warm_up
-
-        def twice(model: Any, cancelled: threading.Event) -> tuple[Answer, float]:
-            run = _Run(target, warm_up, lambda _piece: None)
-            run(model, cancelled)  # the first request also pays what torch puts off until it is used
-            return run(model, cancelled), time.perf_counter() - run.started
-
-        answer, service_s = (await slot.run(twice)).value
-        slot.measured.add(target.task)
-        return LoadReport(
-            load_s=0.0 if already else slot.load_s,
-            service_s=service_s,
-            input_tokens=answer.usage.prompt_tokens or 0,
-            output_tokens=answer.usage.completion_tokens or 0,
-        )
+        known, machine = await self._known(target)
+        if thorough:
+            async with self._calibrating:  # one at a time: they would measure each other, and drop each other's model
+                return await self._calibrated(known, machine)
+        there = machine.cache.peek(known.key)
+        loaded = there is not None and there.model is not None
+        async with machine.cache.using(self._wanted(known, machine)) as slot:
+            already = loaded and slot is there  # it may have had to wait for its place, and be loaded anew
+            if already and target.task in slot.measured:
+                return LoadReport(load_s=0.0)
+            report = await measurement.measured(slot.worker, known, thorough=False)
+            slot.measured.add(target.task)
+        return LoadReport(load_s=0.0, measured=report.measured) if already else report
 
     async def infer(self, request: InferenceRequest, target: Target) -> InferenceResult:
         """Answer the request whole; loads the model first when it must."""
-        return await self._answer(request, target, lambda _text: None)
+        return await self._answer(request, target, None)
 
-    async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Delta | InferenceResult, None]:
-        """Yield text as it is generated, then the result. Closing early stops the model within a token."""
+    async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Piece | InferenceResult, None]:
+        """Yield pieces as they come to be, then the result. Closing early stops the model within a token or step."""
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[Delta | None] = asyncio.Queue()  # holds at most as many pieces as tokens were asked for
+        pieces: asyncio.Queue[Piece | None] = asyncio.Queue()  # holds at most as many pieces as tokens were asked for
 
-        def emit(piece: Delta) -> None:
+        def emit(piece: Piece) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
@@ -126,57 +146,96 @@ class LocalBackend:
         if self._machine is not None:
             await self._machine.cache.aclose()
 
+    async def _calibrated(self, known: Prepared, machine: _Machine) -> LoadReport:
+        await machine.cache.drop(known.key)
+        await asyncio.to_thread(measurement.choose_runtimes, known, self._opening(known, machine), machine.calibrations)
+        await machine.cache.drop(known.key)  # whoever asked for it meanwhile loaded it in the old runtime
+        async with machine.cache.using(self._wanted(known, machine)) as slot:
+            report = await measurement.measured(slot.worker, known, thorough=True)
+            slot.measured.add(known.task.task)
+        return await asyncio.to_thread(measurement.keep, machine.calibrations, known, report)
+
     # --- one request ----------------------------------------------------------------------------
 
     async def _answer(
-        self, request: InferenceRequest, target: Target, emit: Callable[[Delta], None]
+        self, request: InferenceRequest, target: Target, emit: Callable[[Piece], None] | None
     ) -> InferenceResult:
-        opened = await self._open(target)
-        run = _Run(target, request.payload, emit)
-        done = await opened.slot.run(run)
-        load_s = opened.slot.load_s if opened.pays_load else None
+        known, machine = await self._known(target)
+        ask = Ask(
+            model=target.model,
+            task=known.task,
+            payload=request.payload,
+            emit=emit,
+            weight=work_of(request.payload),
+            tenant=request.tenant,
+            deadline=request.deadline,
+        )
+        async with machine.cache.using(self._wanted(known, machine)) as slot:
+            done = await slot.worker.submit(ask)
+            device = _device(slot)
         return InferenceResult(
-            output=done.value.output,
-            usage=done.value.usage,
-            timings=Timings(
-                queue_s=max(0.0, done.queue_s - (load_s or 0.0)),
-                load_s=load_s,
-                service_s=done.service_s,
-                first_token_s=run.first_token_s,
-            ),
+            output=done.answer.output,
+            usage=done.answer.usage,
+            timings=done.timings,
             provider=target.provider,
             model=target.model,
-            device=run.device,
+            device=device,
+            batch_size=done.batch_size,
         )
 
-    async def _open(self, target: Target) -> _Opened:
-        """The slot of the target's model, which the caller must use before anything else may run on the loop."""
+    async def _known(self, target: Target) -> tuple[Prepared, _Machine]:
+        """The target as it was found, looking again where it was not.
+
+        Raises:
+            Unavailable: It is not here, or the backend is closed.
+            OutOfMemory: It does not fit this machine.
+        """
         if not self._closed and isinstance(self._looked_at.get(target, _UNKNOWN), Status):
             await self._look(target, downloads=False)
         known = _CLOSED if self._closed else self._looked_at[target]
         if isinstance(known, Status) or self._machine is None:
             raise Unavailable(str(known.unavailable if isinstance(known, Status) else _UNKNOWN.unavailable))
-        placement, machine = known.placement, self._machine
-        if not placement.fits:
-            raise OutOfMemory(f"'{target.model}' {placement.reason}")
-        slot, pays_load = machine.cache.open(
-            known.key, placement.device, placement.memory_bytes, lambda: preparation.load(known, machine.threads)
+        if not known.placement.fits:
+            raise OutOfMemory(f"'{target.model}' {known.placement.reason}")
+        return known, self._machine
+
+    def _wanted(self, known: Prepared, machine: _Machine) -> Wanted:
+        return Wanted(
+            key=known.key,
+            family=FAMILIES[known.key.family],
+            device=known.placement.device,
+            memory_bytes=known.placement.memory_bytes,
+            load=lambda: preparation.load(known, self._opening(known, machine)),
         )
-        return _Opened(slot, pays_load)
+
+    def _opening(self, known: Prepared, machine: _Machine) -> Opening:
+        return Opening(
+            directory=known.key.directory,
+            device=known.placement.device,
+            dtype=known.placement.dtype,
+            threads=machine.threads,
+            most_threads=self._options.threads or hardware.most_threads(machine.probe),
+            cache_dir=self._options.models_dir / "derived",
+            intents_dir=self._options.intents_dir,
+            runtimes=machine.calibrations.of(known.key).runtimes,
+            pickles=self._options.pickles,
+        )
 
     async def _look(self, target: Target, *, downloads: bool) -> None:
         if self._machine is None:
             probe = await asyncio.to_thread(preparation.machine, self._probe)
             self._machine = self._machine or self._settled(probe)  # another task may have been faster
         machine = self._machine
-        self._looked_at[target] = await asyncio.to_thread(
-            preparation.look, target, self._options, machine.probe, downloads=downloads
-        )
+        found = await asyncio.to_thread(preparation.look, target, self._options, machine.probe, downloads=downloads)
+        if not isinstance(found, Status):
+            await asyncio.to_thread(machine.calibrations.of, found.key)  # `calibration` reads memory only
+        self._looked_at[target] = found
 
     def _settled(self, probe: Probe) -> _Machine:
         options = self._options
+        threads = options.threads or hardware.threads(probe)
         cache = ModelCache(hardware.budgets(probe, options.memory_fraction), options.max_queue)
-        return _Machine(probe, options.threads or hardware.threads(probe), cache)
+        return _Machine(probe, threads, cache, Calibrations(options.models_dir, fingerprint(probe, threads)))
 
 
 class _Machine(NamedTuple):
@@ -185,35 +244,11 @@ class _Machine(NamedTuple):
     probe: Probe
     threads: int
     cache: ModelCache
+    calibrations: Calibrations
 
 
-class _Opened(NamedTuple):
-    """A model to run on, and whether this request started its loading."""
-
-    slot: Slot
-    pays_load: bool
-
-
-class _Run:
-    """One payload on its way through a model; notes where it ran and when the first text came out of it."""
-
-    def __init__(self, target: Target, payload: Payload, emit: Callable[[Delta], None]) -> None:
-        self._target = target
-        self._payload = payload
-        self._emit = emit
-        self.started = 0.0
-        self.first_token_s: float | None = None
-        self.device = ""
-
-    def __call__(self, model: Any, cancelled: threading.Event) -> Answer:
-        """Run on the worker's thread."""
-        self.started = time.perf_counter()
-        self.device = model.device
-        with translated(self._target.model):
-            return TASKS[self._target.task].run(model, self._payload, Control(cancelled, self._pass_on))
-
-    def _pass_on(self, text: str) -> None:
-        service_s = time.perf_counter() - self.started
-        if self.first_token_s is None:
-            self.first_token_s = service_s
-        self._emit(Delta(text, service_s))
+def _device(slot: Slot) -> str:
+    """Where the slot's model runs; it may have been placed elsewhere than planned when it was loaded."""
+    model = slot.model  # read once: its thread may be ending
+    device: str = slot.wanted.device if model is None else model.device
+    return device

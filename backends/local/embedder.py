@@ -1,60 +1,66 @@
-"""A loaded sentence-transformers model: texts in, float32 vectors out. Knows nothing of labels, requests or HTTP."""
+"""A loaded sentence embedder: texts in, float32 vectors out. Knows nothing of labels, requests or HTTP.
+
+Two encoders may serve it, both exact: one for a few tokens at once, one for many, as measured on this machine.
+"""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from backends.errors import BackendError
+from backends.local.encoders.choice import REFERENCE, EncoderChoice, open_encoder
+from backends.local.tokens import Tokens
+from backends.local.types import LocalFamily, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from backends.local.types import Control
+    from backends.local.encoders.base import Encoder
+    from backends.local.types import Control, Opening
 
 T = TypeVar("T")
-CHUNK = 128  # texts between two looks at the cancellation sign
-_BATCH = 32
+BUDGET = 4096  # tokens of a batch: a second of work for a small model on two cores, which bounds everybody's wait
+logger = logging.getLogger("nearfar")
 
 
 class Embedder:
     """Three tasks share one of these. Used from its worker's thread only."""
 
-    def __init__(self, model: Any, device: str, dtype: str) -> None:
-        self._model = model
+    def __init__(self, opening: Opening) -> None:
+        self.opening = opening
+        self._tokens = Tokens(opening.directory)
         self._built: dict[str, Any] = {}
-        self.device = device
-        self.dtype = dtype
-        self.dimensions = int(model.get_embedding_dimension())
-        self.max_tokens: int | None = model.max_seq_length
+        choice = _choice(opening)
+        self._small = self._open(choice.small)
+        self._large = self._small if choice.large == choice.small else self._open(choice.large)
+        self._threshold_tokens = choice.threshold_tokens
+        self.device = self._small.device
+        self.dtype = self._small.dtype
+        self.runtime = "+".join(dict.fromkeys((self._small.name, self._large.name)))
+        self.max_tokens = self._tokens.limit
+        self.dimensions = int(self.encode(self.tokens(["dimensions"], truncate=True)).shape[1])
 
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, special tokens included, before anything is cut off."""
-        if not texts:
-            return []
-        encoded = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)
-        return [len(ids) for ids in encoded["input_ids"]]
+    def tokens(self, texts: Sequence[str], *, truncate: bool) -> list[list[int]]:
+        """Token ids of each text.
 
-    def read(self, texts: Sequence[str]) -> int:
-        """Tokens the model reads of all texts: what is past its limit is not read."""
-        limit = self.max_tokens
-        return sum(count if limit is None else min(count, limit) for count in self.count(texts))
+        Raises:
+            ContextLengthExceeded: A text is longer than the model reads and `truncate` is off.
+        """
+        return self._tokens.ids(texts, truncate=truncate)
 
-    def vectors(self, texts: Sequence[str], control: Control | None = None) -> Any:
-        """One row a text, a float32 tensor in RAM, as the model's own pipeline ends: some models scale to length 1."""
-        import torch
+    def units(self, texts: Sequence[str], *, truncate: bool) -> list[Unit]:
+        """The texts as work for the core. Raises as `tokens` does."""
+        return [Unit(ids, len(ids)) for ids in self.tokens(texts, truncate=truncate)]
 
-        rows = [torch.empty((0, self.dimensions))]
-        with torch.inference_mode():
-            for start in range(0, len(texts), CHUNK):
-                if control is not None:
-                    control.check()
-                chunk = list(texts[start : start + CHUNK])
-                encoded = self._model.encode(chunk, batch_size=_BATCH, show_progress_bar=False, convert_to_tensor=True)
-                rows.append(encoded.to("cpu", torch.float32))
-            return torch.cat(rows)
+    def encode(self, sequences: Sequence[Sequence[int]]) -> Any:
+        """One row a sequence: numpy, float32, (n, dimensions), pooled and scaled as the model's own pipeline ends."""
+        many = sum(map(len, sequences)) > self._threshold_tokens
+        return (self._large if many else self._small).encode(sequences)
 
-    def unit_vectors(self, texts: Sequence[str], control: Control | None = None) -> Any:
-        """Vectors of length 1, whose products are cosines."""
-        return unit(self.vectors(texts, control))
+    def unit_vectors(self, texts: Sequence[str]) -> Any:
+        """Vectors of length 1 of texts that are cut where they are too long: (n, dimensions), float32."""
+        return unit(self.encode(self.tokens(texts, truncate=True)))
 
     def built(self, name: str, build: Callable[[Embedder], T]) -> T:
         """What `build` makes of this model, made once and kept as long as the model."""
@@ -63,23 +69,42 @@ class Embedder:
         made: T = self._built[name]
         return made
 
+    def _open(self, name: str) -> Encoder:
+        """The encoder of this name, or the reference where it does not work any more."""
+        try:
+            return self._opened(name)
+        except (BackendError, ImportError) as error:
+            if name == REFERENCE:
+                raise
+            logger.warning("runtime '%s' does not serve here any more (%s): calibrate anew", name, error)
+            return self._opened(REFERENCE)
+
+    def _opened(self, name: str) -> Encoder:
+        opening = self.opening
+        where = (opening.directory, opening.device, opening.dtype)
+        return open_encoder(name, *where, opening.most_threads, opening.cache_dir)
+
 
 def unit(vectors: Any) -> Any:
     """Scale every row to length 1; a row of zeros stays."""
-    import torch
+    import numpy as np
 
-    return torch.nn.functional.normalize(vectors, dim=1)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths == 0, 1, lengths)
 
 
-def load(directory: Path, device: str, dtype: str) -> Embedder:
-    """Load the model in `directory`; from these files only."""
-    import torch
-    from sentence_transformers import SentenceTransformer
+def core(model: Embedder, contents: list[Any], _control: Control) -> list[Any]:
+    """Vectors of token sequences, of whatever requests they are."""
+    return list(model.encode(contents))
 
-    model = SentenceTransformer(
-        str(directory),
-        device=device,
-        local_files_only=True,
-        model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
+
+def _choice(opening: Opening) -> EncoderChoice:
+    measured = opening.runtimes
+    if opening.device != "cpu" or not measured:
+        return EncoderChoice(small=REFERENCE, large=REFERENCE, threshold_tokens=0)
+    return EncoderChoice(
+        small=str(measured["small"]), large=str(measured["large"]), threshold_tokens=int(measured["threshold_tokens"])
     )
-    return Embedder(model.eval(), device, dtype)
+
+
+FAMILY = LocalFamily(load=Embedder, core=core, budget=BUDGET)

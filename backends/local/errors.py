@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from backends.errors import BackendError, InvalidInput, OutOfMemory, Unavailable
-from backends.local.worker import Cancelled
+from backends.local.types import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

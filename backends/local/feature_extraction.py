@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from backends.errors import ContextLengthExceeded, InvalidInput
+from backends.errors import InvalidInput
 from backends.local.embedder import unit
-from backends.local.types import Answer
-from backends.types import EmbeddingOutput, Usage
+from backends.local.types import Answer, LocalTask
+from backends.types import EmbeddingInput, EmbeddingOutput, Task, Usage
 
 if TYPE_CHECKING:
     from backends.local.embedder import Embedder
-    from backends.local.types import Control
-    from backends.types import EmbeddingInput
+    from backends.local.types import Unit
+
+_SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank."
 
 
-def run(model: Embedder, payload: EmbeddingInput, control: Control) -> Answer:
-    """Embed the texts; `dimensions` keeps the first components, scaled to length 1 again when `normalize` is asked.
+def pre(model: Embedder, payload: EmbeddingInput) -> list[Unit]:
+    """Tokenise the texts.
 
     Raises:
         ContextLengthExceeded: A text is too long and `truncate` is off.
         InvalidInput: More dimensions are asked for than the model has.
     """
-    dimensions = payload.dimensions or model.dimensions
-    if not 0 < dimensions <= model.dimensions:
-        raise InvalidInput(f"dimensions is {dimensions}; the model's vectors have {model.dimensions}")
-    if not payload.truncate:
-        _refuse_long(model, payload.texts)
-    vectors = model.vectors(payload.texts, control)[:, :dimensions]
+    if payload.dimensions is not None and not 0 < payload.dimensions <= model.dimensions:
+        raise InvalidInput(f"dimensions is {payload.dimensions}; the model's vectors have {model.dimensions}")
+    return model.units(payload.texts, truncate=payload.truncate)
+
+
+def post(_model: Embedder, payload: EmbeddingInput, units: list[Unit], results: list[Any]) -> Answer:
+    """Keep the first `dimensions` components; scale to length 1 where `normalize` asks for it."""
+    import numpy as np
+
+    vectors = np.stack(results)[:, : payload.dimensions]
     if payload.normalize:
         vectors = unit(vectors)
-    output = EmbeddingOutput(tuple(array("f", row.numpy().tobytes()) for row in vectors))
-    return Answer(output, Usage(prompt_tokens=model.read(payload.texts)))
+    rows = tuple(array("f", row.astype(np.float32, copy=False).tobytes()) for row in vectors)
+    return Answer(EmbeddingOutput(rows), Usage(prompt_tokens=sum(each.size for each in units)))
 
 
-def _refuse_long(model: Embedder, texts: tuple[str, ...]) -> None:
-    for index, tokens in enumerate(model.count(texts)):
-        if model.max_tokens is not None and tokens > model.max_tokens:
-            raise ContextLengthExceeded(f"text {index} has {tokens} tokens; the model reads {model.max_tokens}")
+TASK = LocalTask(
+    task=Task.FEATURE_EXTRACTION,
+    family="embedder",
+    pre=pre,
+    post=post,
+    warm_ups=(
+        EmbeddingInput(texts=(_SENTENCE,)),
+        EmbeddingInput(texts=(_SENTENCE,) * 8),
+        EmbeddingInput(texts=(" ".join([_SENTENCE] * 12),) * 8, truncate=True),
+    ),
+)

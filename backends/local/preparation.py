@@ -15,29 +15,37 @@ from msgspec import Struct
 from backends import hardware
 from backends.errors import BackendError
 from backends.hardware import ModelNeed, Placement, Probe
-from backends.local import model_source
+from backends.local import model_source, room
 from backends.local.errors import translated
 from backends.local.model_cache import Key
-from backends.local.tasks import LOADERS, TASKS
+from backends.local.tasks import FAMILIES, task_for
+from backends.local.types import LocalTask, Opening
 from backends.types import Status
 
 if TYPE_CHECKING:
     from backends.local.types import Family, LocalOptions
     from backends.types import Target
 
-_LIBRARIES = ("torch", "transformers", "sentence_transformers")
-# Architectures that surely cannot do a family's work, by the end of their names.
-_UNFIT: dict[Family, tuple[str, ...]] = {
-    "embedder": ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
-    "causal-lm": ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"),
+# What a family's models need, and the extra of ours that brings it.
+_LIBRARIES: dict[Family, tuple[str, tuple[str, ...]]] = {
+    "embedder": ("local", ("torch", "transformers", "sentence_transformers")),
+    "sequence-classifier": ("local", ("torch", "transformers")),
+    "causal-lm": ("local", ("torch", "transformers")),
+    "diffusion": ("images", ("torch", "transformers", "diffusers", "PIL")),
+    "image-classifier": ("images", ("torch", "transformers", "PIL")),
+    "speech": ("speech", ("faster_whisper",)),
 }
+
+# Families whose loaders set up what they use, which may not be torch.
+_OWN_THREADS: frozenset[Family] = frozenset({"embedder", "speech"})
 
 
 class Prepared(Struct, frozen=True):
-    """A target whose files are here: which model it is, and where it would run."""
+    """A target whose files are here: which model it is, how its task is done, and where it would run."""
 
     model: str
     key: Key
+    task: LocalTask
     placement: Placement
 
 
@@ -55,18 +63,21 @@ def machine(probe: Probe | None) -> Probe:
 
 def look(target: Target, options: LocalOptions, probe: Probe, *, downloads: bool) -> Prepared | Status:
     """Find the files of a target and where it would run; a `Status` says why it cannot."""
-    task = TASKS.get(target.task)
     try:
-        if task is None:
-            return _unavailable(f"this machine cannot do {target.task}")
-        if not all(importlib.util.find_spec(library) for library in _LIBRARIES):
-            return _unavailable("the local extra is not installed: pip install 'nearfar[local]'")
-        directory = model_source.resolve(target, options.models_dir, downloads=downloads).resolve()
+        directory = model_source.resolve(
+            target,
+            options.models_dir,
+            downloads=downloads,
+            pickles=options.pickles,
+            admit=lambda remote: room.check(remote, target.task, probe, options.memory_fraction),
+        ).resolve()
         contents = model_source.measure(directory, target.model)
+        task = task_for(target, contents)
     except BackendError as error:
-        return _unavailable(str(error))
-    if (contents.architecture or "").endswith(_UNFIT[task.family]):
-        return _unavailable(f"'{target.model}' is a {contents.architecture}, which cannot do {target.task} here")
+        return Status(unavailable=str(error), device="cpu")
+    extra, libraries = _LIBRARIES[task.family]
+    if not all(importlib.util.find_spec(library) for library in libraries):
+        return Status(unavailable=f"the extra '{extra}' is not installed: pip install 'nearfar[{extra}]'", device="cpu")
     need = ModelNeed(
         task=target.task,
         parameters=contents.parameters or target.parameters,
@@ -74,22 +85,29 @@ def look(target: Target, options: LocalOptions, probe: Probe, *, downloads: bool
         kv_values_per_token=contents.kv_values_per_token,
     )
     placement = hardware.place(probe, need, options.memory_fraction)
-    return Prepared(target.model, Key(directory, task.family), placement)
+    return Prepared(target.model, Key(directory, task.family), task, placement)
 
 
-def load(prepared: Prepared, threads: int) -> Any:
-    """Load a model. The first one also pays the import of torch and its kin."""
+def load(prepared: Prepared, opening: Opening) -> Any:
+    """Load a model as `opening` says. The first one also pays the import of its libraries."""
     with translated(prepared.model):
-        import torch
-        import transformers
-
-        torch.set_num_threads(threads)
-        transformers.utils.logging.disable_progress_bar()
-        device, dtype = prepared.placement.device, prepared.placement.dtype
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            device, dtype = "cpu", "float32"  # nvidia-smi sees a GPU that this torch cannot use
-        return LOADERS[prepared.key.family](prepared.key.directory, device, dtype)
+        if opening.device.startswith("cuda") and not _cuda():
+            opening = msgspec.structs.replace(opening, device="cpu", dtype="float32")
+        if prepared.key.family not in _OWN_THREADS:
+            _settle_torch(opening.threads)
+        return FAMILIES[prepared.key.family].load(opening)
 
 
-def _unavailable(reason: str) -> Status:
-    return Status(unavailable=reason, device="cpu")
+def _settle_torch(threads: int) -> None:
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _cuda() -> bool:
+    """False when nvidia-smi sees a GPU that this torch cannot use."""
+    import torch
+
+    return bool(torch.cuda.is_available())

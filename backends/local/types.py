@@ -5,32 +5,65 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from backends.local.worker import Cancelled
-from backends.types import Output, Usage
+from backends.types import Output, Payload, Piece, Task, Usage
 
-Family = Literal["embedder", "causal-lm"]
+Family = Literal["embedder", "sequence-classifier", "causal-lm", "diffusion", "image-classifier", "speech"]
+
+
+class Cancelled(Exception):
+    """The work saw that nobody waits for it any more."""
 
 
 class LocalOptions(Struct, frozen=True, kw_only=True):
     """How the near side behaves.
 
     Attributes:
-        models_dir: Where fetched weight packages lie.
+        models_dir: Where fetched weight packages, converted graphs and measurements lie.
+        intents_dir: Where fitted intent heads lie.
         memory_fraction: The part of each device's memory that models may occupy together.
         downloads: Whether `load` may ask the hub for weights that are not here.
         threads: Threads for inference; None leaves one core to the server.
         max_queue: Requests that may wait for one model.
+        pickles: Whether weights may be read from files that can run code.
     """
 
     models_dir: Path
+    intents_dir: Path | None = None
     memory_fraction: float = 0.7
     downloads: bool = False
     threads: int | None = None
     max_queue: int = 64
+    pickles: bool = False
+
+
+class Opening(Struct, frozen=True, kw_only=True):
+    """What a loader is told about the model it should load.
+
+    Attributes:
+        directory: With the model's files.
+        device: `cpu`, `cuda:0`, `mps`.
+        dtype: `float32`, `bfloat16`, `float16`.
+        threads: For inference on the CPU; one core is left to the server.
+        most_threads: For runtimes that watch what other processes use and take fewer when they must.
+        cache_dir: Where a loader may keep what it derives from the files.
+        intents_dir: Where fitted intent heads lie; None when there are none.
+        runtimes: Which runtime serves, as measured on this machine; empty takes the reference.
+        pickles: Whether weights may be read from files that can run code.
+    """
+
+    directory: Path
+    device: str
+    dtype: str
+    threads: int
+    most_threads: int = 1
+    cache_dir: Path
+    intents_dir: Path | None = None
+    runtimes: dict[str, str | int] = {}
+    pickles: bool = False
 
 
 class Answer(Struct, frozen=True):
@@ -41,12 +74,57 @@ class Answer(Struct, frozen=True):
 
 
 class Control(Struct, frozen=True):
-    """A running task's line to whoever waits: the sign to stop, and where text goes as soon as it exists."""
+    """Running work's line to whoever waits: the sign to stop, and where pieces go as soon as they exist."""
 
     cancelled: threading.Event
-    emit: Callable[[str], None]
+    emit: Callable[[Piece], None]
 
     def check(self) -> None:
-        """Stop here when nobody waits any more."""
+        """Stop here when nobody waits any more.
+
+        Raises:
+            Cancelled: nobody does.
+        """
         if self.cancelled.is_set():
             raise Cancelled
+
+
+class Unit(Struct, frozen=True):
+    """The smallest thing a model's core computes: the tokens of one text, the pixels of one image, one prompt.
+
+    `size` is in the family's own unit (tokens for texts); the sizes of a batch add up to at most the family's budget.
+    """
+
+    content: Any
+    size: int = 1
+
+
+class LocalFamily(Struct, frozen=True, kw_only=True):
+    """A kind of model: how it is loaded, and how it computes.
+
+    Attributes:
+        load: Makes the model of its files. What it returns has `device`, `dtype` and `runtime`, all `str`.
+        core: `(model, contents, control) -> one result per content`; the device's work and nothing else.
+        budget: Sizes of units that run together, of whatever requests; 0 runs one request at a time, which alone
+            may emit pieces and see the sign to stop.
+    """
+
+    load: Callable[[Opening], Any]
+    core: Callable[[Any, list[Any], Control], list[Any]]
+    budget: int = 0
+
+
+class LocalTask(Struct, frozen=True, kw_only=True):
+    """How a task is done by a family of models.
+
+    Attributes:
+        pre: `(model, payload) -> units`: tokenises or decodes. Raises `InvalidInput` and its kin.
+        post: `(model, payload, units, results) -> Answer`, with one result of the core per unit, in their order.
+        warm_ups: Short requests to measure it with, smallest first.
+    """
+
+    task: Task
+    family: Family
+    pre: Callable[[Any, Any], list[Unit]]
+    post: Callable[[Any, Any, list[Unit], list[Any]], Answer]
+    warm_ups: tuple[Payload, ...]

@@ -1,167 +1,253 @@
-"""One thread that runs one model's jobs in order, behind a bounded queue. Knows nothing of models or requests."""
+"""One thread that loads one model, serves it in batches and lets it go. Knows no task, file or device.
+
+A batch is what is queued when the thread is free: nobody waits for company, and company costs nobody a turn.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
-from backends.errors import Overloaded, Unavailable
+from backends.errors import OutOfMemory, Overloaded, Unavailable
+from backends.local.errors import translated
+from backends.local.job import CLOSED, Job, as_exception, forget_locals
+from backends.local.turns import Turns
+from backends.local.types import Cancelled, Control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-T = TypeVar("T")
-_CLOSED = "the local backend is shutting down"
-_FIRST_GUESS_S = 1.0  # how long a job takes while none has been measured
-_MEMORY = 0.8  # weight of the past in the running mean of job times
+    from backends.local.job import Ask, Done
+    from backends.local.turns import Share
+    from backends.local.types import LocalFamily
 
-
-class Cancelled(Exception):
-    """The job saw that it was cancelled."""
-
-
-class Done(Struct, Generic[T], frozen=True):
-    """What a job returned, how long it waited for its turn and how long it ran."""
-
-    value: T
-    queue_s: float
-    service_s: float
-
-
-class _Job:
-    """A piece of work, whoever waits for it, and the sign that nobody does any more."""
-
-    def __init__(self, work: Callable[[threading.Event], Any], *, request: bool) -> None:
-        self.work = work
-        self.request = request
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Done[Any]] = self.loop.create_future()
-        self.cancelled = threading.Event()
-        self.submitted = time.perf_counter()
-
-    def settle(self, result: Done[Any] | BaseException) -> None:
-        """Hand the result over, from any thread; nobody is told when the loop is gone or the wait was given up."""
-        with suppress(RuntimeError):  # the loop is closed
-            self.loop.call_soon_threadsafe(self._settle, result)
-
-    def _settle(self, result: Done[Any] | BaseException) -> None:
-        if self.future.done():
-            return
-        if isinstance(result, BaseException):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
+_MEMORY = 0.8  # weight of the past in the running mean of seconds per weight
+_NOBODY = Control(threading.Event(), lambda _piece: None)  # a batch has no single sender to stop it or to listen
 
 
 class Worker:
-    """Runs jobs one after the other on a daemon thread of its own, from construction until `close` or `finish`."""
+    """Loads on a daemon thread of its own, from `start` on, then serves until `close`."""
 
-    def __init__(self, name: str, max_queue: int) -> None:
+    def __init__(self, name: str, family: LocalFamily, max_queue: int) -> None:
+        self._name = name
+        self._family = family
         self._max_queue = max_queue
-        self._jobs: deque[_Job] = deque()
-        self._running: _Job | None = None
+        self._inbox: list[Job] = []
+        self._accepted: set[Job] = set()  # not yet answered; changed by the loop only
         self._open = True
-        self._mean_s: float | None = None
+        self._load_paid = False
+        self._s_per_weight: float | None = None
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread: threading.Thread | None = None
+        self._make_room: Callable[[], bool] = lambda: False
+        self.model: Any = None
+        self.load_s = 0.0
+
+    # --- on the event loop ----------------------------------------------------------------------
+
+    def start(
+        self,
+        load: Callable[[], Any],
+        turn: AbstractContextManager[Any],
+        make_room: Callable[[], bool],
+    ) -> asyncio.Future[None]:
+        """Load on the thread once `turn` is given, then serve. The future fails as the loading fails.
+
+        `make_room` is called on the thread when memory runs out; True says that trying again may help.
+        """
+        loop = asyncio.get_running_loop()
+        loaded: asyncio.Future[None] = loop.create_future()
+        self._make_room = make_room
+        self._thread = threading.Thread(
+            target=self._live, args=(load, turn, loop, loaded), name=self._name, daemon=True
+        )
         self._thread.start()
+        return loaded
 
     @property
     def queued(self) -> int:
-        """Jobs accepted and not yet done."""
-        return len(self._jobs) + (self._running is not None)
+        """Requests accepted and not yet answered."""
+        return len(self._accepted)
 
     @property
-    def expected_wait_s(self) -> float:
-        """How long a new job would wait, by the running mean of past requests."""
-        return self.queued * (_FIRST_GUESS_S if self._mean_s is None else self._mean_s)
+    def expected_wait_s(self) -> float | None:
+        """How long a new request would wait, by what requests of their weight took; None while none was measured."""
+        if self._s_per_weight is None:
+            return None
+        return self._s_per_weight * sum(job.ask.weight for job in self._accepted)
 
-    async def submit(self, work: Callable[[threading.Event], T]) -> Done[T]:
-        """Queue a request and wait for it. `work` is given an event that is set once nobody waits for it any more.
-
-        Cancelling the wait takes the job out of the queue, or sets the event of a running one.
+    async def submit(self, ask: Ask) -> Done:
+        """Queue a request and wait for its answer. Cancelling the wait takes it out of the queue, or stops it.
 
         Raises:
-            Overloaded: The queue is full; `retry_after_s` says when its jobs should be done.
+            Overloaded: The queue is full; `retry_after_s` says when it should have room.
             Unavailable: The worker is closed.
         """
-        job = self._enqueue(_Job(work, request=True))
+        waiting = sum(not job.begun for job in self._accepted)
+        if waiting >= self._max_queue:
+            message = f"{waiting} requests are waiting for this model, which is its limit"
+            raise Overloaded(message, retry_after_s=self.expected_wait_s)
+        job = Job(ask)
+        with self._changed:
+            if not self._open:
+                raise Unavailable(CLOSED)
+            self._accepted.add(job)
+            self._inbox.append(job)
+            self._changed.notify()
         try:
             return await job.future
         except asyncio.CancelledError:
             self._withdraw(job)
             raise
+        finally:
+            self._accepted.discard(job)
 
-    def start(self, work: Callable[[threading.Event], Any]) -> asyncio.Future[Done[Any]]:
-        """Queue work that is no request: it has room always, and its time says nothing about requests."""
-        return self._enqueue(_Job(work, request=False)).future
+    def _withdraw(self, job: Job) -> None:
+        job.cancelled.set()
+        with self._changed, suppress(ValueError):  # the thread has taken it in
+            self._inbox.remove(job)
 
-    def finish(self) -> None:
-        """Accept nothing more, do what is queued, then end. Does not wait."""
-        with self._changed:
-            self._open = False
-            self._changed.notify()
+    # --- from any thread ------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Fail what is queued, cancel what runs, and wait for the thread. Blocks: keep it off the event loop."""
+        """Fail what is queued, stop what runs, and wait for the thread. Blocks: keep it off the event loop."""
         with self._changed:
             self._open = False
-            dropped, self._jobs = list(self._jobs), deque()
-            if self._running is not None:
-                self._running.cancelled.set()
+            for job in self._accepted.copy():
+                job.cancelled.set()
             self._changed.notify()
-        for job in dropped:
-            job.settle(Unavailable(_CLOSED))
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _enqueue(self, job: _Job) -> _Job:
-        with self._changed:
-            if not self._open:
-                raise Unavailable(_CLOSED)
-            waiting = sum(other.request for other in self._jobs)
-            if job.request and waiting >= self._max_queue:
-                message = f"{waiting} requests are waiting for this model, which is its limit"
-                raise Overloaded(message, retry_after_s=self.expected_wait_s)
-            self._jobs.append(job)
-            self._changed.notify()
-        return job
+    # --- on the thread --------------------------------------------------------------------------
 
-    def _withdraw(self, job: _Job) -> None:
-        job.cancelled.set()
-        with self._changed:
-            if job in self._jobs:
-                self._jobs.remove(job)
-
-    def _run(self) -> None:
-        while (job := self._next()) is not None:
-            result = self._execute(job)
-            with self._changed:
-                self._running = None
-            job.settle(result)
-            del job, result  # an idle worker holds on to nothing
-
-    def _next(self) -> _Job | None:
-        with self._changed:
-            while self._open and not self._jobs:
-                self._changed.wait()
-            self._running = self._jobs.popleft() if self._jobs else None
-            return self._running
-
-    def _execute(self, job: _Job) -> Done[Any] | BaseException:
-        started = time.perf_counter()
+    def _live(
+        self, load: Callable[[], Any], turn: AbstractContextManager[Any], loop: asyncio.AbstractEventLoop,
+        loaded: asyncio.Future[None],
+    ) -> None:  # fmt: skip
+        with turn:
+            started = time.perf_counter()
+            failure = self._load(load) if self._open else Unavailable(CLOSED)
+            ended = time.perf_counter()
+            self.load_s = ended - started
+        _tell(loop, loaded, failure)
+        turns: Turns[Job] = Turns(lambda job: job.ready(self._the_model))
         try:
-            value = job.work(job.cancelled)
-        except Cancelled:  # whoever still waits was cut off by `close`
-            return Unavailable(_CLOSED)
-        except BaseException as error:  # noqa: BLE001 -- whatever a job raises belongs to whoever waits for it
+            while self._take_in(turns, failure, ended):
+                self._run(turns.take(self._family.budget))
+        finally:
+            self.model = None
+
+    def _the_model(self) -> Any:
+        return self.model
+
+    def _load(self, load: Callable[[], Any]) -> Exception | None:
+        """Load the model, a second time where memory ran out and room could be made; what failed, if anything."""
+        failure = self._failure_of(load)
+        if isinstance(failure, OutOfMemory) and self._make_room():
+            failure = self._failure_of(load)
+        return failure
+
+    def _failure_of(self, load: Callable[[], Any]) -> Exception | None:
+        try:
+            self.model = load()
+        except BaseException as error:  # noqa: BLE001 -- told to everybody who waits for the model
+            forget_locals(error)
+            return as_exception(error, self._name)
+        return None
+
+    def _take_in(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> bool:
+        """Queue the jobs that came; waits for one when there is nothing to do. False when the end has come."""
+        with self._changed:
+            while self._open and not turns and not self._inbox:
+                self._changed.wait()
+            arrived, self._inbox = self._inbox, []
+        for job in arrived:
+            if failure is not None:
+                job.fail(failure)
+                continue
+            self._load_paid = self._load_paid or job.waited_for(self.load_s, load_ended)
+            turns.add(job)
+        return self._open or bool(arrived or turns)
+
+    def _run(self, shares: list[Share[Job]]) -> None:
+        """Compute a batch; where it fails, its halves, as one request is to blame and the others must not pay."""
+        if not shares:
+            return
+        failure = self._failure_in(shares)
+        if failure is None:
+            return
+        forget_locals(failure)
+        if len(shares) == 1:
+            shares[0].job.fail(failure)
+            return
+        half = len(shares) // 2
+        for part in (shares[:half], shares[half:]):
+            self._run([share for share in part if share.job.ready(self._the_model)])
+
+    def _failure_in(self, shares: list[Share[Job]]) -> BaseException | None:
+        lead = shares[0].job
+        contents = [content for job, count in shares for content in job.contents(count)]
+        started = time.perf_counter()
+        control = _NOBODY if self._family.budget else lead.control(started)
+        try:
+            results = self._core(lead, contents, control)
+        except Cancelled:
+            return Unavailable(CLOSED)  # whoever still waits was cut off by `close`
+        except BaseException as error:  # noqa: BLE001 -- whatever the core raises belongs to whoever waits for it
             return error
-        service_s = time.perf_counter() - started
-        if job.request:
-            self._mean_s = service_s if self._mean_s is None else _MEMORY * self._mean_s + (1 - _MEMORY) * service_s
-        return Done(value, started - job.submitted, service_s)
+        self._deliver(shares, results, time.perf_counter() - started)
+        return None
+
+    def _deliver(self, shares: list[Share[Job]], results: list[Any], service_s: float) -> None:
+        weights = [job.weigh(count) for job, count in shares]
+        for (job, count), weight in zip(shares, weights, strict=True):
+            own, results = results[:count], results[count:]
+            if not job.advance(own, service_s, service_s * weight / (sum(weights) or 1), len(shares)):
+                continue
+            done = job.finish(self._the_model)
+            if done is not None:
+                self._learn(job)  # first: whoever has an answer may ask at once what the next one takes
+                job.settle(done)
+
+    def _core(self, lead: Job, contents: list[Any], control: Control) -> list[Any]:
+        """Run the core; when memory runs out, make room and try again in halves, unless pieces have been told."""
+        try:
+            return self._once(lead, contents, control)
+        except OutOfMemory as error:
+            forget_locals(error)
+            if lead.told or (not self._make_room() and len(contents) == 1):
+                raise
+        if len(contents) == 1:
+            return self._once(lead, contents, control)
+        half = len(contents) // 2
+        return self._core(lead, contents[:half], control) + self._core(lead, contents[half:], control)
+
+    def _once(self, lead: Job, contents: list[Any], control: Control) -> list[Any]:
+        with translated(lead.ask.model):
+            results = self._family.core(self.model, contents, control)
+        if len(results) != len(contents):  # whoever misses one would wait for ever
+            raise Unavailable(f"'{lead.ask.model}' gave {len(results)} results for {len(contents)} inputs")
+        return results
+
+    def _learn(self, job: Job) -> None:
+        seen = job.spent_s / max(job.ask.weight, 1e-9)
+        old = self._s_per_weight
+        self._s_per_weight = seen if old is None else _MEMORY * old + (1 - _MEMORY) * seen
+
+
+def _tell(loop: asyncio.AbstractEventLoop, loaded: asyncio.Future[None], failure: Exception | None) -> None:
+    def settle() -> None:
+        if loaded.done():
+            return
+        if failure is None:
+            loaded.set_result(None)
+        else:
+            loaded.set_exception(failure)
+
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(settle)

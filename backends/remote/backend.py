@@ -5,34 +5,35 @@ It must not know policies, prices or the log; formats live in the `*_wire` modul
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import Counter
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from backends.errors import RemoteError, Unauthorized, Unavailable
-from backends.remote import huggingface_wire, openai_wire
+from backends.errors import BackendError, Unauthorized, Unavailable
+from backends.remote import openai_wire, wires
 from backends.remote.client import Connections
 from backends.remote.provider import ROUTER, SUB_PROVIDERS, Provider
 from backends.types import (
-    ClassificationInput,
     Delta,
-    EmbeddingInput,
+    DrawingInput,
     GenerationInput,
     InferenceResult,
     LoadReport,
+    SpeechInput,
     Status,
     Task,
     Timings,
-    Usage,
-    ZeroShotInput,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
-    from backends.types import InferenceRequest, Output, Target
+    from backends.remote.call import Call
+    from backends.remote.client import Answer
+    from backends.types import InferenceRequest, Output, Piece, Target, Usage
 
 __all__ = ["Provider", "RemoteBackend"]
 
@@ -41,6 +42,9 @@ NO_TOKEN = "no token: set HF_TOKEN or log in with the hub's own command"  # noqa
 # Segments that begin like words: no absolute, relative, home, Windows or file:// path.
 _NAME = re.compile(r"(?![A-Za-z]:)\w[\w.@:+-]*(?:/\w[\w.@:+-]*)*")
 _VARIANT_MARKS = "-@:.+_"
+
+_SLOW = (GenerationInput, DrawingInput, SpeechInput)
+"""Nothing is sent before all of it is done, so only the total limit bounds the wait for headers."""
 
 _REQUEST_ID_HEADERS = ("x-request-id", "inference-id", "x-amzn-trace-id")
 
@@ -70,7 +74,11 @@ class RemoteBackend:
             queued=self._in_flight[_key(target)],
         )
 
-    async def load(self, target: Target) -> LoadReport:  # noqa: ARG002 -- the protocol's signature
+    def calibration(self, target: Target) -> LoadReport | None:  # noqa: ARG002 -- the protocol's signature
+        """Nothing far was measured on this hardware."""
+        return None
+
+    async def load(self, target: Target, *, thorough: bool = False) -> LoadReport:  # noqa: ARG002 -- as the protocol
         """Far models are their provider's to load."""
         return LoadReport(load_s=0.0)
 
@@ -82,32 +90,41 @@ class RemoteBackend:
         """
         provider, model = self._resolved(target)
         payload = request.payload
-        call = _call(provider, payload, model, stream=False)
+        calls = wires.calls(provider, payload, model)
         with self._counted(target):
             began = time.perf_counter()
-            answer = await self._connections[provider.name].post_json(
-                call.path, call.body, patient=isinstance(payload, GenerationInput)
-            )
+            answers = await self._asked(provider, calls, patient=isinstance(payload, _SLOW))
             timings = Timings(service_s=time.perf_counter() - began)
-        output, usage, served = _parsed(provider, payload, answer.payload)
-        return _result(target, answer.headers, output=output, usage=usage, model=served, timings=timings)
+        payloads = [answer.payload for answer in answers]
+        if isinstance(payload, DrawingInput):  # megabytes to decode, perhaps to convert
+            parsed = await asyncio.to_thread(wires.parsed, provider, payload, payloads)
+        else:
+            parsed = wires.parsed(provider, payload, payloads)
+        output, usage, served = parsed
+        return _result(target, answers[0].headers, output=output, usage=usage, model=served, timings=timings)
 
-    async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Delta | InferenceResult, None]:
-        """Yield the text as it comes, then the result; closing early closes the connection.
+    async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Piece | InferenceResult, None]:
+        """Yield a generation's text as it comes, then the result; closing early closes the connection.
+
+        No protocol streams the other tasks: they are awaited whole, and no progress is invented.
 
         Raises:
             BackendError: Any failure, also a stream that ends without a finish reason.
         """
+        payload = request.payload
+        if not isinstance(payload, GenerationInput):
+            yield await self.infer(request, target)
+            return
         provider, model = self._resolved(target)
-        call = _call(provider, request.payload, model, stream=True)
-        reader = _reader(request.payload)
+        call = wires.stream_call(provider, payload, model)
+        reader = openai_wire.GenerationReader(payload.max_tokens)
         first_token_s: float | None = None
         with self._counted(target):
             began = time.perf_counter()
-            async with self._connections[provider.name].stream(call.path, call.body) as far:
+            async with self._connections[provider.name].stream(call) as far:
                 async with aclosing(far.payloads()) as payloads:
-                    async for payload in payloads:
-                        if text := reader.feed(payload):
+                    async for event in payloads:
+                        if text := reader.feed(event):
                             first_token_s = first_token_s or time.perf_counter() - began
                             with far.paused():
                                 yield Delta(text)
@@ -124,6 +141,18 @@ class RemoteBackend:
         self._closed = True
         for connections in self._connections.values():
             await connections.aclose()
+
+    async def _asked(self, provider: Provider, calls: Sequence[Call], *, patient: bool) -> list[Answer]:
+        """The answers, one after the other: a failure ends it before more is charged."""
+        answers: list[Answer] = []
+        for call in calls:
+            try:
+                answers.append(await self._connections[provider.name].post(call, patient=patient))
+            except BackendError as error:
+                if answers:  # what was answered before may well be charged
+                    error.billed = None
+                raise
+        return answers
 
     def _find(self, target: Target) -> Provider | None:
         provider = self._providers.get(target.provider)
@@ -170,48 +199,6 @@ class RemoteBackend:
 
 def _key(target: Target) -> tuple[str, str, Task]:
     return target.provider, target.model, target.task
-
-
-def _call(provider: Provider, payload: object, model: str, *, stream: bool) -> openai_wire.Call:
-    hub = provider.protocol == "huggingface"
-    match payload:
-        case GenerationInput() if hub:
-            return huggingface_wire.generation_call(payload, model, stream=stream)
-        case GenerationInput():
-            return openai_wire.generation_call(payload, model, stream=stream)
-        case EmbeddingInput() if hub:
-            return huggingface_wire.embeddings_call(payload, model)
-        case EmbeddingInput():
-            return openai_wire.embeddings_call(payload, model)
-        case ClassificationInput() | ZeroShotInput() if hub:
-            return huggingface_wire.classification_call(payload, model)
-    msg = f"provider {provider.name} cannot be asked for {type(payload).__name__}"
-    raise Unavailable(msg)
-
-
-def _reader(payload: object) -> openai_wire.GenerationReader:
-    return openai_wire.GenerationReader(payload.max_tokens if isinstance(payload, GenerationInput) else None)
-
-
-def _parsed(provider: Provider, payload: object, answer: Any) -> tuple[Output, Usage, str | None]:
-    """The output, the usage, and the model's name as served where the answer says it."""
-    said = answer if isinstance(answer, dict) else {}
-    usage = openai_wire.usage_of(said.get("usage"))
-    model = said.get("model")
-    served = model if isinstance(model, str) and model else None
-    match payload:
-        case GenerationInput():
-            reader = _reader(payload)
-            reader.feed(answer)
-            return reader.output(), reader.usage, served
-        case EmbeddingInput() if provider.protocol == "huggingface":
-            return huggingface_wire.parse_embeddings(answer, payload), usage, served
-        case EmbeddingInput():
-            return openai_wire.parse_embeddings(answer, payload), usage, served
-        case ClassificationInput() | ZeroShotInput():
-            return huggingface_wire.parse_classification(answer, payload), usage, served
-    msg = f"no answer is known for {type(payload).__name__}"
-    raise RemoteError(msg)
 
 
 def _like(said: str, asked: str) -> bool:

@@ -1,4 +1,4 @@
-"""One provider's connections, carrying JSON: bounded, never redirected, each wait with its own limit. Knows no task.
+"""One provider's connections, carrying calls: bounded, never redirected, each wait with its own limit. Knows no task.
 
 pyreqwest 0.15 cannot abort a request whose task was cancelled before its headers came: it detaches it, and the request
 holds its connection until an answer or a limit ends it. So pyreqwest is given limits of its own, `_GRACE_S` above ours.
@@ -17,6 +17,7 @@ from msgspec import Struct
 from pyreqwest.client import ClientBuilder
 
 from backends.errors import BackendError, RemoteError, Timeout
+from backends.remote.call import JSON
 from backends.remote.errors import from_status, raise_in_band, translated
 from backends.remote.sse import SseParser
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pyreqwest.request import StreamRequest
     from pyreqwest.response import Response
 
+    from backends.remote.call import Call
     from backends.remote.provider import Provider
     from backends.remote.sse import Event
 
@@ -41,7 +43,7 @@ Phase = Literal["first-token", "idle", "total"]
 
 
 class Answer(Struct, frozen=True):
-    """A whole answer: lower-case header names, and the decoded JSON."""
+    """A whole answer: lower-case header names, and the decoded JSON, or the bytes of an image that was asked for."""
 
     headers: dict[str, str]
     payload: Any
@@ -147,7 +149,7 @@ class Connections:
         self._provider = provider
         self._clients: dict[bool, Client] = {}
 
-    async def post_json(self, path: str, payload: object, *, patient: bool = False) -> Answer:
+    async def post(self, call: Call, *, patient: bool = False) -> Answer:
         """Ask for a whole answer. The headers must come within the first-token limit, or the total one if `patient`.
 
         Raises:
@@ -155,13 +157,18 @@ class Connections:
         """
         limits = _Limits(self._provider)
         async with AsyncExitStack() as stack:
-            request = self._request(path, payload, patient=patient, streamed=False)
+            request = self._request(call, patient=patient, streamed=False)
             response = await self._send(stack, request, limits, "total" if patient else "first-token")
-            body = await self._body(response, limits, MAX_BODY_BYTES)
-            return Answer(_headers(response), _decoded(self._provider, body))
+            kind = _kind(response)
+            if JSON in {call.accept, kind}:
+                body = await self._body(response, limits, MAX_BODY_BYTES)
+                return Answer(_headers(response), _decoded(self._provider, body))
+            if not kind.startswith(("image/", "application/octet-stream")):
+                raise await self._other(response, limits, kind, call.accept)
+            return Answer(_headers(response), await self._body(response, limits, MAX_BODY_BYTES))
 
     @asynccontextmanager
-    async def stream(self, path: str, payload: object) -> AsyncIterator[FarStream]:
+    async def stream(self, call: Call) -> AsyncIterator[FarStream]:
         """Ask for a stream of events; leaving the block closes the connection.
 
         Raises:
@@ -169,13 +176,11 @@ class Connections:
         """
         limits = _Limits(self._provider)
         async with AsyncExitStack() as stack:
-            request = self._request(path, payload, patient=False, streamed=True)
+            request = self._request(call, patient=False, streamed=True)
             response = await self._send(stack, request, limits, "first-token")
-            kind = (response.get_header("content-type") or "no content type").partition(";")[0].strip().lower()
+            kind = _kind(response)
             if kind != "text/event-stream":
-                _decoded(self._provider, await self._body(response, limits, MAX_ERROR_BYTES))  # it may say an error
-                msg = f"provider {self._provider.name}: answered {kind[:50]} instead of a stream"
-                raise RemoteError(msg)
+                raise await self._other(response, limits, kind, "a stream")
             yield FarStream(self._provider, response, limits)
 
     async def aclose(self) -> None:
@@ -184,17 +189,18 @@ class Connections:
             _, client = self._clients.popitem()
             await client.close()
 
-    def _request(self, path: str, payload: object, *, patient: bool, streamed: bool) -> StreamRequest:
+    def _request(self, call: Call, *, patient: bool, streamed: bool) -> StreamRequest:
         provider = self._provider
+        body = call.body if isinstance(call.body, bytes) else msgspec.json.encode(call.body)
         with translated(provider.name):
             builder = (
                 self._client(patient=patient)
-                .post(provider.base_url.rstrip("/") + path)
-                .header("content-type", "application/json")
-                .header("accept", "text/event-stream" if streamed else "application/json")
+                .post(provider.base_url.rstrip("/") + call.path)
+                .header("content-type", call.content_type)
+                .header("accept", "text/event-stream" if streamed else call.accept)
                 .header("accept-encoding", "identity")  # a compressor would hold pieces back, and costs small answers
                 .streamed_read_buffer_limit(0)  # else 64 KiB are awaited before status and headers are given
-                .body_bytes(msgspec.json.encode(payload))
+                .body_bytes(body)
             )
             if not streamed:  # it would count the listener's time; a stream's every read has the client's limit
                 builder = builder.timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
@@ -217,6 +223,16 @@ class Connections:
         with suppress(BackendError):  # the status says enough
             body = await self._body(response, limits, MAX_ERROR_BYTES)
         raise from_status(response.status, _headers(response), body, provider=provider.name, secret=provider.api_key)
+
+    async def _other(self, response: Response, limits: _Limits, kind: str, wanted: str) -> RemoteError:
+        """The error of an answer of another kind than was asked for; raises the error that its body says, if any."""
+        body = await self._body(response, limits, MAX_ERROR_BYTES)
+        try:
+            _decoded(self._provider, body)
+        except RemoteError as error:
+            if error.http_status is not None:  # it says an error, which is more than that it is no JSON
+                raise
+        return RemoteError(f"provider {self._provider.name}: answered {kind[:50]} instead of {wanted}")
 
     async def _body(self, response: Response, limits: _Limits, max_bytes: int) -> bytes:
         body = bytearray()
@@ -244,6 +260,10 @@ def _build(provider: Provider, *, patient: bool) -> Client:
         .read_timeout(timedelta(seconds=max(longest_silence_s, provider.idle_timeout_s) + _GRACE_S))
     )
     return (builder.no_proxy() if provider.loopback else builder).build()
+
+
+def _kind(response: Response) -> str:
+    return (response.get_header("content-type") or "no content type").partition(";")[0].strip().lower()
 
 
 def _headers(response: Response) -> dict[str, str]:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from msgspec import Struct, structs
 
-from backends.errors import ModelNotFound, RemoteError
+from backends import media
+from backends.errors import InvalidInput, ModelNotFound, RemoteError
 from backends.remote import openai_wire, vectors
-from backends.remote.openai_wire import Call
+from backends.remote.call import Call
 from backends.types import (
     ClassificationInput,
     ClassificationOutput,
     EmbeddingInput,
     GenerationInput,
     LabelScore,
+    PhotoInput,
     ZeroShotInput,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backends.types import EmbeddingOutput
 
 _WRAPPERS = ("embeddings", "results", "predictions", "outputs")
@@ -36,7 +41,7 @@ class _Labels(Struct):
 def generation_call(payload: GenerationInput, model: str, *, stream: bool) -> Call:
     """The chat (or completion) route under the model; it also takes `top_k` and `repetition_penalty`."""
     call = openai_wire.generation_call(payload, model, stream=stream, extended=True)
-    return structs.replace(call, path=f"{_model_path(model)}/v1{call.path}")
+    return structs.replace(call, path=f"{model_path(model)}/v1{call.path}")
 
 
 def embeddings_call(payload: EmbeddingInput, model: str) -> Call:
@@ -48,7 +53,7 @@ def embeddings_call(payload: EmbeddingInput, model: str) -> Call:
     }
     if payload.dimensions is not None:
         body["dimensions"] = payload.dimensions
-    return Call(f"{_model_path(model)}/pipeline/feature-extraction", body)
+    return Call(f"{model_path(model)}/pipeline/feature-extraction", body)
 
 
 def classification_call(payload: ClassificationInput | ZeroShotInput, model: str) -> Call:
@@ -61,8 +66,32 @@ def classification_call(payload: ClassificationInput | ZeroShotInput, model: str
             "multi_label": payload.multi_label,
         } | ({} if payload.hypothesis_template is None else {"hypothesis_template": payload.hypothesis_template})
     elif payload.top_k is not None:
-        body["parameters"] = {"top_k": payload.top_k}
-    return Call(_model_path(model), body)
+        body["parameters"] = _top_k(payload.top_k)
+    return Call(model_path(model), body)
+
+
+def photo_calls(payload: PhotoInput, model: str) -> list[Call]:
+    """One request a photo: its bytes as they are, or base64 beside `top_k`; without it the server chooses how many.
+
+    Raises:
+        InvalidInput: A file whose first bytes are no image's.
+    """
+    return [file_call(image, "image", _top_k(payload.top_k), model) for image in payload.images]
+
+
+def file_call(file: bytes, family: str, parameters: dict[str, Any], model: str) -> Call:
+    """A file alone goes as raw bytes of its own type; one with parameters as base64 in JSON, as the protocol asks.
+
+    Raises:
+        InvalidInput: The file is not of that family of media types (`image`, `audio`).
+    """
+    kind = media.content_type(file) or ""
+    if not kind.startswith(f"{family}/"):
+        msg = f"the file of {len(file)} bytes does not begin like any known {family} format"
+        raise InvalidInput(msg)
+    if not parameters:
+        return Call(model_path(model), file, content_type=kind)
+    return Call(model_path(model), {"inputs": b64encode(file).decode(), "parameters": parameters})
 
 
 def parse_embeddings(answer: Any, payload: EmbeddingInput) -> EmbeddingOutput:
@@ -88,12 +117,30 @@ def parse_classification(answer: Any, payload: ClassificationInput | ZeroShotInp
     Raises:
         RemoteError: Anything else, or not one list of labels a text.
     """
-    rows = _label_rows(_unwrapped(answer), len(payload.texts))
-    if len(rows) != len(payload.texts):
-        msg = f"the far side classified {len(rows)} texts of {len(payload.texts)}"
-        raise RemoteError(msg)
     top_k = payload.top_k if isinstance(payload, ClassificationInput) else None
-    return ClassificationOutput(tuple(_best_first(_labels(row), top_k) for row in rows))
+    return ClassificationOutput(_classified(answer, len(payload.texts), top_k))
+
+
+def parse_photos(answers: Sequence[Any], payload: PhotoInput) -> ClassificationOutput:
+    """Each photo's labels, best first, from one answer a photo in the shapes of a classification.
+
+    Raises:
+        RemoteError: An answer is none of them.
+    """
+    rows = [_classified(answer, 1, payload.top_k)[0] for answer in answers]
+    return ClassificationOutput(tuple(rows))
+
+
+def _classified(answer: Any, items: int, top_k: int | None) -> tuple[tuple[LabelScore, ...], ...]:
+    rows = _label_rows(_unwrapped(answer), items)
+    if len(rows) != items:
+        msg = f"the far side classified {len(rows)} inputs of {items}"
+        raise RemoteError(msg)
+    return tuple(_best_first(_labels(row), top_k) for row in rows)
+
+
+def _top_k(top_k: int | None) -> dict[str, Any]:
+    return {} if top_k is None else {"top_k": top_k}
 
 
 def _label_rows(answer: Any, texts: int) -> list[Any]:
@@ -138,7 +185,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _model_path(model: str) -> str:
+def model_path(model: str) -> str:
+    """Where the model is asked, under the provider's base_url.
+
+    Raises:
+        ModelNotFound: The name would lead elsewhere.
+    """
     if any(part in {"", ".", ".."} for part in model.split("/")):
         msg = f"{model!r} is no model id"
         raise ModelNotFound(msg)

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from backends.errors import ContentRefused, RemoteError
 from backends.remote import vectors
+from backends.remote.call import Call
 from backends.types import EmbeddingInput, GenerationInput, GenerationOutput, Usage
 
 if TYPE_CHECKING:
@@ -35,13 +36,6 @@ _FINISH: dict[str, Literal["stop", "length"]] = {
     "length": "length",
     "max_tokens": "length",
 }
-
-
-class Call(Struct, frozen=True):
-    """A path under the provider's base_url, and the JSON to post there."""
-
-    path: str
-    body: dict[str, Any]
 
 
 class _Message(Struct):

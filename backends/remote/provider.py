@@ -13,7 +13,12 @@ from backends.types import Task
 Protocol = Literal["openai", "huggingface"]
 
 TASKS: dict[Protocol, tuple[Task, ...]] = {
-    "openai": (Task.TEXT_GENERATION, Task.FEATURE_EXTRACTION),
+    "openai": (
+        Task.TEXT_GENERATION,
+        Task.FEATURE_EXTRACTION,
+        Task.TEXT_TO_IMAGE,
+        Task.AUTOMATIC_SPEECH_RECOGNITION,
+    ),
     "huggingface": tuple(Task),
 }
 
@@ -38,7 +43,8 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: What targets call it.
-        protocol: `openai` (`/chat/completions`, `/completions`, `/embeddings`) or `huggingface` (`/models/{id}`).
+        protocol: `openai` (`/chat/completions`, `/completions`, `/embeddings`, `/images/generations`,
+            `/audio/transcriptions`) or `huggingface` (`/models/{id}`).
         base_url: Where the protocol's paths begin; the key is sent to this origin only.
         api_key: None or empty sends no Authorization header at all.
         needs_key: True when asking without a key is pointless.

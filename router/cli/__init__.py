@@ -3,8 +3,10 @@
 import click
 
 import router
+from router.cli.calibrate import calibrate
 from router.cli.doctor import doctor
 from router.cli.infer import route, run
+from router.cli.intents import intents
 from router.cli.models import models
 from router.cli.report import report
 from router.cli.serve import serve
@@ -18,5 +20,5 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, doctor, report):
+for command in (serve, run, route, models, intents, calibrate, doctor, report):
     main.add_command(command)

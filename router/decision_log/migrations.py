@@ -97,6 +97,25 @@ def m0003_views(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE VIEW main.{name} AS SELECT * FROM nearfar_log.{name}")  # noqa: S608 - names from the line above
 
 
+def m0004_media_and_intents(con: duckdb.DuckDBPyConnection) -> None:
+    """What a prompt wants, and where an attempt's time went. A view keeps the columns it was made with: made anew."""
+    for column in ("intent VARCHAR", "intent_probability DOUBLE"):
+        con.execute(f"ALTER TABLE nearfar_log.decision_rows ADD COLUMN {column}")
+    for column in ("pre_ms DOUBLE", "post_ms DOUBLE", "images BIGINT", "audio_s DOUBLE"):
+        con.execute(f"ALTER TABLE nearfar_log.attempt_rows ADD COLUMN {column}")
+    con.execute("""
+        CREATE OR REPLACE VIEW main.decisions AS SELECT
+            decision_id, d.ts, o.backend, o.provider, o.device, d.model, o.model_served, d.task, d.policy,
+            coalesce(o.status, 'open') AS status, o.latency_ms, o.first_token_ms, o.overhead_ms, o.cost_usd,
+            o.cost_source, o.attempts, o.prompt_tokens, o.completion_tokens, d.reason, d.surface, d.stream,
+            o.error_class, o.error, d.mode, d.chosen, d.policy_version, d.price_book, d.request_id, d.input_tokens,
+            d.input_bytes, d.output_tokens_est, d.batch_items, d.deadline_ms, d.max_cost_usd, d.max_latency_ms,
+            d.min_quality, d.private, d.payload_hash, d.decide_us, o.ts AS ended, d.node_id, d.boot_id, d.seq,
+            d.schema_version, d.intent, d.intent_probability
+        FROM nearfar_log.decision_rows d LEFT JOIN nearfar_log.outcome_rows o USING (decision_id)""")
+    con.execute("CREATE OR REPLACE VIEW main.attempts AS SELECT * FROM nearfar_log.attempt_rows")
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -157,7 +176,7 @@ def _refusal(name: str, error: Exception) -> LogError:
     return LogError(f"The decision log {name} cannot be opened: {message}")
 
 
-STEPS: tuple[Step, ...] = (m0001_tables, m0002_node, m0003_views)
+STEPS: tuple[Step, ...] = (m0001_tables, m0002_node, m0003_views, m0004_media_and_intents)
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

@@ -70,6 +70,8 @@ class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
     candidates: list[CandidateRow] = []
     chosen: str | None = None  # candidate_id the policy ranked first; None when nothing was eligible
     decide_us: int = 0
+    intent: str | None = None  # what the prompt wants, by `routing.intents`
+    intent_probability: float | None = None
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
@@ -101,6 +103,10 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     cost_usd: float | None
     cost_source: CostSource
     provider_request_id: str | None
+    pre_ms: float | None = None  # tokenising or decoding the input
+    post_ms: float | None = None
+    images: int | None = None
+    audio_s: float | None = None
 
 
 class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from litestar import Request
 
-from backends.types import Delta, InferenceResult
+from backends.types import Delta, InferenceResult, Piece, Progress
 from router.errors import RouterError
 from router.http.services import services
 from router.outcome import Attempt, Begun, Outcome
@@ -44,8 +44,8 @@ async def answered(request: Request[Any, Any, Any], call: Call) -> Answer:
 
 async def opened(
     request: Request[Any, Any, Any], call: Call
-) -> tuple[Begun, AsyncGenerator[Begun | Delta | Outcome, None]]:
-    """Run the call until its first piece of text exists, so that a failure before it still has a status code.
+) -> tuple[Begun, AsyncGenerator[Begun | Piece | Outcome, None]]:
+    """Run the call until its first piece exists, so that a failure before it still has a status code.
 
     Raises:
         RouterError: nobody could begin an answer.
@@ -55,7 +55,7 @@ async def opened(
         first = await anext(pieces)
     if isinstance(first, Begun):
         return first, pieces
-    if isinstance(first, Delta):
+    if isinstance(first, Delta | Progress):
         raise TypeError("a stream begins by saying who serves it, or with its outcome")
     return _silent(first), _only(first)
 
@@ -94,12 +94,12 @@ async def _left(request: Request[Any, Any, Any]) -> None:
         pass
 
 
-async def _only(outcome: Outcome) -> AsyncGenerator[Begun | Delta | Outcome, None]:
+async def _only(outcome: Outcome) -> AsyncGenerator[Begun | Piece | Outcome, None]:
     yield outcome
 
 
 def _silent(outcome: Outcome) -> Begun:
-    """An answer without any text: the stream begins and ends with it."""
+    """An answer without any piece: the stream begins and ends with it."""
     answer = answer_of(outcome)
     return Begun(
         plan=outcome.plan,

@@ -130,10 +130,19 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
         surface = request.scope["path_template"]
         refused = Refused(error=error, surface=surface, request_id=request_id(request))
         error.decision_id = services(request).dispatcher.refuse(refused)
+    return _Acknowledged(_shaped(request, error), status_code=told(error).status, headers=_headers(request, error))
+
+
+def _shaped(request: Request[Any, Any, Any], error: errors.RouterError) -> dict[str, Any]:
+    """The error as clients of this route read it: OpenAI's shape, the native one, or the hub's."""
     body = body_of(error)
+    if _opt(request).get("shape") == "huggingface":
+        answer = told(error)
+        waiting = {"estimated_time": answer.retry_after_s} if answer.status == 503 else {}
+        return {"error": body["error"]["message"], **waiting}
     if request.scope.get("path_template") in {"/v1/inference", "/v1/route"}:
-        body = {"success": False, **body}
-    return _Acknowledged(body, status_code=told(error).status, headers=_headers(request, error))
+        return {"success": False, **body}
+    return body
 
 
 def _ours(request: Request[Any, Any, Any], error: Exception) -> Exception:
@@ -146,7 +155,8 @@ def _ours(request: Request[Any, Any, Any], error: Exception) -> Exception:
     if isinstance(error, RecursionError):
         return errors.InvalidRequest("The body is nested too deeply.")
     if isinstance(error, HTTPException) and error.status_code == 413:
-        return errors.TooLarge("The body is larger than server.max_body_bytes allows.")
+        limit = services(request).settings.server.max_body_bytes
+        return errors.TooLarge(f"The body is larger than server.max_body_bytes allows: {limit} bytes.")
     if isinstance(error, HTTPException) and error.status_code == 400:
         return errors.InvalidRequest(error.detail)
     return error
@@ -172,8 +182,13 @@ def _plain(error: HTTPException) -> Response[dict[str, Any]]:
 
 
 def _is_inference(request: Request[Any, Any, Any]) -> bool:
+    return bool(_opt(request).get("inference"))
+
+
+def _opt(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """What the route's handler says of itself; nothing where no route was found."""
     handler = request.scope.get("route_handler")
-    return handler is not None and bool(handler.opt.get("inference"))
+    return {} if handler is None else handler.opt
 
 
 def _headers(request: Request[Any, Any, Any], error: Exception) -> dict[str, str]:

@@ -9,21 +9,15 @@ from litestar import Request, Response, post
 from litestar.params import JSONBody
 from litestar.response import Stream
 
-from backends.types import Delta
+from backends.types import Delta, Progress
 from policies.types import Estimate
 from router.errors import InvalidRequest, RouterError
 from router.http import headers
 from router.http.answers import Answer, answer_of, answered, opened
 from router.http.errors import body_of
-from router.http.schemas import (
-    AttemptAnswer,
-    InferenceAnswer,
-    InferenceBody,
-    request_of,
-    result_of,
-    routing_of,
-    task_named,
-)
+from router.http.parameters import request_of
+from router.http.results import result_of, usage_of
+from router.http.schemas import AttemptAnswer, InferenceAnswer, InferenceBody, routing_of, task_named
 from router.http.services import call_of, model_and_routing, request_id, services
 from router.outcome import Attempt, Outcome
 from router.request import Call
@@ -106,8 +100,7 @@ async def _call(request: Request[Any, Any, Any], body: InferenceBody) -> Call:
 def body_of_answer(call: Call, answer: Answer, credits_per_usd: float, *, listed: bool = False) -> InferenceAnswer:
     """The native response of an answer; `listed` when the inputs were a list."""
     outcome, result, winner = answer
-    cost, usage = outcome.cost.usd, result.usage
-    known = [count for count in (usage.prompt_tokens, usage.completion_tokens) if count is not None]
+    cost = outcome.cost.usd
     return InferenceAnswer(
         result=result_of(result.output, call.request, listed=listed),
         task=call.request.task.value,
@@ -123,11 +116,7 @@ def body_of_answer(call: Call, answer: Answer, credits_per_usd: float, *, listed
         cost_usd=cost,
         cost_credits=None if cost is None else cost * credits_per_usd,
         cost_source=outcome.cost.source,
-        usage={
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": sum(known) if known else None,
-        },
+        usage=usage_of(result.usage),
         attempts=[_attempt(attempt) for attempt in outcome.attempts],
         slate=slate_of(outcome.plan) if call.routing.explain else msgspec.UNSET,
     )
@@ -151,6 +140,8 @@ async def _streamed(request: Request[Any, Any, Any], call: Call) -> Response[Any
             async for piece in pieces:
                 if isinstance(piece, Delta):
                     yield b"event: delta\ndata: " + encode({"text": piece.text}) + b"\n\n"
+                elif isinstance(piece, Progress):
+                    yield b"event: progress\ndata: " + encode({"step": piece.step, "steps": piece.steps}) + b"\n\n"
                 elif isinstance(piece, Outcome):
                     yield _last(request, call, piece)
 

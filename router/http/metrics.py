@@ -4,12 +4,17 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from backends.types import InferenceResult
 from router.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backends.types import Status
     from router.decision_log.log import LogStats
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -46,6 +51,7 @@ class Metrics:
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
         self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
+        self._near = _Near(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -65,14 +71,52 @@ class Metrics:
         if outcome.result is not None:
             self._tokens.labels(backend, "prompt").inc(outcome.result.usage.prompt_tokens or 0)
             self._tokens.labels(backend, "completion").inc(outcome.result.usage.completion_tokens or 0)
+            if backend == "local":
+                self._near.answered(outcome.result)
 
     def refused(self, surface: str) -> None:
         """Count a request that was turned away before a decision."""
         self._refused.labels(surface).inc()
 
-    def render(self, log: "LogStats", breakers_open: int) -> bytes:
-        """The exposition text, with the log's and the breakers' state of this moment."""
+    def render(self, log: "LogStats", breakers_open: int, models: "Mapping[str, Status]") -> bytes:
+        """The exposition text, with the log's, the breakers' and the near models' state of this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
         self._open.set(breakers_open)
+        self._near.states(models)
         return generate_latest(self._registry)
+
+
+class _Near:
+    """What only the near side has: batches, a queue that can be seen, and models in memory."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._batch = Histogram(
+            "nearfar_batch_requests", "Requests that ran together near.", buckets=BATCHES, registry=registry
+        )
+        self._queue = Histogram(
+            "nearfar_queue_seconds", "Seconds waited for a turn near.", buckets=SECONDS, registry=registry
+        )
+        model = ("model",)
+        self._models = {
+            "loaded": Gauge("nearfar_model_loaded", "1 while the model is in memory.", model, registry=registry),
+            "memory_bytes": Gauge("nearfar_model_memory_bytes", "What it occupies.", model, registry=registry),
+            "queued": Gauge("nearfar_model_queued", "Requests accepted, not answered.", model, registry=registry),
+            "loads": Gauge("nearfar_model_loads", "Times it was loaded since the start.", model, registry=registry),
+        }
+
+    def answered(self, result: InferenceResult) -> None:
+        self._batch.observe(result.batch_size)
+        self._queue.observe(result.timings.queue_s or 0.0)
+
+    def states(self, models: "Mapping[str, Status]") -> None:
+        for model, status in models.items():
+            occupied = status.memory_bytes if status.loaded else 0
+            figures = {
+                "loaded": status.loaded,
+                "memory_bytes": occupied,
+                "queued": status.queued,
+                "loads": status.loads,
+            }
+            for name, figure in figures.items():
+                self._models[name].labels(model).set(figure or 0)

@@ -13,7 +13,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
-from backends.types import Delta, EmbeddingOutput, GenerationOutput, Output
+from backends.types import Delta, EmbeddingOutput, GenerationOutput, Output, Piece
 from router.candidates import CandidateFinder
 from router.errors import RouterError, UnknownModel
 from router.http import headers
@@ -31,13 +31,18 @@ encode = msgspec.json.encode
 @post("/v1/chat/completions", status_code=200, opt={"inference": True}, summary="Chat, buffered or streamed")
 async def chat(request: Request[Any, Any, Any], data: JSONBody[ChatBody]) -> Response[Any]:
     """Continue a conversation. With `stream` the answer comes as server-sent events that end with `[DONE]`."""
-    model, routing = model_and_routing(request, data.model, routing_of(data.routing, data.provider))
-    call = call_of(request, chat_request(data, model), routing)
+    return await chatted(request, data, data.model)
+
+
+async def chatted(request: Request[Any, Any, Any], body: ChatBody, name: str) -> Response[Any]:
+    """The answer of the model of this name to a chat, buffered or streamed."""
+    model, routing = model_and_routing(request, name, routing_of(body.routing, body.provider))
+    call = call_of(request, chat_request(body, model), routing)
     if not call.request.stream:
         answer = await answered(request, call)
         return Response(_completion(answer), headers=headers.of_outcome(answer.outcome, request_id(request)))
     begun, pieces = await opened(request, call)
-    usage = data.stream_options is not None and data.stream_options.include_usage
+    usage = body.stream_options is not None and body.stream_options.include_usage
     events = _events(pieces, _Chunk(begun, include_usage=usage))
     return Stream(events, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
 
@@ -81,7 +86,7 @@ async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dic
 
 
 async def _events(
-    pieces: AsyncGenerator[Begun | Delta | Outcome, None], chunk: "_Chunk"
+    pieces: AsyncGenerator[Begun | Piece | Outcome, None], chunk: "_Chunk"
 ) -> AsyncGenerator[bytes, None]:
     yield chunk.event({"role": "assistant", "content": ""})
     async with aclosing(pieces):
@@ -118,14 +123,14 @@ class _Chunk:
         return b"data: " + encode(self._common | {"choices": [choice]} | usage) + b"\n\n"
 
     def end(self, answer: Answer) -> bytes:
-        last = self.event({}, _text(answer.result.output).finish_reason)
+        last = self.event({}, text_of(answer.result.output).finish_reason)
         if self._include_usage:
             last += b"data: " + encode(self._common | {"choices": [], "usage": _usage(answer)}) + b"\n\n"
         return last + b"data: [DONE]\n\n"
 
 
 def _completion(answer: Answer) -> dict[str, Any]:
-    output = _text(answer.result.output)
+    output = text_of(answer.result.output)
     return {
         "id": f"chatcmpl-{answer.outcome.decision_id}",
         "object": "chat.completion",
@@ -153,7 +158,8 @@ def _usage(answer: Answer) -> dict[str, Any]:
     return counts | {"cost": answer.outcome.cost.usd}
 
 
-def _text(output: Output) -> GenerationOutput:
+def text_of(output: Output) -> GenerationOutput:
+    """What was generated."""
     if not isinstance(output, GenerationOutput):
         raise TypeError(f"text generation gave {type(output).__name__}")
     return output

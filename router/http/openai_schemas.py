@@ -1,13 +1,14 @@
 """OpenAI's request shapes, complete enough to refuse by name what is not served, and their conversion to requests."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from backends.types import EmbeddingInput, GenerationInput, InferenceRequest, Message, Task
 from router.errors import InvalidRequest
+from router.http.parameters import MAX_NEW_TOKENS
 from router.http.schemas import (
-    MAX_NEW_TOKENS,
     Body,
     Name,
     PositiveInt,
@@ -85,6 +86,7 @@ class EmbeddingsBody(Body, kw_only=True, forbid_unknown_fields=True):
     input: str | list[Any]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: PositiveInt | None = None
+    truncate: bool = False  # ours: cut what is too long instead of refusing it
     user: str | None = None
     routing: RoutingBody | None = None
     provider: ProviderBody | None = None
@@ -107,15 +109,26 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 
 
+def refuse_unserved(body: Body, neutral: Mapping[str, tuple[object, ...]]) -> None:
+    """Let a body pass whose fields of these names ask for nothing: each has one of its neutral values.
+
+    Raises:
+        InvalidRequest: naming the first field that asks for something.
+    """
+    for field, values in neutral.items():
+        if getattr(body, field) not in values:
+            allowed = [str(value) for value in values if value and isinstance(value, str | int)]
+            hint = f" other than {' or '.join(allowed)}" if allowed else ""
+            raise InvalidRequest(f"`{field}`{hint} is not supported.", param=field)
+
+
 def chat_request(body: ChatBody, model: str) -> InferenceRequest:
     """The inference request of a chat body.
 
     Raises:
         InvalidRequest: no message, a message that is not text, or a feature that is not served.
     """
-    for field, neutral in _NEUTRAL.items():
-        if getattr(body, field) not in neutral:
-            raise InvalidRequest(f"`{field}` is not supported yet.", param=field)
+    refuse_unserved(body, _NEUTRAL)
     if not body.messages:
         raise InvalidRequest("`messages` must not be empty.", param="messages")
     return InferenceRequest(
@@ -144,9 +157,8 @@ def embeddings_request(body: EmbeddingsBody, model: str, max_items: int) -> Infe
     if isinstance(body.input, list) and body.input and not isinstance(body.input[0], str):
         raise InvalidRequest("`input` must be text or a list of texts; token ids are not supported yet.", param="input")
     texts = texts_of(body.input, "input", max_items)
-    return InferenceRequest(
-        task=Task.FEATURE_EXTRACTION, model=model, payload=EmbeddingInput(texts=texts, dimensions=body.dimensions)
-    )
+    payload = EmbeddingInput(texts=texts, dimensions=body.dimensions, truncate=body.truncate)
+    return InferenceRequest(task=Task.FEATURE_EXTRACTION, model=model, payload=payload)
 
 
 def _message(index: int, message: ChatMessage) -> Message:

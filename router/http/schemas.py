@@ -1,35 +1,22 @@
-"""What the native routes accept and answer. Converts bodies to requests; decides nothing."""
+"""What every route shares: bodies and how they are refused, the words for routing, and the native answer."""
 
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from backends.types import (
-    ClassificationInput,
-    ClassificationOutput,
-    EmbeddingInput,
-    EmbeddingOutput,
-    GenerationInput,
-    GenerationOutput,
-    InferenceRequest,
-    LabelScore,
-    Message,
-    Output,
-    Payload,
-    Task,
-    ZeroShotInput,
-)
-from router.catalog import KNOWN_TASKS
+from backends.types import Task
 from router.errors import InvalidRequest, TooLarge
 from router.request import Routing
+from router.settings import FINITE
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(gt=0, le=1)]
 Temperature = Annotated[float, Meta(ge=0, le=100)]
+Positive = Annotated[float, Meta(gt=0, le=FINITE)]  # form fields and command lines can say `inf`
+NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(max_length=256)]
-MAX_NEW_TOKENS = 256
 
 
 class Body(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -44,9 +31,9 @@ class RoutingBody(Body, kw_only=True, forbid_unknown_fields=True):
     only: list[str] = []
     ignore: list[str] = []
     order: list[str] = []
-    max_cost_usd: Annotated[float, Meta(ge=0)] | None = None
-    max_latency_ms: Annotated[float, Meta(gt=0)] | None = None
-    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+    max_cost_usd: NonNegative | None = None
+    max_latency_ms: Positive | None = None
+    deadline_ms: Positive | None = None
     min_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
     allow_fallbacks: bool = True
     private: bool = False
@@ -76,49 +63,6 @@ class InferenceBody(Body, kw_only=True, forbid_unknown_fields=True):
     stream: bool = False
 
 
-class EmbeddingParameters(Body, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of `feature-extraction`."""
-
-    normalize: bool = True
-    truncate: bool = True
-    dimensions: PositiveInt | None = None
-
-
-class ClassificationParameters(Body, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of `text-classification`."""
-
-    top_k: PositiveInt | None = None
-
-
-class ZeroShotParameters(Body, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of `zero-shot-classification`."""
-
-    candidate_labels: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=1000)]
-    multi_label: bool = False
-    hypothesis_template: str | None = None
-
-
-class GenerationParameters(Body, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of `text-generation`; `max_new_tokens` is accepted for `max_tokens`."""
-
-    max_tokens: PositiveInt | None = None
-    max_new_tokens: PositiveInt | None = None
-    temperature: Temperature | None = None
-    top_p: Probability | None = None
-    top_k: PositiveInt | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    seed: Seed | None = None
-    stop: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(max_length=16)] = []
-
-
-PARAMETERS: dict[Task, type[Body]] = {
-    Task.FEATURE_EXTRACTION: EmbeddingParameters,
-    Task.TEXT_CLASSIFICATION: ClassificationParameters,
-    Task.ZERO_SHOT_CLASSIFICATION: ZeroShotParameters,
-    Task.TEXT_GENERATION: GenerationParameters,
-}
-
-
 class AttemptAnswer(Struct, kw_only=True):
     """One attempt, as told to the sender."""
 
@@ -146,7 +90,7 @@ class InferenceAnswer(Struct, kw_only=True):
     cost_usd: float | None
     cost_credits: float | None
     cost_source: str
-    usage: dict[str, int | None]
+    usage: dict[str, int | float | None]
     attempts: list[AttemptAnswer]
     success: bool = True
     slate: dict[str, Any] | UnsetType = UNSET
@@ -156,13 +100,10 @@ def task_named(name: str) -> Task:
     """The task of this name.
 
     Raises:
-        InvalidRequest: nobody knows it, or it is known but not served yet.
+        InvalidRequest: nobody knows it.
     """
-    served = ", ".join(task.value for task in Task)
-    if name in KNOWN_TASKS and name not in set(Task):
-        raise InvalidRequest(f"Task {name!r} is not served by this version; served: {served}.", param="task")
     if name not in set(Task):
-        raise InvalidRequest(f"Unknown task {name!r}; one of: {served}.", param="task")
+        raise InvalidRequest(f"Unknown task {name!r}; one of: {', '.join(Task)}.", param="task")
     return Task(name)
 
 
@@ -186,51 +127,6 @@ def routing_of(routing: RoutingBody | None, provider: ProviderBody | None = None
     )
 
 
-def request_of(body: InferenceBody, model: str, task: Task, max_items: int) -> InferenceRequest:
-    """The inference request of a native body.
-
-    Raises:
-        InvalidRequest: inputs or parameters do not fit the task.
-    """
-    try:
-        parameters = msgspec.convert(body.parameters, PARAMETERS[task])
-    except msgspec.ValidationError as error:
-        raise invalid(error, PARAMETERS[task], "parameters") from error
-    if body.stream and task is not Task.TEXT_GENERATION:
-        raise InvalidRequest(f"{task.value} cannot be streamed.", param="stream")
-    payload = payload_of(body.inputs, parameters, max_items)
-    return InferenceRequest(task=task, model=model, payload=payload, stream=body.stream)
-
-
-def payload_of(inputs: str | list[Any], parameters: Body, max_items: int) -> Payload:
-    """The payload that these inputs and parameters mean.
-
-    Raises:
-        InvalidRequest: the inputs are empty, too many, or of the wrong type.
-    """
-    match parameters:
-        case EmbeddingParameters():
-            return EmbeddingInput(
-                texts=texts_of(inputs, "inputs", max_items),
-                normalize=parameters.normalize,
-                dimensions=parameters.dimensions,
-                truncate=parameters.truncate,
-            )
-        case ClassificationParameters():
-            return ClassificationInput(texts=texts_of(inputs, "inputs", max_items), top_k=parameters.top_k)
-        case ZeroShotParameters():
-            return ZeroShotInput(
-                texts=texts_of(inputs, "inputs", max_items),
-                candidate_labels=tuple(parameters.candidate_labels),
-                multi_label=parameters.multi_label,
-                hypothesis_template=_template(parameters.hypothesis_template),
-            )
-        case GenerationParameters():
-            return _generation(inputs, parameters)
-        case _:
-            raise AssertionError(f"no payload for {type(parameters).__name__}")
-
-
 def texts_of(inputs: str | list[Any], param: str, max_items: int) -> tuple[str, ...]:
     """One text or a list of texts, none of them empty.
 
@@ -250,78 +146,50 @@ def texts_of(inputs: str | list[Any], param: str, max_items: int) -> tuple[str, 
     return texts
 
 
-def result_of(output: Output, request: InferenceRequest, *, listed: bool) -> object:
-    """The output in the native shape of its task; `listed` inputs give a list, one text gives one answer."""
-    match output:
-        case EmbeddingOutput():
-            vectors = [list(vector) for vector in output.vectors]
-            return vectors if listed else vectors[0]
-        case GenerationOutput():
-            return [{"generated_text": output.text}]
-        case ClassificationOutput():
-            rows = [_labels(labels, request, index) for index, labels in enumerate(output.labels)]
-            return rows if listed else rows[0]
-
-
 def invalid(error: msgspec.ValidationError, shape: type[Body], prefix: str = "") -> InvalidRequest:
     """The refusal that a failed conversion to `shape` means: names the field by its path, and its alternatives."""
     what, _, path = str(error).partition(" - at `")
-    steps = [step for step in path.rstrip("`").removeprefix("$").removeprefix(".data").split(".") if step]
+    path = path.rstrip("`").replace("[...]", "[*]").removeprefix("$").removeprefix(".data")
+    steps = [step for step in path.split(".") if step]
     named = what.split("`")[1] if " field `" in what else None
     param = ".".join([*([prefix] if prefix else []), *steps, *([named] if named else [])])
     if named == "data" and not steps:
         return InvalidRequest("The body is empty; a JSON object is expected.")
-    known = f"; known: {', '.join(_fields_at(shape, steps))}" if "unknown field" in what else ""
+    known = ""
+    if "unknown field" in what:
+        known = f"; known: {', '.join(_fields_at(shape, steps))}"
+    elif what.startswith("Invalid enum value") and steps:
+        known = f"; one of: {', '.join(_choices(_hint_at(shape, steps)))}"
     return InvalidRequest(f"{param or 'body'}: {what}{known}.", param=param or None)
 
 
 def _fields_at(shape: type[Body], steps: list[str]) -> list[str]:
     """Names of the fields of the struct found by walking `steps` down from `shape`; none where that ends outside."""
-    for step in steps:
-        hints = get_type_hints(shape)
-        choices = get_args(hints.get(step.partition("[")[0])) or (hints.get(step),)
-        inner = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Body)]
-        if not inner:
-            return []
-        shape = inner[0]
-    return list(shape.__struct_fields__)
+    inner = _struct_in(_hint_at(shape, steps)) if steps else shape
+    return [] if inner is None else list(inner.__struct_fields__)
 
 
-def _generation(inputs: str | list[Any], parameters: GenerationParameters) -> GenerationInput:
-    messages: tuple[Message, ...] = ()
-    if not isinstance(inputs, str):
-        try:
-            messages = msgspec.convert(inputs, tuple[Message, ...])
-        except msgspec.ValidationError as error:
-            raise invalid(error, Body, "inputs") from error
-    if not (messages if not isinstance(inputs, str) else inputs.strip()):
-        raise InvalidRequest("`inputs` must not be empty.", param="inputs")
-    return GenerationInput(
-        prompt=inputs if isinstance(inputs, str) else None,
-        messages=messages,
-        max_tokens=parameters.max_tokens or parameters.max_new_tokens or MAX_NEW_TOKENS,
-        temperature=parameters.temperature,
-        top_p=parameters.top_p,
-        top_k=parameters.top_k,
-        repetition_penalty=parameters.repetition_penalty,
-        seed=parameters.seed,
-        stop=tuple(parameters.stop),
-    )
+def _hint_at(shape: type[Body], steps: list[str]) -> Any:
+    """The type of the field found by walking `steps` down from `shape`; None where they lead outside."""
+    *above, last = steps
+    for step in above:
+        inner = _struct_in(get_type_hints(shape).get(step.partition("[")[0]))
+        if inner is None:
+            return None
+        shape = inner
+    return get_type_hints(shape).get(last.partition("[")[0])
 
 
-def _template(template: str | None) -> str | None:
-    if template is not None and "{}" not in template:
-        raise InvalidRequest(
-            "parameters.hypothesis_template: needs a {} where the label goes.", param="parameters.hypothesis_template"
-        )
-    return template
+def _struct_in(hint: Any) -> type[Body] | None:
+    """The struct of a field that is one, or may be one."""
+    for choice in get_args(hint) or (hint,):
+        if isinstance(choice, type) and issubclass(choice, Body):
+            return choice
+    return None
 
 
-def _labels(labels: tuple[LabelScore, ...], request: InferenceRequest, index: int) -> object:
-    if not isinstance(request.payload, ZeroShotInput):
-        return [{"label": label.label, "score": label.score} for label in labels]
-    return {
-        "sequence": request.payload.texts[index],
-        "labels": [label.label for label in labels],
-        "scores": [label.score for label in labels],
-    }
+def _choices(hint: Any) -> list[str]:
+    """The words that a field allows, wherever in its type they are listed."""
+    if get_origin(hint) is Literal:
+        return [str(word) for word in get_args(hint)]
+    return [word for part in get_args(hint) for word in _choices(part)]

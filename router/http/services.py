@@ -6,7 +6,7 @@ from typing import Any
 
 import uuid_utils
 from litestar import Request
-from msgspec import Struct
+from msgspec import Struct, field
 
 from backends.base import Backend
 from backends.hardware import Probe
@@ -18,11 +18,13 @@ from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
 from router.estimates import Estimator
 from router.http.metrics import Metrics
+from router.intents.sets import IntentSets
 from router.pricing import LocalRates
 from router.request import Call, Routing, split_suffix
 from router.settings import Secrets, Settings
 
 REQUEST_ID_LENGTH = 128
+SQL_AT_ONCE = 2
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -39,8 +41,9 @@ class Services(Struct, frozen=True, kw_only=True):
     probe: Probe
     log: DecisionLog
     dispatcher: Dispatcher
+    intents: IntentSets
     metrics: Metrics
-    sql_places: asyncio.Semaphore
+    sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
 
 
 def services(request: Request[Any, Any, Any]) -> Services:

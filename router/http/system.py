@@ -37,7 +37,13 @@ async def system(request: Request[Any, Any, Any]) -> dict[str, Any]:
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The exposition format, version 0.0.4."""
     house = services(request)
-    body = house.metrics.render(house.log.stats(), len(house.breakers.open(time.monotonic())))
+    models = {
+        candidate.target.model: candidate.status
+        for entry in house.catalog
+        for candidate in house.finder.of_model(entry)
+        if candidate.target.backend == "local" and candidate.status.unavailable is None
+    }
+    body = house.metrics.render(house.log.stats(), len(house.breakers.open(time.monotonic())), models)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

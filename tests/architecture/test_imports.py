@@ -21,17 +21,18 @@ CONTRACTS = {
 
 # One offence for each contract: what is meant to be caught, where it stands, and the line.
 OFFENCES = [
-    ("house", "backends/fake.py", "import policies.types"),
+    ("house", "backends/fake/backend.py", "import policies.types"),
     ("line", "router/candidates.py", "import router.estimates"),
     ("line", "router/request.py", "import router.catalog"),
     ("line", "router/utils.py", '"""A stray module that has no place."""'),
     ("policies", "policies/cost.py", "import policies.latency"),
-    ("backends", "backends/fake.py", "import backends.remote.sse"),
+    ("backends", "backends/fake/backend.py", "import backends.remote.sse"),
     ("pure-policies", "policies/cost.py", "import msgspec"),
     ("http", "router/dispatch.py", "import litestar"),
     ("duckdb", "router/catalog.py", "import duckdb"),
-    ("torch", "backends/fake.py", "def sneak():\n    import transformers"),
+    ("torch", "backends/fake/backend.py", "def sneak():\n    import transformers"),
     ("torch", "backends/hardware.py", "def sneak():\n    import torch"),
+    ("pictures", "router/slate.py", "def sneak():\n    import PIL"),
     ("hub", "router/catalog.py", "import huggingface_hub"),
     ("wire", "router/app.py", "import pyreqwest"),
     ("acyclic", "router/decision_log/record.py", "import router.decision_log.log"),

@@ -90,7 +90,6 @@ def test_doctor_tells_each_thing_with_its_state(tmp_path: Path) -> None:
     ("arguments", "code", "said"),
     [
         (("run", "no-task", "x"), 1, "feature-extraction"),
-        (("run", "text-to-image", "x"), 1, "not served"),
         (("run", "feature-extraction", "x", "--model", "nope"), 1, "Unknown model"),
         (("run", "feature-extraction", ""), 1, "empty"),
         (("run", "feature-extraction", "@nowhere.txt"), 1, "nowhere.txt"),

@@ -81,7 +81,7 @@ REFUSALS: list[tuple[object, int, str | None, str]] = [
     ({"model": "nope/nothing", "inputs": "x"}, 404, "model", "Unknown model"),
     ({"model": "sentence-transformers/all-MiniLM-L6", "inputs": "x"}, 404, "model", MINILM),
     (BASE | {"task": "no-task"}, 400, "task", "feature-extraction"),
-    (BASE | {"task": "text-to-image"}, 400, "task", "not served"),
+    (BASE | {"task": "text-to-image"}, 400, "model", "does feature-extraction"),
     (BASE | {"colour": 1}, 400, "colour", "inputs"),
     (BASE | {"routing": {"polcy": "x"}}, 400, "routing.polcy", "policy"),
     (BASE | {"routing": {"policy": "no-policy"}}, 400, "routing.policy", "cheapest"),
@@ -93,7 +93,8 @@ REFUSALS: list[tuple[object, int, str | None, str]] = [
     ({"model": MINILM, "inputs": []}, 400, "inputs", "empty"),
     ({"model": MINILM, "inputs": [1]}, 400, "inputs", "text"),
     ({"model": MINILM, "inputs": ["x"] * 5000}, 413, "inputs", "5000"),
-    ({"model": MINILM, "inputs": "x " * 600, "parameters": {"truncate": False}}, 400, None, "256"),
+    ({"model": MINILM, "inputs": "x " * 600}, 400, None, "256"),
+    (BASE | {"routing": {"backend": "lokal"}}, 400, "routing.backend", "one of: local, remote"),
     ({"model": MINILM, "inputs": "x" * 11_000_000}, 413, None, "max_body_bytes"),
     (b"{not json", 400, None, "JSON"),
     (b"", 400, None, "empty"),
@@ -190,9 +191,9 @@ def test_a_sender_that_goes_away_stops_its_buffered_request(near: Server) -> Non
 def test_what_is_truncated_is_estimated_as_truncated(near: Server) -> None:
     """A text of 100,000 characters is no more work for a model that reads 256 tokens than one of 2,000."""
     near.post("/v1/inference", BASE)
-    long, short = (
-        near.post("/v1/route", BASE | {"inputs": "word " * count}).body["candidates"][0] for count in (20_000, 400)
-    )
+    cut = {"truncate": True}
+    bodies = [BASE | {"inputs": "word " * count, "parameters": cut} for count in (20_000, 400)]
+    long, short = (near.post("/v1/route", body).body["candidates"][0] for body in bodies)
 
     assert short["latency_ms"] == long["latency_ms"]
     assert short["cost_usd"] == long["cost_usd"]
@@ -257,10 +258,8 @@ def test_a_warmed_model_is_loaded_at_start_and_its_measurement_is_the_estimate(s
     """`local.warm` loads in the background; until a request was observed, the warm-up is the source of the estimate."""
     server = serve(f'[local]\nwarm = ["{MINILM}"]')
     before = server.get(f"/v1/models/{MINILM}").body["nearfar"]["candidates"][0]
-    while not server.get("/v1/system").body["models_loaded"]:
+    while (row := server.post("/v1/route", BASE).body["candidates"][0])["latency_source"] == "prior":
         assert server.process.poll() is None
-    server.post("/v1/inference", {"model": "nearfar/minilm-intent", "inputs": "hi"})  # waits behind the warm-up
-    row = server.post("/v1/route", BASE).body["candidates"][0]
     server.post("/v1/inference", BASE)
     after = server.post("/v1/route", BASE).body["candidates"][0]
 

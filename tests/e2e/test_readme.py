@@ -52,6 +52,13 @@ def words(text: str) -> list[str]:
     return sorted(set(re.findall(r"[A-Za-z_]{4,}", text)))
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where a command is run: the repository's own files are there."""
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    return tmp_path
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that the README's reader has by the time of a question to the log: something was asked of it."""
@@ -62,7 +69,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command.split("\n")[0][:60] for command, _ in COMMANDS])
-def test_each_command_does_what_the_readme_shows(command: str, shown: Block, served: Server, tmp_path: Path) -> None:
+def test_each_command_does_what_the_readme_shows(command: str, shown: Block, served: Server, place: Path) -> None:
     """Exit code 0, and the shown output has the shape (JSON) or the words (text) of the real one."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -73,7 +80,7 @@ def test_each_command_does_what_the_readme_shows(command: str, shown: Block, ser
             "-c",
             command.replace("http://localhost:8080", served.url).replace("localhost:8080", served.url),
         ],
-        cwd=tmp_path,
+        cwd=place,
         env=os.environ | {"PATH": path},
         capture_output=True,
         text=True,

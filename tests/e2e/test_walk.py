@@ -23,7 +23,7 @@ STAGES = (
     "policies/weighted.py:decide",
     "router/ledger.py:decided",
     "router/attempts.py:_attempt",
-    "backends/fake.py:infer",
+    "backends/fake/backend.py:infer",
     "router/estimates.py:observe",
     "router/ledger.py:settle",
     "router/http/headers.py:of_outcome",

@@ -16,11 +16,14 @@ from typing import Any, Literal, Self
 
 from msgspec import Struct, field
 
+from backends.fake.answers import png
+from backends.media import content_type
+
 HEAD_END = b"\r\n\r\n"
 
 
 class Request(Struct, frozen=True):
-    """What came in; header names are lower-case."""
+    """What came in; header names are lower-case. The body is decoded where it is JSON, and bytes where it is not."""
 
     method: str
     path: str
@@ -134,8 +137,10 @@ async def _read(reader: asyncio.StreamReader) -> Request:
     head = (await reader.readuntil(HEAD_END)).decode().split("\r\n")
     method, path, _ = head[0].split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Request(method, path, headers, json.loads(body) if body else None)
+    body: Any = await reader.readexactly(int(headers.get("content-length", "0"))) or None
+    if body and headers.get("content-type") == "application/json":
+        body = json.loads(body)
+    return Request(method, path, headers, body)
 
 
 def _head(reply: Reply) -> bytes:
@@ -148,18 +153,24 @@ def _head(reply: Reply) -> bytes:
 
 
 def _good(request: Request) -> Reply:
-    body = request.body
-    if request.path.endswith("/chat/completions"):
-        return _generation(body, "".join(message["content"] for message in body["messages"]), chat=True)
-    if request.path.endswith("/completions"):
-        return _generation(body, body["prompt"], chat=False)
-    if request.path.endswith("/embeddings"):
-        return _embeddings(body)
-    if request.path.endswith("/pipeline/feature-extraction"):
-        return reply_json([vector(text, body.get("dimensions")) for text in body["inputs"]])
+    for end, answer in _ROUTES.items():
+        if request.path.endswith(end):
+            return answer(request)
     if "/models/" in request.path:
-        return _classification(body)
+        return _hub(request)
     return reply_json({"error": {"message": f"no route {request.path}", "code": "not_found"}}, status=404)
+
+
+def _chat(request: Request) -> Reply:
+    return _generation(request.body, "".join(message["content"] for message in request.body["messages"]), chat=True)
+
+
+def _completion(request: Request) -> Reply:
+    return _generation(request.body, request.body["prompt"], chat=False)
+
+
+def _features(request: Request) -> Reply:
+    return reply_json([vector(text, request.body.get("dimensions")) for text in request.body["inputs"]])
 
 
 def vector(text: str, dimensions: int | None = None) -> list[float]:
@@ -195,7 +206,8 @@ def _generation(body: dict[str, Any], prompt: str, *, chat: bool) -> Reply:
     )
 
 
-def _embeddings(body: dict[str, Any]) -> Reply:
+def _embeddings(request: Request) -> Reply:
+    body = request.body
     vectors = [vector(text, body.get("dimensions")) for text in body["input"]]
     rows = [{"index": index, "embedding": row} for index, row in enumerate(vectors)]
     usage = {"prompt_tokens": sum(len(text.split()) for text in body["input"])}
@@ -211,6 +223,96 @@ def _classification(body: dict[str, Any]) -> Reply:
     return reply_json([sorted(one, key=lambda row: -row["score"])[: parameters.get("top_k")] for _ in texts])
 
 
+SPOKEN = ("Turn", " it", " off.")
+LABELS = ("tabby", "tiger cat", "lynx", "remote control", "sofa", "bucket")
+
+
+def _hub(request: Request) -> Reply:
+    """What one path under a model's name means depends on what is sent there."""
+    body, parameters = request.body, {}
+    if request.headers["accept"] == "image/png":
+        return _drawing(body)
+    if isinstance(body, dict):
+        parameters = body.get("parameters", {})
+        inputs = body["inputs"]
+        body = base64.b64decode(inputs) if isinstance(inputs, str) and _is_base64(inputs) else b""
+    kind = content_type(body) or ""
+    if kind.startswith("image/"):
+        scored = [{"label": name, "score": 0.5 / 2**rank} for rank, name in enumerate(LABELS)]
+        return reply_json(scored[: parameters.get("top_k", 5)])
+    if kind.startswith("audio/"):
+        return _heard(parameters)
+    return _classification(request.body)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return len(text) > 16 and bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
+
+
+def colour(prompt: str, seed: object) -> tuple[int, int, int]:
+    """What the far side draws: one colour a prompt and seed."""
+    red, green, blue = hashlib.blake2b(f"{prompt} {seed}".encode(), digest_size=3).digest()
+    return red, green, blue
+
+
+def _drawing(body: dict[str, Any]) -> Reply:
+    given = body.get("parameters", {})
+    image = png(given.get("width", 16), given.get("height", 16), colour(body["inputs"], given.get("seed")))
+    return Reply(headers={"content-type": "image/png", "x-request-id": "far-1"}, chunks=(image[:40], image[40:]))
+
+
+def _drawings(request: Request) -> Reply:
+    body = request.body
+    width, height = map(int, body.get("size", "16x16").split("x"))
+    images = [png(width, height, colour(body["prompt"], number)) for number in range(body["n"])]
+    return reply_json({"created": 1, "data": [{"b64_json": base64.b64encode(image).decode()} for image in images]})
+
+
+def _heard(parameters: dict[str, Any]) -> Reply:
+    answer: dict[str, Any] = {"text": f" {''.join(SPOKEN)}"}
+    if parameters.get("return_timestamps") == "word":
+        answer["chunks"] = [{"text": word, "timestamp": [at, at + 1]} for at, word in enumerate(SPOKEN)]
+    return reply_json(answer)
+
+
+def form(request: Request) -> dict[str, list[tuple[dict[str, str], bytes]]]:
+    """The parts of a multipart form by field name: their headers, and what they hold."""
+    boundary = request.headers["content-type"].partition("boundary=")[2].encode()
+    first, *parts, last = request.body.split(b"--" + boundary)
+    assert (b"", b"--\r\n") == (first, last)
+    found: dict[str, list[tuple[dict[str, str], bytes]]] = {}
+    for part in parts:
+        head, _, content = part.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(HEAD_END)
+        lines = (line.partition(":") for line in head.decode().split("\r\n"))
+        headers = {name.lower(): value.strip() for name, _, value in lines}
+        name = headers["content-disposition"].partition('name="')[2].partition('"')[0]
+        found.setdefault(name, []).append((headers, content))
+    return found
+
+
+def _transcription(request: Request) -> Reply:
+    fields = form(request)
+    wanted = [content for _, content in fields.get("timestamp_granularities[]", [])]
+    answer: dict[str, Any] = {"text": "".join(SPOKEN), "language": "english", "duration": 3.0}
+    answer["segments"] = [{"id": 0, "start": 0.0, "end": 3.0, "text": f" {''.join(SPOKEN)}"}]
+    if b"word" in wanted:
+        answer["words"] = [{"word": word.strip(), "start": at, "end": at + 1} for at, word in enumerate(SPOKEN)]
+    return reply_json(answer, x_request_id="far-1")
+
+
 def as_base64(numbers: list[float]) -> str:
     """As OpenAI's own client asks for embeddings: float32, little-endian."""
     return base64.b64encode(array("f", numbers).tobytes()).decode()
+
+
+_ROUTES = {
+    "/chat/completions": _chat,
+    "/completions": _completion,
+    "/embeddings": _embeddings,
+    "/images/generations": _drawings,
+    "/audio/transcriptions": _transcription,
+    "/pipeline/feature-extraction": _features,
+}

@@ -1,5 +1,6 @@
 """The benchmarks run, and what they count adds up. With so few requests the times mean nothing: not looked at."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 OVERHEAD = (sys.executable, "benchmarks/router_overhead.py")
+THROUGHPUT = (sys.executable, "benchmarks/local_throughput.py", "--encoders", "packed", "--no-generation")
 
 
 def test_the_overhead_benchmark_answers_and_logs_every_request():
@@ -40,6 +42,54 @@ def test_an_interrupted_benchmark_leaves_no_process_behind():
     command = [*OVERHEAD, "--requests", "100000", "--concurrency", "1"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as benchmark:
         said = [benchmark.stderr.readline()]
+        children = psutil.Process(benchmark.pid).children(recursive=True)
+        benchmark.send_signal(signal.SIGINT)
+        said += benchmark.stderr.readlines()
+    _, alive = psutil.wait_procs(children, timeout=10)
+
+    assert benchmark.returncode == 130, "".join(said)
+    assert len(children) >= 2
+    assert [] == alive
+
+
+def test_the_throughput_benchmark_counts_every_request_and_compares_equal_vectors():
+    """Every server and raw loop is measured on both sets of texts; what is not installed is named and not guessed."""
+    command = [*THROUGHPUT, "--servers", "nearfar,infinity", "--concurrency", "1,32", "--rounds", "1"]
+    command += ["--seconds", "0.2", "--texts", "9", "--json"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    served = [cell for cell in report["cells"] if cell["what"] in {"server", "burner"}]
+    expected = itertools.product(["nearfar"], ("short", "mixed"), (1, 32))
+    assert set(expected) == {(cell["name"], cell["set"], cell["concurrency"]) for cell in served}
+    for cell in served:
+        assert cell["sent"] == 2 * cell["concurrency"] + cell["answered"]  # the warm-up, and what was timed
+        assert 0 == cell["errors"]
+    loops = [cell for cell in report["cells"] if cell["what"] == "raw"]
+    assert {8, 32, 64, 128} == {cell["batch"] for cell in loops if cell["name"] == "sentence-transformers"}
+    assert {32} == {cell["batch"] for cell in loops if cell["name"] == "packed"}
+    assert report["requests"]["sent"] == report["requests"]["logged"]
+    assert sum(cell["sent"] for cell in served if cell["name"] == "nearfar") < report["requests"]["sent"]
+    assert {"packed", "nearfar"} == report["agreement"].keys()
+    assert min(report["agreement"].values()) >= 0.999
+    assert ["infinity (not installed)"] == report["not_measured"]
+    for goal in report["goals"]:
+        absent = any(word in goal["what"] for word in ("infinity", "litserve", "generation"))
+        assert (goal["value"] is None, goal["met"] is None) == (absent, absent), goal
+    for texts in report["sets"].values():  # 21.2 MFLOP a token and 9216 more for each other token of its text
+        assert 0.0212 < texts["gflop_per_text"] / texts["mean_tokens"] < 0.0240
+    assert [] == report["faults"]
+
+
+def test_an_interrupted_throughput_benchmark_leaves_no_process_behind():
+    """Its children stand still, stopped by a signal, while another starts; they are ended all the same."""
+    command = [*THROUGHPUT, "--servers", "nearfar"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as benchmark:
+        said = [benchmark.stderr.readline()]
+        while said[-1] and not said[-1].startswith("starting sentence-transformers"):
+            said.append(benchmark.stderr.readline())
         children = psutil.Process(benchmark.pid).children(recursive=True)
         benchmark.send_signal(signal.SIGINT)
         said += benchmark.stderr.readlines()

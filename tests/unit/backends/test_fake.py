@@ -5,19 +5,28 @@ from contextlib import aclosing
 
 import pytest
 
-from backends import errors, fake
+from backends import errors, media
 from backends.errors import ModelNotFound, Overloaded, RateLimited, RemoteError
-from backends.fake import FakeBackend, Script, script_of
+from backends.fake import FakeBackend, Script, backend, script_of
+from backends.fake.answers import png
+from backends.fake.script import FAILURES
 from backends.types import (
     Delta,
+    DrawingInput,
     EmbeddingInput,
     GenerationInput,
     InferenceRequest,
     InferenceResult,
+    PhotoInput,
+    Progress,
+    Span,
+    SpeechInput,
     Target,
     Task,
+    Usage,
     ZeroShotInput,
 )
+from tests.unit.backends.test_media import decoded, wav
 
 
 def target(task=Task.TEXT_GENERATION, **script):
@@ -32,6 +41,16 @@ def generate(prompt="say something", **parameters):
 def embed(*texts, **parameters):
     payload = EmbeddingInput(texts=texts, **parameters)
     return InferenceRequest(task=Task.FEATURE_EXTRACTION, model="m", payload=payload)
+
+
+def draw(prompt="a red circle", **parameters):
+    payload = DrawingInput(prompt=prompt, **parameters)
+    return InferenceRequest(task=Task.TEXT_TO_IMAGE, model="m", payload=payload)
+
+
+def transcribe(audio=None, **parameters):
+    payload = SpeechInput(audio=wav(2.0) if audio is None else audio, **parameters)
+    return InferenceRequest(task=Task.AUTOMATIC_SPEECH_RECOGNITION, model="m", payload=payload)
 
 
 def infer(request, at):
@@ -135,7 +154,87 @@ def test_multi_label_scores_stand_alone():
     assert 1 != sum(label.score for label in labels)
 
 
-@pytest.mark.parametrize("name", sorted(fake._FAILURES))
+def test_a_drawing_is_a_real_picture_of_the_asked_size():
+    """One colour, a function of prompt and seed; the file itself says that it is fake."""
+    (image,) = infer(draw(width=20, height=5, seed=3), target(Task.TEXT_TO_IMAGE)).output.images
+    (again,) = infer(draw(width=20, height=5, seed=3), target(Task.TEXT_TO_IMAGE)).output.images
+    (other,) = infer(draw(width=20, height=5, seed=4), target(Task.TEXT_TO_IMAGE)).output.images
+
+    assert image == again != other
+    assert (20, 5) == media.png_size(image)
+    assert b"[fake]" in image
+    width, height, colours = decoded(image)
+    assert (20, 5, 1) == (width, height, len(colours))
+
+
+def test_a_drawing_has_a_seed_for_each_image():
+    """Each further one has the next; a request without a seed gets the same one each time."""
+    result = infer(draw(images=3, seed=7, width=4, height=4, steps=5), target(Task.TEXT_TO_IMAGE))
+    unseeded = [infer(draw(), target(Task.TEXT_TO_IMAGE)).output for _ in range(2)]
+
+    assert (7, 8, 9) == result.output.seeds
+    assert 3 == len(set(result.output.images))
+    assert Usage(prompt_tokens=3, images=3, pixel_steps=3 * 4 * 4 * 5) == result.usage
+    assert unseeded[0] == unseeded[1]
+
+
+def test_a_streamed_drawing_tells_its_steps():
+    """As many as asked, or as the script has tokens; images are drawn one after the other."""
+    asked, _ = asyncio.run(listen(FakeBackend(), draw(steps=2, images=2), target(Task.TEXT_TO_IMAGE)))
+    scripted, _ = asyncio.run(listen(FakeBackend(), draw(), target(Task.TEXT_TO_IMAGE, tokens=3)))
+
+    assert [Progress(step, 4) for step in (1, 2, 3, 4)] == asked[:-1]
+    assert [Progress(step, 3) for step in (1, 2, 3)] == scripted[:-1]
+    assert 2 == len(asked[-1].output.images)
+    assert asked[-1].timings.first_token_s is None
+
+
+def test_photos_have_labels_that_say_fake():
+    """Each photo its own, best first, no more than asked for."""
+    payload = PhotoInput(images=(png(1, 1, (1, 2, 3)), b"another"), top_k=2)
+    request = InferenceRequest(task=Task.IMAGE_CLASSIFICATION, model="m", payload=payload)
+    result = infer(request, target(Task.IMAGE_CLASSIFICATION))
+
+    assert [2, 2] == [len(labels) for labels in result.output.labels]
+    assert all(label.label.startswith("[fake] ") for labels in result.output.labels for label in labels)
+    assert result.output.labels[0] != result.output.labels[1]
+    assert Usage(images=2) == result.usage
+
+
+def test_a_transcript_has_one_segment_as_long_as_the_recording():
+    """Words have times where they were asked for; a recording without a length of its own gets one by its bytes."""
+    result = infer(transcribe(timestamps="word"), target(Task.AUTOMATIC_SPEECH_RECOGNITION, tokens=4))
+    plain = infer(transcribe(b"x" * 8000, language="de"), target(Task.AUTOMATIC_SPEECH_RECOGNITION, tokens=4))
+
+    assert result.output.text.startswith("[fake] ")
+    assert (Span(result.output.text, 0.0, 2.0),) == result.output.segments
+    assert [(0.0, 0.5), (0.5, 1.0), (1.0, 1.5), (1.5, 2.0)] == [(w.start_s, w.end_s) for w in result.output.words]
+    assert result.output.text.split() == [word.text for word in result.output.words]
+    assert (2.0, 4) == (result.usage.audio_s, result.usage.completion_tokens)
+    assert ((), "de", 0.5) == (plain.output.words, plain.output.language, plain.usage.audio_s)
+
+
+def test_a_streamed_transcript_is_its_segment():
+    """It comes whole, and breaks before it where the script says so."""
+    at = target(Task.AUTOMATIC_SPEECH_RECOGNITION, tokens=4)
+    (delta, result), _ = asyncio.run(listen(FakeBackend(), transcribe(), at))
+    broken = target(Task.AUTOMATIC_SPEECH_RECOGNITION, tokens=4, fail_after_tokens=2)
+    items, error = asyncio.run(listen(FakeBackend(), transcribe(), broken))
+
+    assert Delta(result.output.text) == delta
+    assert [] == items
+    assert isinstance(error, RemoteError)
+
+
+def test_it_was_never_calibrated():
+    """A pretender has measured nothing, and its loading measures nothing either."""
+    at = target(load_ms=0.5)
+
+    assert FakeBackend().calibration(at) is None
+    assert () == asyncio.run(FakeBackend().load(at)).measured
+
+
+@pytest.mark.parametrize("name", sorted(FAILURES))
 def test_every_error_can_be_scripted(name):
     """Whatever a backend may raise, the fake can."""
     with pytest.raises(getattr(errors, name), match=name):
@@ -227,20 +326,20 @@ def test_requests_in_flight_are_counted():
 
 def test_calls_are_counted_and_remembered_within_bounds(monkeypatch):
     """Tests can see what was asked; a demo that runs for months does not grow."""
-    monkeypatch.setattr(fake, "MAX_TARGETS", 2)
+    monkeypatch.setattr(backend, "MAX_TARGETS", 2)
 
     async def main():
-        backend = FakeBackend()
-        for number in range(fake.MAX_HISTORY + 5):
-            await backend.infer(generate(str(number)), target(tokens=number + 1))
-        return backend
+        fake = FakeBackend()
+        for number in range(backend.MAX_HISTORY + 5):
+            await fake.infer(generate(str(number)), target(tokens=number + 1))
+        return fake
 
-    backend = asyncio.run(main())
+    fake = asyncio.run(main())
 
-    assert {"infer": fake.MAX_HISTORY + 5} == dict(backend.calls)
-    assert fake.MAX_HISTORY == len(backend.history)
-    assert "5" == backend.history[0].payload.prompt
-    assert 2 == len(backend._states)
+    assert {"infer": backend.MAX_HISTORY + 5} == dict(fake.calls)
+    assert backend.MAX_HISTORY == len(fake.history)
+    assert "5" == fake.history[0].payload.prompt
+    assert 2 == len(fake._states)
 
 
 def test_an_error_keeps_its_class_contract():

@@ -127,21 +127,12 @@ def test_an_unknown_model_names_its_neighbours() -> None:
     assert (CHAT, "model") == (caught.value.alternatives[0], caught.value.param)
 
 
-def test_a_task_that_is_not_served_yet_has_no_candidates_to_show() -> None:
-    """Listing models does not stumble over one for images."""
-    find, _, _ = finder()
-    entry = ModelEntry(id="paint", task="text-to-image", candidates=(fake(),))
-
-    assert [] == find.of_model(entry)
-    assert 1 == len(find.of_model(chat_model()))
-
-
 def test_opening_a_house_prepares_every_model() -> None:
     """The built-in ones too, without a network."""
 
     async def go() -> None:
         async with opened(chat_model(fake("a"), fake("b"))) as house:
-            assert 4 == house.fake.calls["prepare"]  # ours, and the two of the built-in catalogue
+            assert 7 == house.fake.calls["prepare"]  # ours, and the five of the built-in catalogue
 
     asyncio.run(go())
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -293,7 +294,7 @@ def test_every_task_goes_down_the_same_line(call: Call) -> None:
 
 
 def test_a_request_is_never_changed_on_its_way() -> None:
-    """What the backend got is what the sender asked."""
+    """What the backend got is what the sender asked, with the instant after which nobody waits."""
 
     async def go() -> None:
         async with opened() as house:
@@ -301,7 +302,8 @@ def test_a_request_is_never_changed_on_its_way() -> None:
             await house.dispatcher.infer(call)
 
             [seen] = house.fake.history
-            assert call.request is seen
+            assert call.request == msgspec.structs.replace(seen, deadline=None)
+            assert time.monotonic() < seen.deadline
             assert Task.TEXT_GENERATION == seen.task
             assert isinstance(seen, InferenceRequest)
 

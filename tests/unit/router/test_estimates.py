@@ -3,26 +3,15 @@
 import math
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.types import (
-    ClassificationInput,
-    EmbeddingInput,
-    GenerationInput,
-    InferenceRequest,
-    LoadReport,
-    Message,
-    Status,
-    Target,
-    Task,
-    Timings,
-    Usage,
-    ZeroShotInput,
-)
-from router.estimates import LEARNING_RATE, MAX_LEARNT, PRIOR_OUTPUT_TOKENS, Estimator, prior_service_s, size_of
+from backends.types import LoadReport, Measurement, Status, Target, Task, Timings, Usage
+from router.estimates import LEARNING_RATE, MAX_LEARNT, Estimator
 from router.pricing import local_rates
+from router.priors import prior_service_s
 from router.settings import Price
+from router.sizes import PRIOR_OUTPUT_TOKENS
 from router.slate import Candidate, Size
 
 RATES = local_rates(3.6, 2)  # a thousandth of a dollar a second
@@ -33,14 +22,20 @@ def estimator(*, runtime_started: bool = True) -> Estimator:
 
 
 def candidate(
-    backend: str = "local", *, name: str = "m", parameters: int | None = 1_000_000, price: Price | None = None, **status
+    backend: str = "local",
+    *,
+    name: str = "m",
+    task: Task = Task.TEXT_GENERATION,
+    parameters: int | None = 1_000_000,
+    price: Price | None = None,
+    **status,
 ) -> Candidate:
     state = Status(
         **({"loaded": True} | ({"device": "cpu", "dtype": "float32"} if backend == "local" else {}) | status)
     )
     return Candidate(
         id=f"{backend}:{name}",
-        target=Target(backend=backend, provider=backend, model=name, task=Task.TEXT_GENERATION, parameters=parameters),
+        target=Target(backend=backend, provider=backend, model=name, task=task, parameters=parameters),
         near=backend == "local",
         status=state,
         price=price,
@@ -52,36 +47,79 @@ def one(estimates: Estimator, size: Size, whom: Candidate, refusal: str | None =
     return estimate
 
 
+def used(size: Size) -> Usage:
+    return Usage(
+        prompt_tokens=size.input_tokens,
+        completion_tokens=size.output_tokens,
+        images=size.images,
+        pixel_steps=None
+        if size.pixels is None or size.steps is None
+        else (size.images or 1) * size.pixels * size.steps,
+        audio_s=size.audio_s,
+    )
+
+
+def report_of(*measured: tuple[Size, float], load_s: float = 1.0) -> LoadReport:
+    return LoadReport(
+        load_s=load_s, measured=tuple(Measurement(usage=used(size), service_s=seconds) for size, seconds in measured)
+    )
+
+
 def observed(estimates: Estimator, whom: Candidate, size: Size, seconds: float, **timings: float) -> None:
-    usage = Usage(prompt_tokens=size.input_tokens, completion_tokens=size.output_tokens)
+    usage = used(size)
     estimates.observe(whom, size, usage, Timings(service_s=seconds, **timings), total_s=seconds)
 
 
 tokens = st.integers(1, 100_000)
-sizes = st.builds(
+texts = st.builds(
     lambda i, o, cut: Size(items=1, input_tokens=i, output_tokens=o, max_output_tokens=None if o is None else o + cut),
     tokens,
     st.none() | tokens,
     st.integers(0, 1000),
 )
+drawings = st.builds(
+    lambda n, pixels, steps: Size(items=n, input_tokens=9, images=n, pixels=pixels, steps=steps),
+    st.integers(1, 10),
+    st.none() | st.integers(1, 2**22),
+    st.none() | st.integers(1, 200),
+)
+photos = st.integers(1, 100).map(lambda n: Size(items=n, input_tokens=None, images=n))
+recordings = st.floats(0, 86_400).map(lambda s: Size(items=1, input_tokens=None, audio_s=s))
+OF_TASK = {
+    Task.TEXT_GENERATION: texts,
+    Task.TEXT_TO_IMAGE: drawings,
+    Task.IMAGE_CLASSIFICATION: photos,
+    Task.AUTOMATIC_SPEECH_RECOGNITION: recordings,
+}
 seconds = st.floats(1e-6, 1e4)
 candidates = st.builds(
     candidate,
     st.sampled_from(["local", "remote", "fake"]),
+    task=st.sampled_from(list(OF_TASK)),
     parameters=st.none() | st.integers(1, 10**12),
+    price=st.none()
+    | st.builds(Price, per_image_usd=st.floats(0, 10), per_audio_minute_usd=st.none() | st.floats(0, 10)),
     loaded=st.booleans(),
     queued=st.integers(0, 1000),
+    queue_s=st.none() | st.floats(0, 1e4),
     device=st.sampled_from(["cpu", "cuda:0", "remote"]),
     dtype=st.sampled_from([None, "float32", "bfloat16", "int4"]),
 )
-reports = st.builds(
-    LoadReport, load_s=st.floats(0, 1e4), service_s=st.none() | seconds, input_tokens=tokens, output_tokens=tokens
-)
 
 
-@given(candidates, sizes, st.lists(st.tuples(sizes, seconds), max_size=5), st.none() | reports)
-def test_an_estimate_is_always_a_positive_duration(whom, size, past, report) -> None:
-    """Whatever was seen before: latency is the sum of its parts, finite and above 0."""
+@st.composite
+def pasts(draw):
+    """A candidate, a size of its task, and what was seen of it before."""
+    whom = draw(candidates)
+    sizes = OF_TASK[whom.target.task]
+    seen = st.lists(st.tuples(sizes, seconds), max_size=5)
+    return whom, draw(sizes), draw(seen), draw(st.none() | seen.map(lambda given: report_of(*given)))
+
+
+@given(pasts())
+def test_an_estimate_is_always_a_positive_duration(given) -> None:
+    """Whatever the task, and whatever was seen before: latency is the sum of its parts, finite and above 0."""
+    whom, size, past, report = given
     estimates = estimator()
     if report is not None:
         estimates.learn_load(whom, report)
@@ -101,33 +139,71 @@ def test_what_is_no_duration_teaches_nothing(nonsense) -> None:
     estimates, whom, size = estimator(), candidate(queued=3), Size(items=1, input_tokens=10, output_tokens=10)
     before = one(estimates, size, whom)
     observed(estimates, whom, size, nonsense)
-    estimates.learn_load(whom, LoadReport(load_s=0.0, service_s=nonsense, input_tokens=10, output_tokens=10))
+    estimates.learn_load(whom, report_of((size, nonsense), load_s=0.0))
 
     assert before == one(estimates, size, whom)
 
 
-@given(st.sampled_from(["local", "remote"]), sizes, seconds, seconds)
-def test_a_warm_up_beats_the_prior_and_an_observation_the_warm_up(backend, size, warm_s, real_s) -> None:
-    """Each source replaces the weaker one outright, and says its name; a later warm-up does not take over again."""
+@given(st.sampled_from(["local", "remote"]), texts, seconds, seconds, seconds)
+def test_what_was_seen_beats_a_calibration_and_that_beats_a_warm_up(backend, size, warm_s, measured_s, real_s) -> None:
+    """Each source takes over from the weaker one and says its name; none gives way to a quick warm-up again."""
     estimates, whom = estimator(), candidate(backend)
-    report = LoadReport(
-        load_s=1.0, service_s=warm_s, input_tokens=size.input_tokens, output_tokens=size.output_tokens or 0
-    )
+    warm_up, calibration = report_of((size, warm_s)), report_of((size, measured_s))
     assert "prior" == one(estimates, size, whom).latency_source
 
-    estimates.learn_load(whom, report)
+    estimates.learn_load(whom, warm_up)
     warm = one(estimates, size, whom)
     assert ("warm-up", pytest.approx(warm_s)) == (warm.latency_source, warm.service_s)
 
+    estimates.learn_load(whom, calibration, source="calibrated")
+    calibrated = one(estimates, size, whom)
+    assert ("calibrated", pytest.approx(measured_s)) == (calibrated.latency_source, calibrated.service_s)
+    estimates.learn_load(whom, warm_up)
+    assert calibrated == one(estimates, size, whom)
+
     observed(estimates, whom, size, real_s)
     real = one(estimates, size, whom)
-    assert ("observed", pytest.approx(real_s)) == (real.latency_source, real.service_s)
-
-    estimates.learn_load(whom, report)
+    moved = (1 - LEARNING_RATE) * math.log(measured_s) + LEARNING_RATE * math.log(real_s)
+    assert ("observed", pytest.approx(math.exp(moved))) == (real.latency_source, real.service_s)
+    estimates.learn_load(whom, warm_up)
     assert real == one(estimates, size, whom)
+    estimates.learn_load(whom, calibration, source="calibrated")
+    assert calibrated == one(estimates, size, whom)
 
 
-@given(sizes, seconds, seconds)
+@given(st.sampled_from(["local", "remote"]), texts, seconds)
+def test_the_first_observation_replaces_a_prior_outright(backend, size, real_s) -> None:
+    """A guess deserves no weight beside a fact."""
+    estimates, whom = estimator(), candidate(backend)
+    observed(estimates, whom, size, real_s)
+
+    assert pytest.approx(real_s) == one(estimates, size, whom).service_s
+
+
+def test_a_report_that_measured_nothing_says_only_what_loading_takes() -> None:
+    """The last load that was seen counts; a model that was loaded already says nothing."""
+    estimates, whom, size = estimator(), candidate(loaded=False), Size(items=1, input_tokens=10)
+    estimates.learn_load(whom, LoadReport(load_s=2.5), source="calibrated")
+    assert (2.5, "prior") == (one(estimates, size, whom).load_s, one(estimates, size, whom).latency_source)
+
+    estimates.learn_load(whom, LoadReport(load_s=3.5))
+    estimates.learn_load(whom, LoadReport(load_s=0.0))
+    assert 3.5 == one(estimates, size, whom).load_s
+
+
+def test_a_measured_candidate_is_expected_to_take_what_was_measured() -> None:
+    """At each size; between them on a line, and a later observation moves all of it."""
+    estimates, whom = estimator(), candidate()
+    small, middle, large = (Size(items=1, input_tokens=n) for n in (1_000, 2_000, 3_000))
+    estimates.learn_load(whom, report_of((small, 1.0), (large, 5.0)))
+
+    assert [1.0, 3.0, 5.0] == [pytest.approx(one(estimates, size, whom).service_s) for size in (small, middle, large)]
+    observed(estimates, whom, middle, 3.0 * math.e)
+    factor = math.exp(LEARNING_RATE)
+    assert [factor, 3 * factor] == [pytest.approx(one(estimates, size, whom).service_s) for size in (small, middle)]
+
+
+@given(texts, seconds, seconds)
 def test_each_observation_moves_the_estimate_towards_the_truth(size, first_s, truth_s) -> None:
     """By a fixed share of the distance in the logarithm: never past it, and there in the end."""
     estimates, whom = estimator(), candidate()
@@ -145,10 +221,14 @@ def test_each_observation_moves_the_estimate_towards_the_truth(size, first_s, tr
     assert pytest.approx(truth_s, rel=1e-3) == one(estimates, size, whom).service_s
 
 
-@given(candidates, sizes, seconds, st.integers(0, 100_000))
+@given(
+    st.builds(candidate, st.sampled_from(["local", "remote"]), parameters=st.none() | st.integers(1, 10**12)),
+    texts,
+    seconds,
+    st.integers(0, 100_000),
+)
 def test_one_observation_informs_every_size(whom, size, took, more) -> None:
     """The factor is learnt, the shape stays: twice the prior at one size is twice the prior at any."""
-    assume(whom.target.backend != "fake")
     estimates = estimator()
     larger = Size(items=1, input_tokens=size.input_tokens + more)
     observed(estimates, whom, Size(items=1, input_tokens=size.input_tokens), took)
@@ -156,24 +236,6 @@ def test_one_observation_informs_every_size(whom, size, took, more) -> None:
 
     assert pytest.approx(factor * prior_service_s(whom, larger)) == one(estimates, larger, whom).service_s
     assert took <= one(estimates, larger, whom).service_s * (1 + 1e-9)
-
-
-@given(candidates, tokens, tokens, tokens, tokens)
-def test_a_larger_request_is_never_expected_to_be_faster(whom, inputs, outputs, more_inputs, more_outputs) -> None:
-    """The prior is monotone in both counts."""
-    small = Size(items=1, input_tokens=inputs, output_tokens=outputs)
-    large = Size(items=1, input_tokens=inputs + more_inputs, output_tokens=outputs + more_outputs)
-
-    assert 0 < prior_service_s(whom, small) <= prior_service_s(whom, large)
-
-
-def test_a_gpu_is_expected_to_be_faster_and_a_larger_model_slower() -> None:
-    """The priors know that much of physics."""
-    size = Size(items=1, input_tokens=1000, output_tokens=100)
-
-    assert prior_service_s(candidate(device="cuda:0"), size) < prior_service_s(candidate(), size)
-    assert prior_service_s(candidate(), size) < prior_service_s(candidate(parameters=10**9), size)
-    assert prior_service_s(candidate(dtype="bfloat16"), size) < prior_service_s(candidate(), size)
 
 
 def test_one_candidates_history_is_not_anothers() -> None:
@@ -224,6 +286,66 @@ def test_a_near_queue_is_waited_for() -> None:
     assert pytest.approx(2.0) == one(estimates, size, candidate(queued=4)).queue_s
 
 
+def test_a_queue_that_the_backend_states_is_believed() -> None:
+    """It knows what waits there; also that nothing does."""
+    estimates, size = estimator(), Size(items=1, input_tokens=10)
+
+    for whom in (candidate(queued=4, queue_s=0.25), candidate("remote", queued=4, queue_s=0.25)):
+        assert 0.25 == one(estimates, size, whom).queue_s
+    assert 0.0 == one(estimates, size, candidate(queued=4, queue_s=0.0)).queue_s
+
+
+def test_a_requests_own_share_of_a_batch_is_what_is_learnt() -> None:
+    """Else a full batch would make every request in it look slow."""
+    estimates, whom, size = estimator(), candidate(), Size(items=1, input_tokens=10)
+    observed(estimates, whom, size, 8.0, device_s=0.5)
+
+    assert pytest.approx(0.5) == one(estimates, size, whom).service_s
+
+
+def test_a_drawing_that_leaves_its_size_to_the_model_is_expected_as_the_model_had_it() -> None:
+    """Each figure that was left open is learnt; one that was given is not overruled."""
+    estimates, whom = estimator(), candidate(task=Task.TEXT_TO_IMAGE, parameters=10**9)
+    opened, sized, stepped = (
+        Size(items=1, input_tokens=5, images=1, **given) for given in ({}, {"pixels": 64 * 64}, {"steps": 50})
+    )
+    given = Size(items=1, input_tokens=5, images=1, pixels=512 * 512, steps=50)
+    before = [one(estimates, size, whom).service_s for size in (opened, sized, stepped, given)]
+    assert before[0] == before[3]
+
+    def draw(size: Size, pixel_steps: int) -> None:
+        usage = Usage(prompt_tokens=5, images=1, pixel_steps=pixel_steps)
+        shape_s = prior_service_s(whom, Size(items=1, input_tokens=5, images=1, pixel_steps=pixel_steps))
+        estimates.observe(whom, size, usage, Timings(service_s=shape_s), shape_s)  # just as fast as the prior says
+
+    draw(opened, 64 * 64 * 4)
+    assert pytest.approx(before[1:]) == [one(estimates, size, whom).service_s for size in (sized, stepped, given)]
+    tiny = prior_service_s(whom, Size(items=1, input_tokens=5, images=1, pixel_steps=64 * 64 * 4))
+    assert pytest.approx(tiny) == one(estimates, opened, whom).service_s
+
+    draw(stepped, 64 * 64 * 50)
+    assert one(estimates, stepped, whom).service_s < before[2]
+    draw(given, 512 * 512 * 50)
+    assert pytest.approx(before[3]) == one(estimates, given, whom).service_s
+
+
+def test_far_media_is_estimated_at_its_own_prices() -> None:
+    """By the image, and by the minute of sound; what nobody can count beforehand stays unknown."""
+    size = Size(items=2, input_tokens=5, images=2)
+    drawn = candidate("remote", task=Task.TEXT_TO_IMAGE, price=Price(per_image_usd=0.25))
+    assert (0.5, "priced") == (one(estimator(), size, drawn).cost_usd, one(estimator(), size, drawn).cost_source)
+
+    speech = Task.AUTOMATIC_SPEECH_RECOGNITION
+    heard = Size(items=1, input_tokens=None, audio_s=30.0)
+    assert (
+        3.0 == one(estimator(), heard, candidate("remote", task=speech, price=Price(per_audio_minute_usd=6))).cost_usd
+    )
+    for unknown in (Price(output_per_1m_usd=1.0), Price(input_per_1m_usd=1.0)):
+        assert one(estimator(), heard, candidate("remote", task=speech, price=unknown)).cost_usd is None
+    tokens = Price(output_per_1m_usd=1.0)
+    assert one(estimator(), size, candidate("remote", task=Task.TEXT_TO_IMAGE, price=tokens)).cost_usd is None
+
+
 def test_near_costs_occupancy_and_far_its_price() -> None:
     """Waiting and loading are not charged; an unknown price stays unknown."""
     size = Size(items=1, input_tokens=1_000_000, output_tokens=100)
@@ -271,36 +393,3 @@ def test_what_is_learnt_is_bounded() -> None:
 
     assert "prior" == one(estimates, size, candidate(name="0")).latency_source
     assert "observed" == one(estimates, size, candidate(name=f"{MAX_LEARNT}")).latency_source
-
-
-def size_for(payload, task: Task = Task.FEATURE_EXTRACTION) -> Size:
-    return size_of(InferenceRequest(task=task, model="m", payload=payload))
-
-
-@given(st.lists(st.text(max_size=50), max_size=5), st.text(max_size=50))
-@example([], "")
-def test_a_size_grows_with_its_texts(texts, another) -> None:
-    """Every text has some tokens, also an empty one; labels of a zero-shot request are read too."""
-    less, more = size_for(EmbeddingInput(texts=tuple(texts))), size_for(EmbeddingInput(texts=(*texts, another)))
-
-    assert (len(texts), len(texts) + 1) == (less.items, more.items)
-    assert less.input_tokens < more.input_tokens
-    assert less == size_for(ClassificationInput(texts=tuple(texts)))
-    assert less.input_tokens < size_for(ZeroShotInput(texts=tuple(texts), candidate_labels=(another,))).input_tokens
-    assert less.output_tokens is None
-
-
-def test_a_generation_is_expected_to_end_before_its_limit() -> None:
-    """A high limit is not what most answers need; a low one is."""
-    long, short = (size_for(GenerationInput(prompt="hello", max_tokens=n)) for n in (100_000, 5))
-
-    assert (PRIOR_OUTPUT_TOKENS, 100_000) == (long.output_tokens, long.max_output_tokens)
-    assert (5, 5) == (short.output_tokens, short.max_output_tokens)
-
-
-def test_a_prompt_and_a_chat_of_the_same_text_are_as_large() -> None:
-    """The empty prompt is a prompt too."""
-    chat = size_for(GenerationInput(messages=(Message("user", "hello " * 20),)))
-
-    assert chat.input_tokens == size_for(GenerationInput(prompt="hello " * 20)).input_tokens
-    assert 0 < size_for(GenerationInput(prompt="")).input_tokens

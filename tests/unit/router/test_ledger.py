@@ -46,11 +46,13 @@ def place(backend: str, price: Price | None = None, device: str = "cpu") -> Cand
     )
 
 
-def answer(*, service_s: float | None = None, batch_size: int = 1, **usage) -> InferenceResult:
+def answer(
+    *, service_s: float | None = None, device_s: float | None = None, batch_size: int = 1, **usage
+) -> InferenceResult:
     return InferenceResult(
         output=GenerationOutput("x", "stop"),
         usage=Usage(**usage),
-        timings=Timings(service_s=service_s),
+        timings=Timings(service_s=service_s, device_s=device_s),
         provider="p",
         model="m",
         device="cpu",
@@ -65,6 +67,22 @@ def test_a_near_answer_costs_its_share_of_the_device(ledger) -> None:
     """Measured seconds, divided among those who shared the batch."""
     assert Cost(pytest.approx(0.002), "measured") == ledger.price(place("local"), answer(service_s=2.0))
     assert Cost(pytest.approx(0.0005), "measured") == ledger.price(place("local"), answer(service_s=2.0, batch_size=4))
+
+
+def test_a_near_answer_costs_what_it_held_the_device_by_itself(ledger) -> None:
+    """Its own share, where the backend tells it, is not guessed from the batch; a time nobody took is no 0."""
+    told = answer(service_s=2.0, device_s=0.25, batch_size=4)
+
+    assert Cost(pytest.approx(0.00025), "measured") == ledger.price(place("local"), told)
+    assert Cost(None, "unknown") == ledger.price(place("local"), answer())
+
+
+def test_far_media_costs_by_the_image_and_by_the_minute(ledger) -> None:
+    """What the answer holds is charged, and a length nobody measured makes it unknown."""
+    price = Price(per_image_usd=0.5, per_audio_minute_usd=6.0)
+
+    assert Cost(None, "unknown") == ledger.price(place("remote", price), answer(images=2))
+    assert Cost(4.0, "priced") == ledger.price(place("remote", price), answer(images=2, audio_s=30.0))
 
 
 def test_what_a_provider_declares_goes_before_what_we_compute(ledger) -> None:

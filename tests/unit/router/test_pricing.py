@@ -5,61 +5,94 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from backends.types import Usage
 from router.pricing import CPU_USD_PER_CORE_HOUR, GPU_USD_PER_HOUR, local_rates, price_book, priced_usd
 from router.settings import CandidateEntry, ModelEntry, Price
 
-amounts = st.none() | st.floats(0, 1e6)
-tokens = st.integers(0, 10**9)
-prices = st.builds(Price, input_per_1m_usd=amounts, output_per_1m_usd=amounts, per_request_usd=amounts)
+UNITS = {  # what is charged, what it is charged for, and how many of those one price buys
+    "input_per_1m_usd": ("prompt_tokens", 1_000_000),
+    "output_per_1m_usd": ("completion_tokens", 1_000_000),
+    "per_image_usd": ("images", 1),
+    "per_audio_minute_usd": ("audio_s", 60),
+}
+amounts = st.floats(0, 1e6)
+counts = st.integers(0, 10**9)
+prices = st.fixed_dictionaries({}, optional=dict.fromkeys((*UNITS, "per_request_usd"), amounts)).map(
+    lambda given: Price(**given)
+)
 known_prices = prices.filter(lambda price: price.known)
+used = {name: counts for name, _ in UNITS.values()}
+usages = st.fixed_dictionaries(used).map(lambda given: Usage(**given))
+partial_usages = st.fixed_dictionaries({}, optional=used).map(lambda given: Usage(**given))
 
 
-@given(prices, st.none() | tokens, st.none() | tokens)
-def test_a_cost_is_unknown_or_not_negative(price, input_tokens, output_tokens) -> None:
+@given(prices, partial_usages)
+def test_a_cost_is_unknown_or_not_negative(price, usage) -> None:
     """There is no third thing."""
-    cost = priced_usd(price, input_tokens, output_tokens)
+    cost = priced_usd(price, usage)
 
     assert cost is None or cost >= 0
 
 
-@given(st.none() | tokens, st.none() | tokens)
-def test_an_unknown_price_is_never_zero(input_tokens, output_tokens) -> None:
+@given(partial_usages)
+def test_an_unknown_price_is_never_zero(usage) -> None:
     """No price, and a price without any unit, cost None whatever was used."""
-    assert priced_usd(None, input_tokens, output_tokens) is None
-    assert priced_usd(Price(), input_tokens, output_tokens) is None
+    assert priced_usd(None, usage) is None
+    assert priced_usd(Price(), usage) is None
 
 
-@given(st.floats(1e-9, 1e6), tokens)
-def test_an_unknown_usage_that_is_charged_makes_the_cost_unknown(per_million, count) -> None:
-    """A count nobody gave is not a count of 0."""
-    assert priced_usd(Price(input_per_1m_usd=per_million), None, count) is None
-    assert priced_usd(Price(output_per_1m_usd=per_million), count, None) is None
+@given(known_prices, usages, st.sampled_from(list(UNITS)))
+def test_an_unknown_usage_that_is_charged_makes_the_cost_unknown(price, usage, unit) -> None:
+    """A count nobody gave is not a count of 0; what is not charged needs no count."""
+    name, _ = UNITS[unit]
+    cost = priced_usd(price, replace(usage, **{name: None}))
+
+    if getattr(price, unit):
+        assert cost is None
+    else:
+        assert cost == priced_usd(price, usage)
 
 
-@given(tokens)
-def test_an_unknown_usage_that_is_free_costs_nothing(count) -> None:
-    """What is not charged needs no count."""
-    assert 0.0 == priced_usd(Price(input_per_1m_usd=0.0), None, count)
-    assert 2.5 == priced_usd(Price(per_request_usd=2.5), None, None)
+@given(known_prices, usages)
+def test_a_cost_is_the_sum_of_its_units(price, usage) -> None:
+    """Each unit by itself, and the request: together they are the whole."""
+    alone = [
+        priced_usd(Price(**{unit: getattr(price, unit)}), usage)
+        for unit in (*UNITS, "per_request_usd")
+        if getattr(price, unit) is not None
+    ]
+
+    assert None not in alone
+    assert pytest.approx(sum(alone)) == priced_usd(price, usage)
 
 
-@given(known_prices, tokens, tokens, tokens, tokens)
-def test_more_tokens_never_cost_less(price, input_tokens, output_tokens, more_input, more_output) -> None:
-    """The cost is monotone in both counts."""
-    less = priced_usd(price, input_tokens, output_tokens)
-    more = priced_usd(price, input_tokens + more_input, output_tokens + more_output)
+@given(known_prices, usages, usages)
+def test_more_is_never_cheaper_and_two_cost_what_both_cost(price, usage, more) -> None:
+    """The cost is monotone in every count, and the same in one request as in two, but for the request itself."""
+    both = Usage(**{name: getattr(usage, name) + getattr(more, name) for name in used})
+    one, other, together = (priced_usd(price, each) for each in (usage, more, both))
 
-    assert less is not None
-    assert more is not None
-    assert less <= more
+    assert max(one, other) <= together * (1 + 1e-9)
+    assert pytest.approx(one + other) == together + (price.per_request_usd or 0.0)
 
 
 def test_every_unit_is_charged() -> None:
-    """A request, a million tokens in and half a million out."""
-    price = Price(input_per_1m_usd=0.25, output_per_1m_usd=1.5, per_request_usd=0.125)
+    """A request, a million tokens in and half a million out, three images and half a minute."""
+    price = Price(
+        input_per_1m_usd=0.25, output_per_1m_usd=1.5, per_request_usd=0.125, per_image_usd=2.0, per_audio_minute_usd=8.0
+    )
+    usage = Usage(prompt_tokens=1_000_000, completion_tokens=500_000, images=3, audio_s=30.0)
 
-    assert 0.125 + 0.25 + 0.75 == priced_usd(price, 1_000_000, 500_000)
+    assert 0.125 + 0.25 + 0.75 + 6.0 + 4.0 == priced_usd(price, usage)
+
+
+@pytest.mark.parametrize("unit", list(UNITS))
+def test_any_unit_makes_a_price_known(unit) -> None:
+    """Also one of 0: that is a price somebody named."""
+    assert Price(**{unit: 0.0}).known
+    assert 0.0 == priced_usd(Price(**{unit: 0.0}), Usage())
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e4), st.sampled_from(["cpu", "cuda:0", "mps"]))

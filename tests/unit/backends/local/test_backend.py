@@ -17,9 +17,9 @@ from backends.errors import InvalidInput, OutOfMemory, Overloaded, Unavailable
 from backends.hardware import GIB, Probe
 from backends.local import preparation, tasks
 from backends.local.backend import LocalBackend, LocalOptions
-from backends.local.tasks import LocalTask
-from backends.local.types import Answer
+from backends.local.types import Answer, LocalFamily, LocalTask, Unit
 from backends.types import (
+    Delta,
     GenerationInput,
     GenerationOutput,
     InferenceRequest,
@@ -39,40 +39,51 @@ class Parrot:
 
     device = "cpu"
     dtype = "float32"
+    runtime = "parrot"
 
     def __init__(self):
+        self.loads = 0
         self.running = threading.Event()
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
 
-def repeat(parrot, payload, control):
+def pre(_parrot, payload):
+    if payload.prompt == "wrong":
+        raise InvalidInput("no")
+    return [Unit(payload.prompt.split())]
+
+
+def core(parrot, contents, control):
     parrot.running.set()
-    words = payload.prompt.split()
+    (words,) = contents
     for word in words:
-        control.emit(word)
+        control.emit(Delta(word))
         while not parrot.may_go_on.wait(0.001):
             control.check()
     if words == ["broken"]:
         raise KeyError("secret")
-    if words == ["wrong"]:
-        raise InvalidInput("no")
-    return Answer(GenerationOutput("".join(words), "stop"), Usage(prompt_tokens=len(words), completion_tokens=1))
+    return ["".join(words)]
+
+
+def post(_parrot, _payload, units, results):
+    usage = Usage(prompt_tokens=len(units[0].content), completion_tokens=1)
+    return Answer(GenerationOutput(results[0], "stop"), usage)
 
 
 @pytest.fixture
 def parrot(monkeypatch):
     """The one model of the fake family; `loads` counts how often it was loaded."""
     bird = Parrot()
-    bird.loads = 0
 
-    def load(_directory, _device, _dtype):
+    def load(_opening):
         bird.loads += 1
         return bird
 
-    warm_up = GenerationInput(prompt="warm up")
-    monkeypatch.setitem(tasks.TASKS, Task.TEXT_GENERATION, LocalTask("causal-lm", repeat, warm_up))
-    monkeypatch.setitem(tasks.LOADERS, "causal-lm", load)
+    warm_ups = (GenerationInput(prompt="warm up"), GenerationInput(prompt="warm up some more"))
+    task = LocalTask(task=Task.TEXT_GENERATION, family="causal-lm", pre=pre, post=post, warm_ups=warm_ups)
+    monkeypatch.setitem(tasks._TASKS, Task.TEXT_GENERATION, task)
+    monkeypatch.setitem(tasks.FAMILIES, "causal-lm", LocalFamily(load=load, core=core))
     return bird
 
 
@@ -157,8 +168,8 @@ def test_a_thin_install_names_the_extra(tmp_path, target, monkeypatch):
     async def check(backend):
         await backend.prepare(target)
 
-        assert "the local extra is not installed: pip install 'nearfar[local]'" == backend.status(target).unavailable
-        with pytest.raises(Unavailable, match="local extra"):
+        assert "the extra 'local' is not installed: pip install 'nearfar[local]'" == backend.status(target).unavailable
+        with pytest.raises(Unavailable, match="extra 'local'"):
             await backend.infer(REQUEST, target)
 
     within(check, tmp_path)
@@ -198,8 +209,8 @@ def test_the_first_request_pays_the_load_and_says_so(tmp_path, target, parrot):
     async def check(backend):
         first, second = await asyncio.gather(backend.infer(REQUEST, target), backend.infer(REQUEST, target))
 
-        assert [True, False] == sorted((one.timings.load_s is None for one in (first, second)), reverse=True)
-        assert 1 == parrot.loads
+        assert None in {first.timings.load_s, second.timings.load_s}
+        assert 1 == parrot.loads == backend.status(target).loads
         assert ("abc", "local", "some/model", "cpu") == (
             first.output.text,
             first.provider,
@@ -212,17 +223,57 @@ def test_the_first_request_pays_the_load_and_says_so(tmp_path, target, parrot):
 
 
 def test_loading_measures_a_short_request(tmp_path, target, parrot):
-    """The report holds the time and the tokens of a warm-up; a second load is free."""
+    """The report holds the first request, and the size and the time of a warm one; a second load is free."""
 
     async def check(backend):
         report, again = await backend.load(target), await backend.load(target)
+        (measurement,) = report.measured
 
-        assert (2, 1) == (report.input_tokens, report.output_tokens)
-        assert report.service_s is not None
-        assert 0 == again.load_s
+        assert (2, 1) == (measurement.usage.prompt_tokens, measurement.usage.completion_tokens)
+        assert min(report.load_s, report.first_s, measurement.service_s) > 0
+        assert (0, ()) == (again.load_s, again.measured)
         assert backend.status(target).loaded
 
     within(check, tmp_path)
+
+
+def test_a_thorough_load_measures_every_size_and_is_remembered(tmp_path, target, parrot):
+    """Another backend on the same hardware knows the figures before it loads anything; other hardware does not."""
+
+    async def measure(backend):
+        await backend.load(target)
+        report = await backend.load(target, thorough=True)
+        assert [2, 4] == [each.usage.prompt_tokens for each in report.measured]
+        assert 2 == parrot.loads  # loading was measured anew
+        return report
+
+    async def recall(backend):
+        assert None is backend.calibration(target)
+        await backend.prepare(target)
+        return backend.calibration(target)
+
+    report = within(measure, tmp_path)
+    other = Probe(platform="Linux x86_64", cores=8, ram_total_bytes=8 * GIB, ram_available_bytes=8 * GIB)
+
+    assert report == within(recall, tmp_path)
+    assert None is within(recall, tmp_path, probe=other)
+
+
+def test_damaged_figures_are_as_good_as_none(tmp_path, target, parrot):
+    """The file is named in a warning, and everything works."""
+
+    async def measure(backend):
+        await backend.load(target, thorough=True)
+
+    async def recall(backend):
+        await backend.prepare(target)
+        return backend.calibration(target)
+
+    within(measure, tmp_path)
+    (file,) = (tmp_path / "calibration").glob("*/*.json")
+    file.write_text("{")
+
+    assert None is within(recall, tmp_path)
 
 
 def test_a_stream_is_its_pieces_then_the_result(tmp_path, target, parrot):
@@ -304,16 +355,16 @@ def test_a_full_queue_is_refused(tmp_path, target, parrot):
 
 def test_a_failed_load_is_an_error_of_ours_and_tried_again(tmp_path, target, parrot, monkeypatch):
     """Damaged files are named, the disk's path is not; once repaired the next request is served."""
-    good = tasks.LOADERS["causal-lm"]
+    good = tasks.FAMILIES["causal-lm"]
 
-    def broken(directory, _device, _dtype):
-        raise OSError(f"cannot read {directory}")
+    def broken(opening):
+        raise OSError(f"cannot read {opening.directory}")
 
     async def check(backend):
-        monkeypatch.setitem(tasks.LOADERS, "causal-lm", broken)
+        monkeypatch.setitem(tasks.FAMILIES, "causal-lm", LocalFamily(load=broken, core=core))
         with pytest.raises(Unavailable, match="damaged or incomplete") as caught:
             await backend.infer(REQUEST, target)
-        monkeypatch.setitem(tasks.LOADERS, "causal-lm", good)
+        monkeypatch.setitem(tasks.FAMILIES, "causal-lm", good)
 
         assert str(tmp_path) not in str(caught.value)
         assert "abc" == (await backend.infer(REQUEST, target)).output.text

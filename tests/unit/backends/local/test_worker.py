@@ -1,73 +1,109 @@
-"""One thread, one bounded queue: order, refusal, cancellation, failure and the end."""
+"""One thread, one model, one bounded queue: batches, shares, refusal, cancellation, failure and the end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from contextlib import nullcontext
 
 import pytest
 
-from backends.errors import Overloaded, Unavailable
-from backends.local.worker import Cancelled, Worker
+from backends.errors import OutOfMemory, Overloaded, Timeout, Unavailable
+from backends.local.worker import Worker
+from backends.types import Delta
+from tests.unit.backends.local.machinery import Parrot, ask, family, happened
 
 
-def within(check, max_queue=8):
-    """Run `check(worker)` on a loop with a worker that is closed afterwards."""
+def within(check, max_queue=8, make_room=lambda: False, load=None, **kind):
+    """Run `check(worker, parrot)` on a loop with a worker that is closed afterwards."""
+    parrot = Parrot()
 
     async def main():
-        worker = Worker("test-worker", max_queue)
+        worker = Worker("test-worker", family(**kind), max_queue)
+        loading = worker.start(load or (lambda: parrot), nullcontext(), make_room)
         try:
-            return await check(worker)
+            return await check(worker, parrot)
         finally:
             await asyncio.to_thread(worker.close)
+            await asyncio.gather(loading, return_exceptions=True)
 
     return asyncio.run(main())
 
 
-class Gate:
-    """A job that says when it has begun and ends when it is let go or cancelled."""
-
-    def __init__(self):
-        self.begun = threading.Event()
-        self.released = threading.Event()
-        self.saw_cancel = threading.Event()
-
-    def __call__(self, cancelled):
-        self.begun.set()
-        while not self.released.wait(0.001):
-            if cancelled.is_set():
-                self.saw_cancel.set()
-                raise Cancelled
-        return "done"
+async def busy(worker, parrot):
+    """Let a first request occupy the thread; the next ones queue behind it."""
+    await worker.submit(ask("hello"))
+    parrot.begun.clear()
+    parrot.may_go_on.clear()
+    running = asyncio.create_task(worker.submit(ask("first")))
+    await happened(parrot.begun)
+    return running
 
 
-async def begun(gate):
-    assert await asyncio.to_thread(gate.begun.wait, 10)
+async def queue(worker, *asks):
+    tasks = [asyncio.create_task(worker.submit(each)) for each in asks]
+    await asyncio.sleep(0)
+    return tasks
 
 
-def test_jobs_run_in_order_on_one_thread_of_their_own():
-    """Every job sees the same thread, which is not the caller's, in the order of submission."""
+def test_what_queued_while_the_thread_was_busy_is_one_batch():
+    """No timer, no wait: the batch is what is there when the thread is free; each gets its own answer."""
 
-    async def check(worker):
-        seen = []
-        done = await asyncio.gather(
-            *(worker.submit(lambda _, n=n: seen.append(n) or threading.get_ident()) for n in range(5))
-        )
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
+        waiting = await queue(worker, ask("a b"), ask("c"), ask("d e f"))
+        parrot.may_go_on.set()
+        answers = await asyncio.gather(running, *waiting)
 
-        assert list(range(5)) == seen
-        assert 1 == len({one.value for one in done} - {threading.get_ident()})
+        assert ["FIRST", "A B", "C", "D E F"] == [done.answer.output.text for done in answers]
+        assert [["hello"], ["first"], ["a", "b", "c", "d", "e", "f"]] == parrot.batches
+        assert [1, 3, 3, 3] == [done.batch_size for done in answers]
 
     within(check)
 
 
-def test_a_failing_job_fails_its_caller_only():
-    """An exception goes to whoever asked, and the next job is served."""
+def test_the_device_time_of_a_batch_is_shared_out_by_size():
+    """Everybody waited for the whole batch; together they pay for it once."""
 
-    async def check(worker):
-        with pytest.raises(ZeroDivisionError):
-            await worker.submit(lambda _: 1 / 0)
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
+        waiting = await queue(worker, ask("aaaa"), ask("bb"), ask("c c"))
+        parrot.may_go_on.set()
+        _, *mates = await asyncio.gather(running, *waiting)
+        timings = [done.timings for done in mates]
 
-        assert "fine" == (await worker.submit(lambda _: "fine")).value
+        assert 1 == len({each.service_s for each in timings})
+        assert pytest.approx(timings[0].service_s) == sum(each.device_s for each in timings)
+        assert pytest.approx(2 * timings[1].device_s) == timings[0].device_s
+
+    within(check)
+
+
+def test_a_request_that_breaks_its_batch_fails_alone():
+    """Its mates run again without it."""
+
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
+        waiting = await queue(worker, ask("good"), ask("poison"), ask("fine"))
+        parrot.may_go_on.set()
+        await running
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert ["GOOD", "FINE"] == [answers[0].answer.output.text, answers[2].answer.output.text]
+        assert "'parrot' failed on this machine: KeyError" == str(answers[1])
+
+    within(check)
+
+
+def test_an_input_that_cannot_be_prepared_fails_its_sender_only():
+    """The error names no content, and the next request is served."""
+
+    async def check(worker, parrot):
+        with pytest.raises(Unavailable, match="'parrot' failed on this machine: ValueError"):
+            await worker.submit(ask("cannot be read"))
+
+        assert "FINE" == (await worker.submit(ask("fine"))).answer.output.text
 
     within(check)
 
@@ -75,145 +111,192 @@ def test_a_failing_job_fails_its_caller_only():
 def test_a_full_queue_refuses_with_the_expected_wait():
     """One runs, two wait, the fourth is refused and told when to come back."""
 
-    async def check(worker):
-        gate = Gate()
-        running = asyncio.create_task(worker.submit(gate))
-        await begun(gate)
-        waiting = [asyncio.create_task(worker.submit(lambda _: None)) for _ in range(2)]
-        await asyncio.sleep(0)
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
+        waiting = await queue(worker, ask("a"), ask("b"))
         with pytest.raises(Overloaded) as caught:
-            await worker.submit(lambda _: None)
+            await worker.submit(ask("c"))
 
         assert 3 == worker.queued
         assert worker.expected_wait_s == caught.value.retry_after_s > 0
-        gate.released.set()
+        parrot.may_go_on.set()
         await asyncio.gather(running, *waiting)
+        assert 0 == worker.queued
 
     within(check, max_queue=2)
 
 
-def test_work_that_is_no_request_has_room_always():
-    """A load is queued though no request may wait."""
+def test_the_expected_wait_grows_with_the_work_that_is_queued():
+    """It is known once something was measured, and weighs requests by their size."""
 
-    async def check(worker):
-        gate = Gate()
-        running = asyncio.create_task(worker.submit(gate))
-        await begun(gate)
-        waiting = asyncio.create_task(worker.submit(lambda _: None))
-        await asyncio.sleep(0)
-        loading = worker.start(lambda _: "loaded")
-        gate.released.set()
-        await asyncio.gather(running, waiting)
+    async def check(worker, parrot):
+        assert None is worker.expected_wait_s
+        running = await busy(worker, parrot)
+        small = worker.expected_wait_s
+        waiting = await queue(worker, ask("x" * 500))
 
-        assert "loaded" == (await loading).value
+        assert small * 50 < worker.expected_wait_s
+        parrot.may_go_on.set()
+        await asyncio.gather(running, *waiting)
+        assert 0 == worker.expected_wait_s
 
-    within(check, max_queue=1)
+    within(check, budget=1000)
 
 
-def test_cancelling_a_queued_job_takes_it_out():
-    """A job whose caller left while it waited never runs."""
+def test_cancelling_a_queued_request_takes_it_out():
+    """Its sender left while it waited: it never runs."""
 
-    async def check(worker):
-        gate, ran = Gate(), []
-        running = asyncio.create_task(worker.submit(gate))
-        await begun(gate)
-        waiting = asyncio.create_task(worker.submit(lambda _: ran.append("it ran")))
-        await asyncio.sleep(0)
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
+        (waiting,) = await queue(worker, ask("unwanted"))
         waiting.cancel()
-        await asyncio.wait([waiting])
-
+        await asyncio.gather(waiting, return_exceptions=True)
         assert 1 == worker.queued
-        gate.released.set()
+        parrot.may_go_on.set()
         await running
-        assert [] == ran
+        await worker.submit(ask("next"))
+
+        assert ["unwanted"] not in parrot.batches
 
     within(check)
 
 
-def test_cancelling_a_running_job_signals_it():
-    """The job sees the event; the caller does not wait for it to end."""
+def test_cancelling_a_running_request_is_seen_by_a_core_that_runs_alone():
+    """The thread is free for the next request at once."""
 
-    async def check(worker):
-        gate = Gate()
-        running = asyncio.create_task(worker.submit(gate))
-        await begun(gate)
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
         running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
+        await asyncio.gather(running, return_exceptions=True)
+        parrot.begun.clear()
+        (following,) = await queue(worker, ask("next"))
+        await happened(parrot.begun)  # the first one was left off: the gate is still shut
+        parrot.may_go_on.set()
 
-        assert await asyncio.to_thread(gate.saw_cancel.wait, 10)
-        assert "next" == (await worker.submit(lambda _: "next")).value
+        assert "NEXT" == (await following).answer.output.text
+        assert ["first"] not in parrot.batches
+
+    within(check, budget=0)
+
+
+def test_a_request_past_its_deadline_is_dropped_before_it_is_computed():
+    """Nobody waits for it, so the device does not work for it."""
+
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
+        (late,) = await queue(worker, ask("late", deadline=time.monotonic()))
+        parrot.may_go_on.set()
+        await running
+        with pytest.raises(Timeout):
+            await late
+
+        assert ["late"] not in parrot.batches
 
     within(check)
 
 
-def test_waiting_and_running_are_told_apart():
-    """The job behind another one waited at least as long as that one ran."""
+def test_pieces_carry_the_device_time_so_far():
+    """A core that runs alone may tell pieces; the worker stamps them."""
 
-    async def check(worker):
-        gate = Gate()
-        first = asyncio.create_task(worker.submit(gate))
-        second = asyncio.create_task(worker.submit(lambda _: None))
-        await begun(gate)
-        gate.released.set()
-        one, two = await asyncio.gather(first, second)
+    def telling(parrot, contents, control):
+        control.emit(Delta("one"))
+        control.emit(Delta("two"))
+        return ["both"]
 
-        assert one.queue_s >= 0
-        assert two.queue_s >= one.service_s
+    async def check(worker, _parrot):
+        pieces = []
+        done = await worker.submit(ask("x", emit=pieces.append))
 
-    within(check)
+        assert ["one", "two"] == [piece.text for piece in pieces]
+        assert 0 < pieces[0].service_s <= pieces[1].service_s <= done.timings.service_s
+        assert pieces[0].service_s == done.timings.first_token_s
+
+    within(check, budget=0, core=telling)
 
 
-def test_closing_fails_what_waits_and_cuts_off_what_runs():
-    """Both callers are told that the backend is going away, and the thread has ended."""
+def test_a_batch_without_memory_is_tried_in_halves():
+    """The largest batch that fits is found; every answer is right."""
+    sizes = []
 
-    async def check(worker):
-        gate = Gate()
-        running = asyncio.create_task(worker.submit(gate))
-        await begun(gate)
-        waiting = asyncio.create_task(worker.submit(lambda _: None))
-        await asyncio.sleep(0)
+    def small_only(parrot, contents, control):
+        sizes.append(len(contents))
+        if len(contents) > 2:
+            raise MemoryError
+        return [word.upper() for word in contents]
+
+    async def check(worker, _parrot):
+        done = await worker.submit(ask("a b c d e f g"))
+
+        assert "A B C D E F G" == done.answer.output.text
+        assert [7, 3, 1, 2, 4, 2, 2] == sizes
+
+    within(check, core=small_only)
+
+
+def test_one_unit_without_memory_makes_room_and_is_tried_once_more():
+    """When idle models went, it fits; when there were none, it fails and the worker lives."""
+    room = [True, False]
+    calls = []
+
+    def hungry(parrot, contents, control):
+        calls.append(contents)
+        if len(calls) != 2:
+            raise MemoryError
+        return ["fed"]
+
+    async def check(worker, _parrot):
+        assert "fed" == (await worker.submit(ask("x"))).answer.output.text
+        with pytest.raises(OutOfMemory):
+            await worker.submit(ask("y"))
+        assert 3 == len(calls)
+
+    within(check, core=hungry, make_room=lambda: room.pop(0))
+
+
+def test_a_load_without_memory_makes_room_and_is_tried_again():
+    """The first attempt fails, idle models go, the second succeeds."""
+    attempts = []
+
+    def load():
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OutOfMemory("no memory left")
+        return Parrot()
+
+    async def check(worker, _parrot):
+        assert "HI" == (await worker.submit(ask("hi"))).answer.output.text
+
+    within(check, load=load, make_room=lambda: True)
+    assert [1, 1] == attempts
+
+
+def test_the_request_that_waited_for_the_load_says_so():
+    """The next one paid nothing for it."""
+    asked = threading.Event()
+
+    async def check(worker, _parrot):
+        (waiting,) = await queue(worker, ask("one"))
+        asked.set()
+        first, second = await waiting, await worker.submit(ask("two"))
+
+        assert first.timings.load_s == worker.load_s > 0
+        assert None is second.timings.load_s
+
+    within(check, load=lambda: asked.wait(10) and Parrot())
+
+
+def test_closing_fails_what_waits_and_stops_what_runs():
+    """Nobody is left waiting, and the thread has ended."""
+
+    async def check(worker, parrot):
+        running = await busy(worker, parrot)
+        waiting = await queue(worker, ask("a"), ask("b"))
         await asyncio.to_thread(worker.close)
-        outcomes = await asyncio.gather(running, waiting, return_exceptions=True)
+        outcomes = await asyncio.gather(running, *waiting, return_exceptions=True)
 
-        assert [Unavailable, Unavailable] == [type(outcome) for outcome in outcomes]
+        assert [Unavailable] * 3 == [type(outcome) for outcome in outcomes]
         assert "test-worker" not in {thread.name for thread in threading.enumerate()}
-
-    within(check)
-
-
-def test_a_finished_worker_does_what_is_queued_and_no_more():
-    """`finish` lets the queue run out; new work is refused."""
-
-    async def check(worker):
-        gate = Gate()
-        running = asyncio.create_task(worker.submit(gate))
-        await begun(gate)
-        waiting = asyncio.create_task(worker.submit(lambda _: "served"))
-        await asyncio.sleep(0)
-        worker.finish()
         with pytest.raises(Unavailable):
-            await worker.submit(lambda _: None)
-        gate.released.set()
+            await worker.submit(ask("late"))
 
-        assert ["done", "served"] == [one.value for one in await asyncio.gather(running, waiting)]
-
-    within(check)
-
-
-def test_a_result_for_a_closed_loop_is_dropped():
-    """A job that outlives its event loop ends quietly, and the worker lives on."""
-    gate = Gate()
-    workers = []
-
-    async def leave():
-        workers.append(Worker("test-worker", 8))
-        task = asyncio.create_task(workers[0].submit(gate))
-        await begun(gate)
-        task.cancel()
-
-    asyncio.run(leave())
-    gate.released.set()
-    workers[0].close()
-
-    assert 0 == workers[0].queued
+    within(check, budget=0)

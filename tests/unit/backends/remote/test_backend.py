@@ -44,9 +44,15 @@ def test_a_missing_key_says_what_to_do():
 
 def test_a_task_beyond_the_protocol_is_refused_with_the_served_ones():
     """The OpenAI protocol has no classification."""
-    sentence = "provider peer does not serve text-classification; it serves: text-generation, feature-extraction"
+    served = "text-generation, feature-extraction, text-to-image, automatic-speech-recognition"
+    sentence = f"provider peer does not serve text-classification; it serves: {served}"
 
     assert sentence == unavailable("peer", Task.TEXT_CLASSIFICATION)
+
+
+def test_nothing_far_was_calibrated_here():
+    """What a far side takes depends on more than this machine."""
+    assert RemoteBackend([PEER]).calibration(target("peer")) is None
 
 
 def test_sub_providers_are_reached_through_the_router():

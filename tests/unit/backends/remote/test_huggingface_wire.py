@@ -1,17 +1,22 @@
 """The Hugging Face protocol: one way to ask, and every known way to answer."""
 
+import base64
+
 import pytest
 
-from backends.errors import ModelNotFound, RemoteError
+from backends.errors import InvalidInput, ModelNotFound, RemoteError
+from backends.fake.answers import png
+from backends.remote.call import Call
 from backends.remote.huggingface_wire import (
     classification_call,
     embeddings_call,
     generation_call,
     parse_classification,
     parse_embeddings,
+    parse_photos,
+    photo_calls,
 )
-from backends.remote.openai_wire import Call
-from backends.types import ClassificationInput, EmbeddingInput, GenerationInput, Message, ZeroShotInput
+from backends.types import ClassificationInput, EmbeddingInput, GenerationInput, Message, PhotoInput, ZeroShotInput
 
 ONE = EmbeddingInput(texts=("a",))
 TWO = EmbeddingInput(texts=("a", "b"))
@@ -165,3 +170,34 @@ def test_other_labels_are_refused(answer):
     """A surprise is an error of the far side, not of ours."""
     with pytest.raises(RemoteError):
         parse_classification(answer, ClassificationInput(texts=("a",)))
+
+
+PHOTO, JPEG = png(1, 1, (1, 2, 3)), b"\xff\xd8\xff\xe0 and so on"
+
+
+def test_each_photo_is_sent_alone_with_its_own_type():
+    """Raw where nothing else is asked, base64 beside `top_k`."""
+    raw = photo_calls(PhotoInput(images=(PHOTO, JPEG)), "org/m")
+    (cut,) = photo_calls(PhotoInput(images=(JPEG,), top_k=2), "org/m")
+
+    assert [("/models/org/m", PHOTO, "image/png"), ("/models/org/m", JPEG, "image/jpeg")] == [
+        (call.path, call.body, call.content_type) for call in raw
+    ]
+    assert ({"top_k": 2}, JPEG) == (cut.body["parameters"], base64.b64decode(cut.body["inputs"]))
+
+
+@pytest.mark.parametrize("image", [b"", b"text", b"OggS...."])
+def test_what_is_no_photo_is_not_sent(image):
+    """It would be paid for; the message does not repeat it."""
+    with pytest.raises(InvalidInput, match=f"the file of {len(image)} bytes does not begin like any known image"):
+        photo_calls(PhotoInput(images=(PHOTO, image)), "m")
+
+
+def test_each_photos_labels_come_from_its_own_answer():
+    """In the shapes of a classification, best first and no more than asked for."""
+    answers = [[BAD, GOOD], {"labels": ["x"], "scores": [1.0]}]
+
+    assert [["good", "bad"], ["x"]] == labels(parse_photos(answers, PhotoInput(images=(PHOTO, PHOTO))))
+    assert [["good"], ["x"]] == labels(parse_photos(answers, PhotoInput(images=(PHOTO, PHOTO), top_k=1)))
+    with pytest.raises(RemoteError):
+        parse_photos([[[GOOD], [BAD]], [GOOD]], PhotoInput(images=(PHOTO, PHOTO)))

@@ -6,8 +6,8 @@ from array import array
 import pytest
 
 from backends.errors import ContentRefused, RemoteError
+from backends.remote.call import Call
 from backends.remote.openai_wire import (
-    Call,
     GenerationReader,
     embeddings_call,
     generation_call,
