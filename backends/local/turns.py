@@ -1,0 +1,100 @@
+"""Whose turn it is: tenants in turn, each tenant's requests in order, by batches of bounded size. No threads, no clock.
+
+Deficit-free round robin over tenants (Nagle 1987, with the quantum in units of work instead of packets): each visit
+takes at most `QUANTUM` of a tenant's work, so that a request of two thousand texts delays another tenant's one text by
+a batch and not by itself.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUANTUM = 512  # tokens a tenant may take in one visit
+
+
+class Turn(Protocol):
+    """Work that waits for its turn."""
+
+    tenant: str
+
+    def sizes(self) -> list[int]:
+        """Sizes of the units that are still to be done, in order."""
+        ...
+
+
+J = TypeVar("J", bound=Turn)
+
+
+class Share(NamedTuple, Generic[J]):
+    """The next `units` units of a job."""
+
+    job: J
+    units: int
+
+
+class Turns(Generic[J]):
+    """Jobs by tenant. Used from one thread."""
+
+    def __init__(self, ready: Callable[[J], bool]) -> None:
+        """`ready` prepares a job when its turn comes; False drops it (nobody waits, or it cannot be prepared)."""
+        self._ready = ready
+        self._tenants: OrderedDict[str, deque[J]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._tenants)
+
+    def add(self, job: J) -> None:
+        """Put a job behind the others of its tenant."""
+        self._tenants.setdefault(job.tenant, deque()).append(job)
+
+    def take(self, budget: int) -> list[Share[J]]:
+        """The next batch: units whose sizes add up to at most `budget`, but at least one. Budget 0 takes one job whole.
+
+        A job whose units are all taken leaves the queue; one with more stays first of its tenant.
+        """
+        shares: dict[int, Share[J]] = {}
+        taken: dict[int, int] = {}  # units of each job that are in this batch already
+        room = budget
+        while self._tenants:
+            tenant, queue = next(iter(self._tenants.items()))
+            job = queue[0]
+            if not taken.get(id(job)) and not self._ready(job):
+                self._finish(tenant)
+                continue
+            sizes = job.sizes()[taken.get(id(job), 0) :]
+            count = len(sizes) if budget == 0 else _fitting(sizes, room, first=not shares)
+            if count:
+                taken[id(job)] = taken.get(id(job), 0) + count
+                shares[id(job)] = Share(job, taken[id(job)])
+                room -= sum(sizes[:count])
+            if count == len(sizes):
+                self._finish(tenant)
+            elif count:
+                self._tenants.move_to_end(tenant)
+            if budget == 0 or room <= 0 or not count:
+                break
+        return list(shares.values())
+
+    def _finish(self, tenant: str) -> None:
+        """The tenant's first job is done with; the tenant goes to the end of the line."""
+        queue = self._tenants[tenant]
+        queue.popleft()
+        if queue:
+            self._tenants.move_to_end(tenant)
+        else:
+            del self._tenants[tenant]
+
+
+def _fitting(sizes: list[int], room: int, *, first: bool) -> int:
+    """How many of the leading sizes one visit may take: a quantum, or one larger unit; the first of a batch always."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        alone = count == 0 and (first or size <= room)
+        if total > min(room, QUANTUM) and not alone:
+            return count
+    return len(sizes)
