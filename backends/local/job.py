@@ -161,17 +161,8 @@ class Job:
         self.settle(as_exception(error, self.ask.model))
 
     def settle(self, result: Done | Exception) -> None:
-        """Hand the result over, from any thread; nobody is told when the loop is gone or the wait was given up."""
-        with suppress(RuntimeError):  # the loop is closed
-            self.loop.call_soon_threadsafe(self._settle, result)
-
-    def _settle(self, result: Done | Exception) -> None:
-        if self.future.done():
-            return
-        if isinstance(result, Exception):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
+        """Hand the result over, from any thread."""
+        settle_all([(self, result)])
 
     def _prepare(self, model: Callable[[], Any]) -> None:
         self._units = self.ask.task.pre(model(), self.ask.payload)
@@ -221,6 +212,27 @@ def forget_locals(error: BaseException) -> None:
     while link is not None:
         traceback.clear_frames(link.__traceback__)
         link = link.__cause__ or link.__context__
+
+
+def settle_all(results: list[tuple[Job, Done | Exception]]) -> None:
+    """Hand the results of one loop's jobs over, from any thread, waking the loop once for all of them.
+
+    Nobody is told when the loop is gone or the wait was given up.
+    """
+    if not results:
+        return
+    with suppress(RuntimeError):  # the loop is closed
+        results[0][0].loop.call_soon_threadsafe(_settle, results)
+
+
+def _settle(results: list[tuple[Job, Done | Exception]]) -> None:
+    for job, result in results:
+        if job.future.done():
+            continue
+        if isinstance(result, Exception):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)
 
 
 class _Stopwatch:
