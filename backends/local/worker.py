@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.errors import OutOfMemory, Overloaded, Unavailable
 from backends.local.errors import translated
-from backends.local.job import CLOSED, Job, as_exception, forget_locals
+from backends.local.job import CLOSED, Job, as_exception, forget_locals, settle_all
 from backends.local.turns import Turns
 from backends.local.types import Cancelled, Control
 
