@@ -205,14 +205,17 @@ class Worker:
 
     def _deliver(self, shares: list[Share[Job]], results: list[Any], service_s: float) -> None:
         weights = [job.weigh(count) for job, count in shares]
+        total = sum(weights) or 1
+        settled: list[tuple[Job, Done | Exception]] = []
         for (job, count), weight in zip(shares, weights, strict=True):
             own, results = results[:count], results[count:]
-            if not job.advance(own, service_s, service_s * weight / (sum(weights) or 1), len(shares)):
+            if not job.advance(own, service_s, service_s * weight / total, len(shares)):
                 continue
             done = job.finish(self._the_model)
             if done is not None:
                 self._learn(job)  # first: whoever has an answer may ask at once what the next one takes
-                job.settle(done)
+                settled.append((job, done))
+        settle_all(settled)
 
     def _core(self, lead: Job, contents: list[Any], control: Control) -> list[Any]:
         """Run the core; when memory runs out, make room and try again in halves, unless pieces have been told."""
