@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 import traceback
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from backends.local.types import Unit
 
 
+_SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 CLOSED = "the local backend is shutting down"
 
 
@@ -206,11 +208,17 @@ def as_exception(error: BaseException, model: str) -> Exception:
 def forget_locals(error: BaseException) -> None:
     """Let go of what the frames that failed still hold: the model, half its weights, a batch's activations.
 
-    Whoever keeps the error would keep them, too. Frames that still run are left alone.
+    Whoever keeps the error would keep them, too. Frames that still run are left alone, and so are those that can be
+    suspended: an error told before has callers' coroutines in its traceback, and clearing those would end them.
     """
     link: BaseException | None = error
-    while link is not None:
-        traceback.clear_frames(link.__traceback__)
+    seen: set[int] = set()  # errors that are raised again may have each other as their cause
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            if not frame.f_code.co_flags & _SUSPENDABLE:
+                with suppress(RuntimeError):  # it runs
+                    frame.clear()
         link = link.__cause__ or link.__context__
 
 

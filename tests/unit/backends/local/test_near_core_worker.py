@@ -374,3 +374,64 @@ def test_the_error_of_a_batch_keeps_no_model():
 
     model, error = asyncio.run(kept_with(error_of))
     assert (None, "'parrot' failed on this machine: KeyError") == (model, str(error))
+
+
+def test_a_failure_told_twice_stops_nobody_who_heard_it_before():
+    """All who wait for a load are told the same error; letting go of what its frames hold touches no caller's."""
+
+    def broken():
+        raise Unavailable("the weights are damaged")
+
+    async def check(worker, _parrot):
+        told, go_on = asyncio.Event(), asyncio.Event()
+
+        async def first():
+            try:
+                await worker.submit(ask("one"))
+            except Unavailable:
+                told.set()
+                await go_on.wait()
+            return "went on"
+
+        going = asyncio.create_task(first())
+        await told.wait()
+        with pytest.raises(Unavailable):
+            await worker.submit(ask("two"))
+        go_on.set()
+
+        assert "went on" == await asyncio.wait_for(going, 5)
+
+    within(check, load=broken)
+
+
+def test_an_error_raised_again_and_again_stops_nobody():
+    """A core may raise the same object every time: its traceback has grown by the frames of those who were told."""
+    always = KeyError("one object")
+
+    def broken(*_):
+        raise Unavailable("no") from always
+
+    async def check(worker, _parrot):
+        go_on = asyncio.Event()
+
+        async def told(word):
+            try:
+                await worker.submit(ask(word))
+            except Unavailable as error:
+                try:
+                    raise error.__cause__
+                except KeyError:
+                    await go_on.wait()
+            return word
+
+        tasks = [asyncio.create_task(told(word)) for word in ("one", "two")]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await worker.submit(ask("three"))
+        with pytest.raises(Unavailable):
+            await worker.submit(ask("four"))
+        go_on.set()
+
+        assert ["one", "two"] == await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+    within(check, core=broken)
