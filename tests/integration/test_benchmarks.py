@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).parents[2]
 OVERHEAD = (sys.executable, "benchmarks/router_overhead.py")
@@ -52,6 +53,7 @@ def test_an_interrupted_benchmark_leaves_no_process_behind():
     assert [] == alive
 
 
+@pytest.mark.slow
 def test_the_throughput_benchmark_counts_every_request_and_compares_equal_vectors():
     """Every server and raw loop is measured on both sets of texts; what is not installed is named and not guessed."""
     command = [*THROUGHPUT, "--servers", "nearfar,infinity", "--concurrency", "1,32", "--rounds", "1"]
@@ -83,6 +85,7 @@ def test_the_throughput_benchmark_counts_every_request_and_compares_equal_vector
     assert [] == report["faults"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_throughput_benchmark_leaves_no_process_behind():
     """Its children stand still, stopped by a signal, while another starts; they are ended all the same."""
     command = [*THROUGHPUT, "--servers", "nearfar"]
