@@ -211,7 +211,7 @@ def test_inputs_are_in_the_log_when_asked_for(log) -> None:
     async def go() -> None:
         async with opened(vector_model()) as house:
             plan = await house.dispatcher.plan(embed("keep me"))
-            policy = house.dispatcher._policy(plan.call)
+            policy = house.dispatcher._planner.policy(plan.call)
         ledger = Ledger(log, RATES, ("book", "{}"), LogSettings(store_inputs=True), Metrics())
         ledger.decided(plan, policy)
         log.flush()
