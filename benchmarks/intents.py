@@ -8,7 +8,6 @@ Every text is embedded once, by the embedder that serves requests, on one thread
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -21,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402, TID253 -- arithmetic on arrays is what this file does
+from delivery import deliver  # noqa: E402
 from intents_data import Corpus, Vectors, corpora  # noqa: E402
 from machine import describe_machine  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -307,15 +307,7 @@ def parsed() -> argparse.Namespace:
 def main() -> int:
     given = parsed()
     report = run(Path(given.data), given.seeds)
-    text = json.dumps(report, indent=1) + "\n"
-    print(table(report), file=sys.stderr if given.json == "-" else sys.stdout)
-    if given.json == "-":
-        sys.stdout.write(text)
-    elif given.json:
-        Path(given.json).write_text(text, encoding="utf-8")
-    if given.save:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(text, encoding="utf-8")
+    deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
     return 0
 
 

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import duckdb
 import embedding_peers
 from children import Child, Server
+from delivery import deliver
 from embedding_texts import TextSet, text_sets
 from machine import ROOT, describe_machine
 from raw_loops import SENTENCE_TRANSFORMERS
@@ -252,15 +253,7 @@ def main() -> int:
         report = run(given)
     except KeyboardInterrupt:
         return 130
-    text = json.dumps(report, indent=1) + "\n"
-    print(told(report), file=sys.stderr if given.json == "-" else sys.stdout)
-    if given.json == "-":
-        sys.stdout.write(text)
-    elif given.json:
-        Path(given.json).write_text(text, encoding="utf-8")
-    if given.save:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(text, encoding="utf-8")
+    deliver(report, told(report), to=given.json, keep=RESULT if given.save else None)
     return 1 if report["faults"] else 0
 
 

@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import duckdb
 import psutil
 import upstream
+from delivery import deliver
 from load import Measurement, Plan, measure
 from machine import ROOT, describe_machine
 
@@ -324,15 +325,7 @@ def main() -> int:
         report = run(options_of(given))
     except KeyboardInterrupt:
         return 130
-    text = json.dumps(report, indent=1) + "\n"
-    print(table(report), file=sys.stderr if given.json == "-" else sys.stdout)
-    if given.json == "-":
-        sys.stdout.write(text)
-    elif given.json:
-        Path(given.json).write_text(text, encoding="utf-8")
-    if given.save:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(text, encoding="utf-8")
+    deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
     faults = sum(abs(count) for name, count in report["log"].items() if name not in {"sent", "decisions"})
     return 1 if report["errors"] or faults else 0
 

@@ -5,6 +5,7 @@ Knows no weights and no library that computes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -36,7 +37,7 @@ class Generated(Struct, frozen=True):
     stopped: bool
 
 
-class LanguageModel:
+class LanguageModel(ABC):
     """A loaded language model, whatever computes it. Used from its worker's thread only.
 
     Attributes:
@@ -78,9 +79,9 @@ class LanguageModel:
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
+    @abstractmethod
     def generate(self, prompt: Prompt, conversation: Conversation) -> None:
         """Compute token after token, tell each to `conversation`, and stop once it is over."""
-        raise NotImplementedError
 
 
 class Conversation:

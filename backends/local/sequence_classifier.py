@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from backends.errors import ContextLengthExceeded, InvalidInput
 from backends.local.sequence_model import SequenceModel, Tokens, load
 from backends.local.types import Answer, LocalFamily, LocalTask, Unit
-from backends.types import ClassificationInput, ClassificationOutput, LabelScore, Task, Usage, ZeroShotInput
+from backends.local.zero_shot_classification import ranked
+from backends.types import ClassificationInput, ClassificationOutput, Task, Usage, ZeroShotInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def pre_texts(model: SequenceModel, payload: ClassificationInput) -> list[Unit]:
 
 def post_texts(model: SequenceModel, payload: ClassificationInput, units: list[Unit], results: list[Any]) -> Answer:
     """Labels, best first, with probabilities; a regression's label has the value itself for a score."""
-    rows = (_ranked(model.labels, _own_scores(model, logits))[: payload.top_k] for logits in results)
+    rows = (ranked(model.labels, _own_scores(model, logits), payload.top_k) for logits in results)
     return Answer(ClassificationOutput(tuple(rows)), _usage(units))
 
 
@@ -99,7 +100,7 @@ def post_pairs(model: SequenceModel, payload: ZeroShotInput, units: list[Unit], 
     """
     labels = payload.candidate_labels
     rows = [results[at : at + len(labels)] for at in range(0, len(results), len(labels))]
-    scores = (_ranked(labels, _entailed(model, row, multi_label=payload.multi_label)) for row in rows)
+    scores = (ranked(labels, _entailed(model, row, multi_label=payload.multi_label)) for row in rows)
     return Answer(ClassificationOutput(tuple(scores)), _usage(units))
 
 
@@ -156,11 +157,6 @@ def _softmax(logits: Sequence[float]) -> list[float]:
 
 def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
-
-
-def _ranked(labels: Sequence[str], scores: Sequence[float]) -> tuple[LabelScore, ...]:
-    pairs = [LabelScore(label, score) for label, score in zip(labels, scores, strict=True)]
-    return tuple(sorted(pairs, key=lambda pair: -pair.score))
 
 
 FAMILY = LocalFamily(load=load, core=core, budget=BUDGET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from backends.errors import Unavailable
+from backends.local.checkpoint import read_whole
 from backends.local.encoders.batches import BUDGET, RATIO, padded, plan
 
 if TYPE_CHECKING:
@@ -125,21 +125,12 @@ def load(opening: Opening) -> SequenceModel:
     Raises:
         Unavailable: The files lack some of the model's weights, which transformers would fill with random ones.
     """
-    import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     files: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(str(opening.directory), **files)
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        str(opening.directory),
-        dtype=getattr(torch, opening.dtype),
-        use_safetensors=None if opening.pickles else True,
-        output_loading_info=True,
-        **files,
-    )
-    lacking = sorted((*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])))
-    if lacking:
-        raise Unavailable(f"these weights are of no text classifier: {len(lacking)} are missing, {lacking[0]} first")
+    complaint = "these weights are of no text classifier: {count} are missing, {first} first"
+    model = read_whole(AutoModelForSequenceClassification, opening, complaint, **files)
     return SequenceModel(model.to(opening.device).eval(), tokenizer, opening.device, opening.dtype)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backends.errors import Unavailable
+from backends.local.checkpoint import read_whole
 from backends.local.sound import RATE
 from backends.local.transcript import Heard
 from backends.types import Span
@@ -140,7 +141,6 @@ def load(opening: Opening) -> TransformersWhisper:
     Raises:
         Unavailable: It is no Whisper model, or some of its weights are missing.
     """
-    import torch
     from transformers import AutoConfig, WhisperForConditionalGeneration, WhisperProcessor
 
     files: dict[str, Any] = {"local_files_only": True}
@@ -148,14 +148,6 @@ def load(opening: Opening) -> TransformersWhisper:
     if kind != "whisper":
         raise Unavailable(f"only Whisper models recognise speech here, not those of type '{kind}'")
     processor = WhisperProcessor.from_pretrained(str(opening.directory), **files)
-    model, report = WhisperForConditionalGeneration.from_pretrained(
-        str(opening.directory),
-        dtype=getattr(torch, opening.dtype),
-        use_safetensors=None if opening.pickles else True,
-        output_loading_info=True,
-        **files,
-    )
-    lacking = sorted((*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])))
-    if lacking:
-        raise Unavailable(f"the weights of the Whisper model lack {len(lacking)} of its tensors, {lacking[0]} first")
+    complaint = "the weights of the Whisper model lack {count} of its tensors, {first} first"
+    model = read_whole(WhisperForConditionalGeneration, opening, complaint, **files)
     return TransformersWhisper(model.to(opening.device).eval(), processor, opening.device, opening.dtype)

@@ -1,0 +1,21 @@
+"""Where a benchmark's report goes: told on a terminal, written as JSON, and kept beside the others."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def deliver(report: dict[str, Any], told: str, *, to: str | None, keep: Path | None) -> None:
+    """Print `told`; write the report as JSON `to` a file (`-`: standard output), and to the file to `keep` it in."""
+    text = json.dumps(report, indent=1) + "\n"
+    print(told, file=sys.stderr if to == "-" else sys.stdout)
+    if to == "-":
+        sys.stdout.write(text)
+    elif to:
+        Path(to).write_text(text, encoding="utf-8")
+    if keep is not None:
+        keep.parent.mkdir(exist_ok=True)
+        keep.write_text(text, encoding="utf-8")
