@@ -11,7 +11,8 @@ import numpy as np  # noqa: TID253 -- arithmetic on arrays is what this file doe
 from backends.local import weight_packages
 from backends.local.embedder import Embedder
 from backends.local.types import Opening
-from router.settings import Settings, models_dir, tame_libraries
+from router.sections import Settings
+from router.settings import models_dir, tame_libraries
 
 if TYPE_CHECKING:
     from pathlib import Path

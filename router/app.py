@@ -46,17 +46,8 @@ from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
 from router.planning import Planner, weights_of
 from router.pricing import LocalRates, local_rates, price_book
-from router.settings import (
-    HUB_TOKEN,
-    CandidateEntry,
-    ModelEntry,
-    ProviderSettings,
-    Secrets,
-    Settings,
-    check_listener,
-    intents_dir,
-    models_dir,
-)
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
+from router.settings import HUB_TOKEN, Secrets, check_listener, intents_dir, models_dir
 
 logger = logging.getLogger("nearfar")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backends.base import Backend
     from backends.types import InferenceRequest
     from router.catalog import Catalog
-    from router.settings import CandidateEntry, ModelEntry
+    from router.sections import CandidateEntry, ModelEntry
 
 
 class CandidateFinder:

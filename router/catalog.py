@@ -12,7 +12,8 @@ import msgspec
 from backends.remote.provider import SUB_PROVIDERS
 from backends.types import Task
 from router.errors import CatalogError, InvalidRequest
-from router.settings import HUB_TOKEN, CandidateEntry, ModelEntry, ProviderSettings, Section
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Section
+from router.settings import HUB_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

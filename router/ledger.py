@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from router.outcome import Status
     from router.pricing import LocalRates
     from router.rows import Refused
-    from router.settings import LogSettings
+    from router.sections import LogSettings
     from router.slate import Candidate, Plan
 
 # Refusals that come before the device does anything.

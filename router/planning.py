@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from router.estimates import Estimator
     from router.intents.signal import IntentSignal
     from router.request import Call
-    from router.settings import RoutingSettings
+    from router.sections import RoutingSettings
 
 
 class Planner:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from backends.types import Usage
-    from router.settings import ModelEntry, Price
+    from router.sections import ModelEntry, Price
 
 # Published prices of the hub's own endpoints: 2 vCPU for $0.067 an hour, a small GPU at $0.00012 a second.
 CPU_USD_PER_CORE_HOUR = 0.0335

@@ -1,4 +1,4 @@
-"""The configuration: a TOML file, the environment over it, and the shapes both must have.
+"""The configuration: a TOML file, and the environment over it, in the shapes of `router.sections`.
 
 The only module that reads the environment. Nothing is read at import; `load()` is called by the composition root.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from router.errors import SettingsError
+from router.sections import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -23,171 +23,6 @@ if TYPE_CHECKING:
 FILE_NAME = "nearfar.toml"
 PREFIX = "NEARFAR_"
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
-
-FINITE = sys.float_info.max  # TOML can write `inf`, which the log would keep as NULL
-Positive = Annotated[float, Meta(gt=0, le=FINITE)]
-NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
-Fraction = Annotated[float, Meta(gt=0, le=1)]
-Unit = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every section: immutable, and a key nobody knows is refused."""
-
-
-class ServerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the API listens, and how large a body may be."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
-    max_body_bytes: Annotated[int, Meta(gt=0)] = 10_000_000
-    max_batch_items: Annotated[int, Meta(gt=0)] = 2048
-    drain_timeout_s: Positive = 30.0
-    allow_unauthenticated: bool = False  # forces a listener beyond loopback while nobody is asked who they are
-
-
-class AuthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may call. Only `none` exists so far: loopback only."""
-
-    mode: Literal["none"] = "none"
-    cors_allow_origins: tuple[str, ...] = ()
-
-
-class WeightSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the policy `balanced` weighs; only the ratios matter."""
-
-    latency: NonNegative = 1.0
-    cost: NonNegative = 1.0
-    quality: NonNegative = 1.0
-
-
-class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How requests are decided when they say nothing themselves."""
-
-    policy: str = "balanced"
-    offline: bool = False
-    weights: WeightSettings = WeightSettings()
-    deadline_ms: Positive = 300_000.0
-    max_attempts: Annotated[int, Meta(ge=1)] = 4
-    intents: str | None = (
-        None  # the set of intents that says what a prompt wants, in the log and to whoever routes by it
-    )
-
-
-class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The decision log. In `strict` an answer waits until its rows are on disk."""
-
-    path: str = "nearfar.duckdb"
-    durability: Literal["batch", "strict"] = "batch"
-    store_inputs: bool = False
-    queue_rows: Annotated[int, Meta(gt=0)] = 100_000
-
-
-class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The near side. `rate_usd_per_hour` None means the published default for this hardware (router/pricing.py)."""
-
-    models_dir: str | None = None
-    memory_fraction: Fraction = 0.7
-    rate_usd_per_hour: NonNegative | None = None
-    downloads: bool = False
-    warm: tuple[str, ...] = ()  # models to load at start, in the background; what that measures is the first estimate
-    threads: Annotated[int, Meta(ge=1)] | None = None
-    max_queue: Annotated[int, Meta(ge=1)] = 64
-    pickles: bool = False  # may weights be read from files that can run code; safetensors and gguf cannot
-    credits_per_usd: Positive = 1.0
-
-
-class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A label's example texts, and what they want in a few words."""
-
-    examples: tuple[str, ...]
-    description: str = ""
-
-
-class IntentSetEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Intents to tell apart: here in `labels`, or in a TOML `file` with a table a label (and `unknown`, an array)."""
-
-    name: str
-    file: str | None = None
-    labels: dict[str, IntentEntry] = {}
-    unknown: tuple[str, ...] = ()
-
-
-class IntentsSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sets of intents, and where they are kept once fitted: by default in `nearfar-intents` beside the log."""
-
-    dir: str | None = None
-    sets: tuple[IntentSetEntry, ...] = ()
-
-
-class ProviderSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A far side. `protocol` says which shapes it speaks; the key is read from the variable `api_key_env`."""
-
-    name: Annotated[str, Meta(min_length=1)]
-    protocol: Literal["openai", "huggingface"]
-    base_url: Annotated[str, Meta(pattern="^https?://[^/]+")]
-    api_key_env: str | None = None
-    connect_timeout_s: Positive = 5.0
-    first_token_timeout_s: Positive = 60.0
-    idle_timeout_s: Positive = 60.0
-    total_timeout_s: Positive = 300.0
-
-
-class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a candidate costs, by unit. Every unit that is absent is not charged; no unit at all is an unknown price."""
-
-    input_per_1m_usd: NonNegative | None = None
-    output_per_1m_usd: NonNegative | None = None
-    per_request_usd: NonNegative | None = None
-    per_image_usd: NonNegative | None = None
-    per_audio_minute_usd: NonNegative | None = None
-    as_of: str | None = None
-    source: str = "settings"
-
-    @property
-    def known(self) -> bool:
-        """True when at least one unit has a price."""
-        by_token = (self.input_per_1m_usd, self.output_per_1m_usd)
-        units = (*by_token, self.per_request_usd, self.per_image_usd, self.per_audio_minute_usd)
-        return any(unit is not None for unit in units)
-
-
-class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One place where a model can run."""
-
-    backend: Literal["local", "remote", "fake"]
-    provider: str | None = None
-    model: str | None = None
-    source: str | None = None
-    revision: str | None = None
-    head: str | None = None  # local text-classification: the set of intents it tells apart
-    price: Price | None = None
-    script: dict[str, str | int | float | bool] = {}
-
-
-class ModelEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model of the catalogue, and the candidates that can serve it."""
-
-    id: Annotated[str, Meta(min_length=1)]
-    task: str
-    candidates: tuple[CandidateEntry, ...] = ()
-    context_length: Annotated[int, Meta(gt=0)] | None = None
-    parameters: Annotated[int, Meta(gt=0)] | None = None
-    quality: Unit | None = None
-    description: str = ""
-
-
-class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be configured."""
-
-    server: ServerSettings = ServerSettings()
-    auth: AuthSettings = AuthSettings()
-    routing: RoutingSettings = RoutingSettings()
-    log: LogSettings = LogSettings()
-    local: LocalSettings = LocalSettings()
-    intents: IntentsSettings = IntentsSettings()
-    providers: tuple[ProviderSettings, ...] = ()
-    models: tuple[ModelEntry, ...] = ()
 
 
 class Secrets(Struct, frozen=True, kw_only=True):

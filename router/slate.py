@@ -9,7 +9,7 @@ from msgspec import Struct
 from backends.types import Status, Target
 from policies.types import Decision, Estimate
 from router.request import Call
-from router.settings import Price
+from router.sections import Price
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,8 @@ from router.errors import UnknownModel
 if TYPE_CHECKING:
     from backends.types import Usage
     from router.http.services import Services
-    from router.settings import ModelEntry, Secrets, Settings
+    from router.sections import ModelEntry, Settings
+    from router.settings import Secrets
 
 
 class Row(msgspec.Struct, frozen=True):

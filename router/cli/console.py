@@ -17,10 +17,12 @@ from rich.table import Table
 from backends.errors import BackendError
 from router.decision_log.log import DecisionLog
 from router.errors import RouterError
-from router.settings import Secrets, Settings, load, read_secrets
+from router.settings import Secrets, load, read_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from router.sections import Settings
 
 WIDTH_WITHOUT_TERMINAL = 160
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from router.http.services import Services
-    from router.settings import Secrets, Settings
+    from router.sections import Settings
+    from router.settings import Secrets
 
 
 class Finding(NamedTuple):

@@ -22,7 +22,8 @@ from router.http.inference import body_of_answer, slate_of
 from router.outcome import Begun, Outcome
 
 if TYPE_CHECKING:
-    from router.settings import Secrets, Settings
+    from router.sections import Settings
+    from router.settings import Secrets
 
 
 @click.command()

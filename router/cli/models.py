@@ -18,7 +18,8 @@ from router.http.openai import model_answer
 
 if TYPE_CHECKING:
     from router.http.services import Services
-    from router.settings import Secrets, Settings
+    from router.sections import Settings
+    from router.settings import Secrets
 
 
 @click.group()

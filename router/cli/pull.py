@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from backends.local.hub_models import RemoteModel
     from backends.types import Target
     from router.http.services import Services
-    from router.settings import Secrets, Settings
+    from router.sections import Settings
+    from router.settings import Secrets
 
     Moved = Callable[[str, int, int], None]
     Fetch = Callable[[Moved], Path]

@@ -19,7 +19,8 @@ from router.errors import SettingsError
 
 if TYPE_CHECKING:
     from router.decision_log.log import DecisionLog
-    from router.settings import Secrets, Settings
+    from router.sections import Settings
+    from router.settings import Secrets
 
 
 BACKLOG = 2048

@@ -24,7 +24,7 @@ from litestar.handlers import BaseRouteHandler
 
 from router.errors import Forbidden, UnsupportedMediaType
 from router.http.services import Services
-from router.settings import Settings
+from router.sections import Settings
 
 JSON = "application/json"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # a link from elsewhere may lead here; what it shows stays with us

@@ -23,7 +23,7 @@ from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, e
 from router.http.schemas import routing_of
 from router.http.services import call_of, model_and_routing, request_id, services
 from router.outcome import Begun, Outcome
-from router.settings import ModelEntry
+from router.sections import ModelEntry
 
 encode = msgspec.json.encode
 

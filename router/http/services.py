@@ -21,7 +21,8 @@ from router.http.metrics import Metrics
 from router.intents.sets import IntentSets
 from router.pricing import LocalRates
 from router.request import Call, Routing, split_suffix
-from router.settings import Secrets, Settings
+from router.sections import Settings
+from router.settings import Secrets
 
 REQUEST_ID_LENGTH = 128
 SQL_AT_ONCE = 2

@@ -19,7 +19,8 @@ from backends.local.intents.storage import Stored
 from backends.types import EmbeddingInput, InferenceRequest, Target, Task
 from router.candidates import target_of
 from router.errors import AllAttemptsFailed, FailedAttempt, InvalidRequest, SettingsError, UnknownModel
-from router.settings import CandidateEntry, ModelEntry, intents_dir
+from router.sections import CandidateEntry, ModelEntry
+from router.settings import intents_dir
 
 if TYPE_CHECKING:
     from array import array
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from backends.local.intents.fitting import Fitted
     from backends.types import EmbeddingOutput
     from router.catalog import Catalog
-    from router.settings import IntentSetEntry, Settings
+    from router.sections import IntentSetEntry, Settings
 
 PREFIX = "intents/"
 EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"

@@ -27,7 +27,8 @@ SCRIPT = textwrap.dedent(
     from router.app import open_house
     from router.decision_log.log import DecisionLog
     from router.request import Call, Routing
-    from router.settings import Secrets, Settings, tame_libraries
+    from router.sections import Settings
+    from router.settings import Secrets, tame_libraries
     import time
 
     REQUESTS = [

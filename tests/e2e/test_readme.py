@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from router.catalog import Catalog
-from router.settings import Settings
+from router.sections import Settings
 from tests.e2e.conftest import MINILM, Server
 
 if TYPE_CHECKING:

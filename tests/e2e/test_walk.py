@@ -10,7 +10,8 @@ import httpx
 
 from router.app import create_app
 from router.decision_log.log import DecisionLog
-from router.settings import Secrets, Settings
+from router.sections import Settings
+from router.settings import Secrets
 
 if TYPE_CHECKING:
     from pathlib import Path

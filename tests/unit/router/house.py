@@ -16,7 +16,8 @@ from router.decision_log.log import DecisionLog
 from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing
-from router.settings import CandidateEntry, ModelEntry, Price, RoutingSettings, Secrets, Settings
+from router.sections import CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
+from router.settings import Secrets
 
 CHAT, VECTORS = "test/chat", "test/vectors"
 ORDER = ("a", "b", "c", "d")  # candidates are tried in this order, whatever was learnt about them

@@ -9,7 +9,7 @@ from backends.types import Target, Task
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.errors import CatalogError, InvalidRequest, UnknownModel
-from router.settings import CandidateEntry, ModelEntry, Price
+from router.sections import CandidateEntry, ModelEntry, Price
 from tests.unit.router.house import CHAT, VECTORS, chat, chat_model, embed, fake, opened, vector_model
 
 FOUND = "found/on-the-hub"

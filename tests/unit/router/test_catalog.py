@@ -5,7 +5,7 @@ import pytest
 from backends.types import Task
 from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, MAX_DISCOVERED, Catalog
 from router.errors import CatalogError
-from router.settings import CandidateEntry, ModelEntry, ProviderSettings
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -10,7 +10,7 @@ from backends.types import LoadReport, Measurement, Status, Target, Task, Timing
 from router.estimates import LEARNING_RATE, MAX_LEARNT, Estimator
 from router.pricing import local_rates
 from router.priors import prior_service_s
-from router.settings import Price
+from router.sections import Price
 from router.sizes import PRIOR_OUTPUT_TOKENS
 from router.slate import Candidate, Size
 

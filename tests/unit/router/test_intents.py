@@ -32,7 +32,7 @@ from router.catalog import Catalog
 from router.errors import AllAttemptsFailed, CatalogError, InvalidRequest, SettingsError, UnknownModel
 from router.intents.sets import MAX_SETS, IntentSets
 from router.intents.signal import BOUND_S, IntentSignal
-from router.settings import IntentEntry, IntentSetEntry, IntentsSettings, LogSettings, RoutingSettings, Settings
+from router.sections import IntentEntry, IntentSetEntry, IntentsSettings, LogSettings, RoutingSettings, Settings
 from router.slate import PromptIntent
 from tests.unit.backends.local.trigrams import SUPPORT, Trigrams, vectors_of
 from tests.unit.router.house import chat, chat_model, embed, fake

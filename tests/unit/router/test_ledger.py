@@ -16,7 +16,7 @@ from router.ledger import Ledger, new_decision_id
 from router.outcome import Cost, total_cost
 from router.pricing import local_rates
 from router.rows import Refused
-from router.settings import LogSettings, Price
+from router.sections import LogSettings, Price
 from router.slate import Candidate
 from tests.unit.router.house import CHAT, chat, chat_model, drained, embed, fake, opened, vector_model
 

@@ -9,7 +9,8 @@ import pytest
 
 from router.app import create_app
 from router.decision_log.log import DecisionLog
-from router.settings import Secrets, Settings
+from router.sections import Settings
+from router.settings import Secrets
 
 
 def broken(*_: object, **__: object) -> None:

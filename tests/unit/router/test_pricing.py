@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from backends.types import Usage
 from router.pricing import CPU_USD_PER_CORE_HOUR, GPU_USD_PER_HOUR, local_rates, price_book, priced_usd
-from router.settings import CandidateEntry, ModelEntry, Price
+from router.sections import CandidateEntry, ModelEntry, Price
 
 UNITS = {  # what is charged, what it is charged for, and how many of those one price buys
     "input_per_1m_usd": ("prompt_tokens", 1_000_000),

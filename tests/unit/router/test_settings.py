@@ -7,18 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import SettingsError
-from router.settings import (
-    ProviderSettings,
-    ServerSettings,
-    Settings,
-    WeightSettings,
-    cache_dir,
-    check_listener,
-    load,
-    models_dir,
-    read_secrets,
-    tame_libraries,
-)
+from router.sections import ProviderSettings, ServerSettings, Settings, WeightSettings
+from router.settings import cache_dir, check_listener, load, models_dir, read_secrets, tame_libraries
 
 # The keys of the example configuration that this version knows, as a user would write them.
 EXAMPLE = """

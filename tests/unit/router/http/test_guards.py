@@ -11,7 +11,7 @@ from router.http import guards
 from router.http.audio import transcriptions
 from router.http.huggingface import FILES
 from router.http.huggingface import model as hub_model
-from router.settings import AuthSettings, ServerSettings, Settings
+from router.sections import AuthSettings, ServerSettings, Settings
 
 HOST = "127.0.0.1:8080"
 SAFELISTED = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "")
