@@ -65,6 +65,9 @@ class GenerationInput(Struct, frozen=True, kw_only=True):
     """A prompt or a chat to continue: exactly one of `prompt` and `messages` is given.
 
     A parameter that is None is the model's own default.
+
+    Attributes:
+        partial: The beginning of the answer, said already: what is generated goes on from there.
     """
 
     prompt: str | None = None
@@ -76,6 +79,7 @@ class GenerationInput(Struct, frozen=True, kw_only=True):
     repetition_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    partial: str = ""
 
 
 class DrawingInput(Struct, frozen=True, kw_only=True):
@@ -121,12 +125,27 @@ Payload = (
 )
 
 
+class Limits(Struct, frozen=True, kw_only=True):
+    """How long one attempt may take, in seconds; None leaves it to the provider's own settings.
+
+    Attributes:
+        first_token_s: Until the first piece of a stream, or the headers of a short answer.
+        idle_s: Between two pieces.
+        total_s: Altogether.
+    """
+
+    first_token_s: float | None = None
+    idle_s: float | None = None
+    total_s: float | None = None
+
+
 class InferenceRequest(Struct, frozen=True, kw_only=True):
     """One request, validated: from here on nobody checks shapes again.
 
     Attributes:
         tenant: Whose request it is: a queue serves tenants in turn.
         deadline: Monotonic seconds after which nobody waits for the answer; None waits for ever.
+        limits: Time limits of a far attempt.
     """
 
     task: Task
@@ -135,6 +154,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     stream: bool = False
     tenant: str = ""
     deadline: float | None = None
+    limits: Limits = Limits()
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -148,6 +168,7 @@ class Target(Struct, frozen=True, kw_only=True):
         source: local only: a directory, `package:NAME` or `hub`.
         revision: Revision on the hub; None is its default branch.
         parameters: Number of weights, where known; sizes memory and time.
+        continues: remote only: goes on from `GenerationInput.partial` in a chat.
         head: local only: the intents that text-classification tells apart, by the name of their set.
         script: fake only: what it should pretend (see `backends.fake.Script`), as JSON-able pairs.
     """
@@ -160,6 +181,7 @@ class Target(Struct, frozen=True, kw_only=True):
     revision: str | None = None
     parameters: int | None = None
     head: str | None = None
+    continues: bool = False
     script: tuple[tuple[str, str | int | float | bool], ...] = ()
 
 
@@ -198,6 +220,10 @@ class Usage(Struct, frozen=True, kw_only=True):
         images: Images drawn or looked at.
         pixel_steps: Pixels drawn, times the steps each took.
         audio_s: Seconds of sound heard.
+        cached_tokens: Of `prompt_tokens`, those the far side had read before.
+        compute_s: Seconds of compute as the far side states them.
+        steps: Of all drawings together.
+        raw: The far side's own words on usage, as JSON.
     """
 
     prompt_tokens: int | None = None
@@ -206,6 +232,10 @@ class Usage(Struct, frozen=True, kw_only=True):
     pixel_steps: int | None = None
     audio_s: float | None = None
     declared_cost_usd: float | None = None
+    cached_tokens: int | None = None
+    compute_s: float | None = None
+    steps: int | None = None
+    raw: str | None = None
 
 
 class Measurement(Struct, frozen=True, kw_only=True):

@@ -105,5 +105,6 @@ def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:
         revision=entry.revision,
         parameters=model.parameters,
         head=entry.head,
+        continues=entry.continues,
         script=tuple(sorted(entry.script.items())),
     )

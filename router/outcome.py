@@ -11,7 +11,8 @@ from backends.types import InferenceResult
 from router.errors import RouterError
 from router.slate import Plan
 
-CostSource = Literal["measured", "declared", "priced", "unknown"]
+CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
+Role = Literal["primary", "retry", "fallback", "hedge", "continuation"]
 Status = Literal["ok", "error", "refused", "cancelled"]
 
 

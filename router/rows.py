@@ -155,6 +155,9 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         post_ms=_ms(timings.post_s) if timings is not None else None,
         images=usage.images if usage is not None else None,
         audio_s=usage.audio_s if usage is not None else None,
+        cached_tokens=usage.cached_tokens if usage is not None else None,
+        compute_ms=_ms(usage.compute_s) if usage is not None else None,
+        usage_raw=usage.raw if usage is not None else None,
     )
 
 

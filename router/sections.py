@@ -44,6 +44,17 @@ class WeightSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     quality: NonNegative = 1.0
 
 
+class HedgingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second attempt beside a first one that is slower than usual. The first good answer wins; both are paid."""
+
+    to: Literal["off", "near", "any"] = "near"  # `any` may ask a second far candidate
+    share: Annotated[float, Meta(ge=0, le=1)] = 0.05  # of an hour's requests that may be hedged
+    costly: bool = False  # also where the work is not the same every time: text, pictures, speech
+
+
+OnStreamFailure = Literal["continue", "error", "hold"]
+
+
 class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests are decided when they say nothing themselves."""
 
@@ -52,6 +63,8 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     weights: WeightSettings = WeightSettings()
     deadline_ms: Positive = 300_000.0
     max_attempts: Annotated[int, Meta(ge=1)] = 4
+    on_stream_failure: OnStreamFailure | None = None  # None: `continue` where an alias declares fallbacks, else `error`
+    hedging: HedgingSettings = HedgingSettings()
     intents: str | None = (
         None  # the set of intents that says what a prompt wants, in the log and to whoever routes by it
     )
@@ -124,6 +137,9 @@ class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_request_usd: NonNegative | None = None
     per_image_usd: NonNegative | None = None
     per_audio_minute_usd: NonNegative | None = None
+    cached_input_per_1m_usd: NonNegative | None = None  # absent: cached tokens cost what other input does
+    per_second_usd: NonNegative | None = None  # of compute, as the far side states it
+    per_step_usd: NonNegative | None = None
     as_of: str | None = None
     source: str = "settings"
 
@@ -131,8 +147,17 @@ class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def known(self) -> bool:
         """True when at least one unit has a price."""
         by_token = (self.input_per_1m_usd, self.output_per_1m_usd)
-        units = (*by_token, self.per_request_usd, self.per_image_usd, self.per_audio_minute_usd)
+        by_work = (self.per_image_usd, self.per_audio_minute_usd, self.per_second_usd, self.per_step_usd)
+        units = (*by_token, self.per_request_usd, *by_work)
         return any(unit is not None for unit in units)
+
+
+class LimitsEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Time limits of one candidate; what is absent is its provider's, or derived from what it took before."""
+
+    first_token_timeout_s: Positive | None = None
+    idle_timeout_s: Positive | None = None
+    total_timeout_s: Positive | None = None
 
 
 class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,6 +170,8 @@ class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     revision: str | None = None
     head: str | None = None  # local text-classification: the set of intents it tells apart
     price: Price | None = None
+    continues: bool = False  # remote: goes on from the beginning of an assistant's message (vLLM and its kin do)
+    limits: LimitsEntry = LimitsEntry()
     script: dict[str, str | int | float | bool] = {}
 
 
@@ -160,6 +187,28 @@ class ModelEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     description: str = ""
 
 
+class AliasEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A name for several models of one task: `policy` ranks `models`; `fallbacks` follow in their order."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    models: Annotated[tuple[str, ...], Meta(min_length=1)]
+    fallbacks: tuple[str, ...] = ()
+    policy: str | None = None
+    on_stream_failure: OnStreamFailure | None = None
+
+
+class BudgetEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be spent far. `scope`: `global`, `key:NAME`, `model:ID` or `provider:NAME`; periods are UTC's.
+
+    Spent: `near` leaves the near candidates, `refuse` refuses the request, `warn` (a soft budget) only says so.
+    """
+
+    limit_usd: NonNegative
+    scope: str = "global"
+    period: Literal["day", "month"] = "day"
+    on_exceeded: Literal["near", "refuse", "warn"] = "near"
+
+
 class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
@@ -171,3 +220,5 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     intents: IntentsSettings = IntentsSettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelEntry, ...] = ()
+    aliases: tuple[AliasEntry, ...] = ()
+    budgets: tuple[BudgetEntry, ...] = ()

@@ -116,6 +116,13 @@ def m0004_media_and_intents(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE OR REPLACE VIEW main.attempts AS SELECT * FROM nearfar_log.attempt_rows")
 
 
+def m0005_far_usage(con: duckdb.DuckDBPyConnection) -> None:
+    """What a far side says it used, in our units and in its own words, and where an answer was joined."""
+    for column in ("cached_tokens BIGINT", "compute_ms DOUBLE", "usage_raw JSON", "from_char BIGINT"):
+        con.execute(f"ALTER TABLE nearfar_log.attempt_rows ADD COLUMN {column}")
+    con.execute("CREATE OR REPLACE VIEW main.attempts AS SELECT * FROM nearfar_log.attempt_rows")
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -176,7 +183,7 @@ def _refusal(name: str, error: Exception) -> LogError:
     return LogError(f"The decision log {name} cannot be opened: {message}")
 
 
-STEPS: tuple[Step, ...] = (m0001_tables, m0002_node, m0003_views, m0004_media_and_intents)
+STEPS: tuple[Step, ...] = (m0001_tables, m0002_node, m0003_views, m0004_media_and_intents, m0005_far_usage)
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 Mode = Literal["policy", "refused"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
 AttemptStatus = Literal["ok", "error", "cancelled"]
-CostSource = Literal["measured", "declared", "priced", "unknown"]
+CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
 
 
 class CandidateRow(Struct, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     decision_id: str
     attempt: int  # 1-based
     ts_us: int
-    role: Literal["primary", "fallback"]
+    role: Literal["primary", "retry", "fallback", "hedge", "continuation"]
     candidate_id: str
     backend: str
     provider: str
@@ -107,6 +107,10 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     post_ms: float | None = None
     images: int | None = None
     audio_s: float | None = None
+    cached_tokens: int | None = None  # of prompt_tokens
+    compute_ms: float | None = None  # as the far side states it
+    usage_raw: str | None = None  # the far side's own words on usage, JSON
+    from_char: int | None = None  # where its text begins in an answer that several attempts gave
 
 
 class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):
