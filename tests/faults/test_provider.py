@@ -67,7 +67,7 @@ def test_a_stream_ends_behind_its_first_pieces(far: Provider, script: str) -> No
 
 def test_a_malformed_event_is_more_than_the_official_client_can_take(far: Provider) -> None:
     """It does not even translate what it meets."""
-    with pytest.raises(ValueError, match="JSON|Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"JSON|Unterminated|Expecting"):
         ask(far.url, "malformed.self", stream=True)
 
 
