@@ -37,6 +37,7 @@ from router.decision_log.record import NodeRow
 from router.dispatch import Dispatcher
 from router.errors import CatalogError, SettingsError
 from router.estimates import Estimator
+from router.hedging import Hedging
 from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, system
 from router.http import intents as intent_routes
 from router.http.metrics import Metrics
@@ -44,9 +45,12 @@ from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
+from router.lessons import Lessons
+from router.patience import Patience
 from router.planning import Planner, weights_of
 from router.pricing import LocalRates, local_rates, price_book
-from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
+from router.runs import Runner
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
 from router.settings import HUB_TOKEN, Secrets, check_listener, intents_dir, models_dir
 
 logger = logging.getLogger("nearfar")
@@ -97,11 +101,11 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         finder = CandidateFinder(catalog, backends, _discoverer(settings, secrets, catalog))
         await finder.prepare()
         log.append(_node(log, probe))
-        estimator, breakers, metrics = _estimator(rates, catalog, finder, backends), Breakers(), Metrics()
+        lessons, metrics = Lessons(_estimator(rates, catalog, finder, backends), Breakers(), Patience()), Metrics()
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
-        attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
+        attempts = _attempts(Runner(backends, ledger, lessons), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        planner = Planner(finder, signal, estimator, breakers, settings.routing)
+        planner = Planner(finder, signal, lessons, settings.routing)
         dispatcher = Dispatcher(finder, planner, attempts, ledger)
         closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))
         yield Services(
@@ -110,8 +114,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             catalog=catalog,
             finder=finder,
             backends=backends,
-            breakers=breakers,
-            estimator=estimator,
+            lessons=lessons,
             rates=rates,
             probe=probe,
             log=log,
@@ -125,6 +128,11 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     sets = IntentSets(settings, catalog, backends["local"])
     sets.open()
     return sets
+
+
+def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+    hedging = Hedging(routing.hedging, runner.lessons.patience)
+    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
 
 
 def _estimator(
@@ -173,11 +181,14 @@ def checked(settings: Settings) -> Catalog:
         SettingsError, CatalogError: naming what does not.
     """
     check_listener(settings)
-    try:
-        create_policy(settings.routing.policy, weights_of(settings.routing))
-    except ValueError as error:
-        raise SettingsError(f"routing: {error}.") from error
-    catalog = Catalog(settings.models, settings.providers)
+    weights = weights_of(settings.routing)
+    named = {f"aliases: {alias.name}": alias.policy for alias in settings.aliases if alias.policy is not None}
+    for where, name in {"routing": settings.routing.policy, **named}.items():
+        try:
+            create_policy(name, weights)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}.") from error
+    catalog = Catalog(settings.models, settings.providers, settings.aliases)
     _providers(catalog, Secrets())  # each must be well-formed
     for model in settings.local.warm:
         if catalog.find(model) is None:
