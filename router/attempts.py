@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec.structs import replace
 
 from backends.errors import BackendError, Overloaded, RemoteError, Timeout
-from backends.types import InferenceResult, Piece, Task
+from backends.types import Delta, InferenceResult, Piece, Task
 from router.errors import AllAttemptsFailed, DeadlineExceeded, FailedAttempt
 from router.ledger import now_us
-from router.outcome import Attempt, Begun, Outcome
+from router.outcome import Attempt, Begun, Outcome, Said
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from router.estimates import Estimator
     from router.ledger import Ledger
     from router.outcome import Status
-    from router.slate import Candidate, Plan
+    from router.slate import Candidate, Plan, Size
 
 
 class Attempts:
@@ -126,7 +126,7 @@ class Attempts:
             error = None
             raise
         finally:
-            attempts.append(self._finished(candidate, result, error, clock))
+            attempts.append(self._finished(candidate, plan.size, result, error, clock))
             self._learn(plan, candidate, attempts[-1], probe=probe)
 
     async def _pieces(self, plan: Plan, candidate: Candidate) -> AsyncGenerator[Piece | InferenceResult, None]:
@@ -140,13 +140,18 @@ class Attempts:
                 yield piece
 
     def _finished(
-        self, candidate: Candidate, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch
+        self,
+        candidate: Candidate,
+        size: Size,
+        result: InferenceResult | None,
+        error: BackendError | None,
+        clock: _Stopwatch,
     ) -> Attempt:
         total_s = clock.elapsed_s()
         if result is not None:
             cost = self._ledger.price(candidate, result)
         else:
-            cost = self._ledger.price_unanswered(candidate, error, clock.busy_s)
+            cost = self._ledger.price_unanswered(candidate, error, clock.said(size))
         return Attempt(
             candidate_id=candidate.id,
             backend=candidate.target.backend,
@@ -185,11 +190,16 @@ class _Stopwatch:
         self._started = time.monotonic()
         self.first_token_s: float | None = None
         self.busy_s: float | None = None
+        self.pieces = 0
 
     def token(self, piece: Piece) -> None:
         self.busy_s = piece.service_s
+        self.pieces += isinstance(piece, Delta)
         if self.first_token_s is None:
             self.first_token_s = self.elapsed_s()
+
+    def said(self, size: Size) -> Said:
+        return Said(busy_s=self.busy_s, pieces=self.pieces, size=size)
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self._started
