@@ -7,8 +7,10 @@ import asyncio
 import logging
 import platform
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from importlib import metadata, resources
 
 import msgspec
@@ -30,6 +32,7 @@ from backends.types import Task
 from policies.registry import create as create_policy
 from router.attempts import Attempts
 from router.availability import Breakers
+from router.budgets import Budgets, Charge, check_scopes
 from router.candidates import CandidateFinder, target_of
 from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, Catalog
 from router.decision_log.log import DecisionLog
@@ -84,6 +87,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
 
     Raises:
         SettingsError, CatalogError: the configuration names what does not exist.
+        LogError: there are budgets, and what was spent of them cannot be read.
     """
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
@@ -101,7 +105,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
         attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        planner = Planner(finder, signal, estimator, breakers, settings.routing)
+        budgets = await asyncio.to_thread(_budgets, settings, log)
+        planner = Planner(finder, signal, estimator, breakers, budgets, settings.routing)
         dispatcher = Dispatcher(finder, planner, attempts, ledger)
         closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))
         yield Services(
@@ -111,6 +116,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             finder=finder,
             backends=backends,
             breakers=breakers,
+            budgets=budgets,
             estimator=estimator,
             rates=rates,
             probe=probe,
@@ -119,6 +125,18 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
         )
+
+
+def _budgets(settings: Settings, log: DecisionLog) -> Budgets:
+    """The budgets, with what the log remembers of their present periods. It does not know whose requests they were."""
+    budgets = Budgets(settings.budgets, time.time)
+    since = budgets.since()
+    if since is not None:
+        log.flush()  # also what a process that was killed had left in the spill file
+        for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
+            charge = Charge("", (spent.asked_model, spent.model), spent.provider)
+            budgets.spend(charge, spent.usd, spent.day_s)
+    return budgets
 
 
 def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backend]) -> IntentSets:
@@ -186,7 +204,15 @@ def checked(settings: Settings) -> Catalog:
         for candidate in entry.candidates:
             if candidate.backend == "fake":
                 _check_script(entry, candidate)
+    _check_budgets(settings, catalog)
     return catalog
+
+
+def _check_budgets(settings: Settings, catalog: Catalog) -> None:
+    far = [(entry, target_of(entry, c)) for entry in catalog for c in entry.candidates if c.backend != "local"]
+    models = {name for entry, target in far for name in (entry.id, target.model)}
+    models |= {alias.name for alias in settings.aliases}
+    check_scopes(settings.budgets, models, catalog.provider_names | {target.provider for _, target in far})
 
 
 def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:

@@ -153,6 +153,10 @@ class Budgets:
         ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
         self._budgets = [_Budget(entry, clock()) for entry in ordered]
 
+    def __len__(self) -> int:
+        """How many there are; none makes it false."""
+        return len(self._budgets)
+
     def refusal(self, charge: Charge, usd: float | None) -> Exceeded | None:
         """The strictest budget that an attempt of this cost does not fit into; None when it may be made.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from policies.registry import UnknownPolicy, create
 from policies.types import Weights
+from router.deciding import asked_of, decide
 from router.errors import InvalidRequest
 from router.ledger import new_decision_id, now_us
 from router.sizes import size_of
@@ -15,6 +16,7 @@ from router.slate import Plan
 if TYPE_CHECKING:
     from policies.base import Policy
     from router.availability import Breakers
+    from router.budgets import Budgets
     from router.candidates import CandidateFinder
     from router.estimates import Estimator
     from router.intents.signal import IntentSignal
@@ -31,12 +33,14 @@ class Planner:
         signal: IntentSignal,
         estimator: Estimator,
         breakers: Breakers,
+        budgets: Budgets,
         settings: RoutingSettings,
     ) -> None:
         self._finder = finder
         self._signal = signal
         self._estimator = estimator
         self._breakers = breakers
+        self._budgets = budgets
         self._settings = settings
         self._policies: dict[str, Policy] = {}
 
@@ -53,8 +57,10 @@ class Planner:
         now = time.monotonic()
         size = size_of(call.request, model.context_length)
         candidates = self._finder.for_request(call.request, model, call.routing.only)
-        estimates = self._estimator.estimate(size, candidates, lambda key: self._breakers.refusal(key, now))
-        decision = policy.decide(estimates, call.routing.constraints(offline=self._settings.offline))
+        found = self._estimator.estimate(size, candidates, lambda key: self._breakers.refusal(key, now))
+        constraints = call.routing.constraints(offline=self._settings.offline)
+        asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
+        decision, estimates, refusal = decide(policy, found, constraints, self._budgets, asked)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -66,6 +72,7 @@ class Planner:
             decision=decision,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=(call.routing.deadline_ms or self._settings.deadline_ms) / 1000,
+            refusal=refusal,
         )
 
     def policy(self, call: Call) -> Policy:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from backends.types import Status, Target
 from policies.types import Decision, Estimate
+from router.errors import RouterError
 from router.request import Call
 from router.sections import Price
 
@@ -75,6 +76,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         intent: What the prompt wants, where somebody was asked and could say.
         decide_us: What finding, estimating and deciding cost.
         deadline_s: Seconds allowed for the whole chain, from `call.received`.
+        refusal: Why nothing is tried, where that is more than that nobody is eligible.
     """
 
     decision_id: str
@@ -87,6 +89,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     decide_us: int
     deadline_s: float
     intent: PromptIntent | None = None
+    refusal: RouterError | None = None
 
     def ranked(self) -> list[Candidate]:
         """The candidates in the order in which they are tried."""

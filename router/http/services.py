@@ -12,6 +12,7 @@ from backends.base import Backend
 from backends.hardware import Probe
 from backends.types import InferenceRequest
 from router.availability import Breakers
+from router.budgets import Budgets
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
@@ -37,6 +38,7 @@ class Services(Struct, frozen=True, kw_only=True):
     finder: CandidateFinder
     backends: dict[str, Backend]
     breakers: Breakers
+    budgets: Budgets
     estimator: Estimator
     rates: LocalRates
     probe: Probe

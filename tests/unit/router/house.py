@@ -16,7 +16,7 @@ from router.decision_log.log import DecisionLog
 from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing
-from router.sections import CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
+from router.sections import BudgetEntry, CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
 from router.settings import Secrets
 
 CHAT, VECTORS = "test/chat", "test/vectors"
@@ -75,9 +75,13 @@ def vector_model(*candidates: CandidateEntry) -> ModelEntry:
 
 
 @asynccontextmanager
-async def opened(*models: ModelEntry, backend: FakeBackend | None = None, **routing: Any) -> AsyncIterator[House]:
+async def opened(
+    *models: ModelEntry, backend: FakeBackend | None = None, budgets: tuple[BudgetEntry, ...] = (), **routing: Any
+) -> AsyncIterator[House]:
     """A house with these models beside the built-in ones; `routing` are the settings of that section."""
-    settings = Settings(models=models or (chat_model(),), routing=RoutingSettings(**{"policy": "fastest"} | routing))
+    settings = Settings(
+        models=models or (chat_model(),), routing=RoutingSettings(**{"policy": "fastest"} | routing), budgets=budgets
+    )
     async with open_house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as services:
         if backend is not None:
             services.backends["fake"] = backend
