@@ -28,7 +28,7 @@ from backends.errors import BackendError, ModelNotFound
 from backends.local.backend import LocalOptions
 from backends.remote import hub
 from backends.remote.provider import Provider
-from backends.types import Task
+from backends.types import Target, Task
 from policies.registry import create as create_policy
 from router.attempts import Attempts
 from router.availability import Breakers
@@ -40,6 +40,7 @@ from router.decision_log.record import NodeRow
 from router.dispatch import Dispatcher
 from router.errors import CatalogError, SettingsError
 from router.estimates import Estimator
+from router.hedging import Hedging
 from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, system
 from router.http import intents as intent_routes
 from router.http.metrics import Metrics
@@ -47,9 +48,12 @@ from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
+from router.lessons import Lessons
+from router.patience import Patience
 from router.planning import Planner, weights_of
 from router.pricing import LocalRates, local_rates, price_book
-from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
+from router.runs import Runner
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
 from router.settings import HUB_TOKEN, Secrets, check_listener, intents_dir, models_dir
 
 logger = logging.getLogger("nearfar")
@@ -86,8 +90,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     """Everything a router consists of, ready to be asked. Closing it ends the backends, then drains the log.
 
     Raises:
-        SettingsError, CatalogError: the configuration names what does not exist.
-        LogError: there are budgets, and what was spent of them cannot be read.
+        SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
     """
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
@@ -101,13 +104,12 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         finder = CandidateFinder(catalog, backends, _discoverer(settings, secrets, catalog))
         await finder.prepare()
         log.append(_node(log, probe))
-        estimator, breakers, metrics = _estimator(rates, catalog, finder, backends), Breakers(), Metrics()
+        lessons, metrics = Lessons(_estimator(rates, catalog, finder, backends), Breakers(), Patience()), Metrics()
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
-        attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
+        budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
+        attempts = _attempts(Runner(backends, ledger, lessons), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        budgets = await asyncio.to_thread(_budgets, settings, log)
-        planner = Planner(finder, signal, estimator, breakers, budgets, settings.routing)
-        dispatcher = Dispatcher(finder, planner, attempts, ledger)
+        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
         closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))
         yield Services(
             settings=settings,
@@ -115,9 +117,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             catalog=catalog,
             finder=finder,
             backends=backends,
-            breakers=breakers,
+            lessons=lessons,
             budgets=budgets,
-            estimator=estimator,
             rates=rates,
             probe=probe,
             log=log,
@@ -127,15 +128,18 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         )
 
 
-def _budgets(settings: Settings, log: DecisionLog) -> Budgets:
+def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
     """The budgets, with what the log remembers of their present periods. It does not know whose requests they were."""
     budgets = Budgets(settings.budgets, time.time)
     since = budgets.since()
     if since is not None:
         log.flush()  # also what a process that was killed had left in the spill file
+        listed: dict[tuple[str, str], list[str]] = {}
+        for entry, target in _far(catalog):
+            listed.setdefault((target.provider, target.model), []).append(entry.id)
         for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
-            charge = Charge("", (spent.asked_model, spent.model), spent.provider)
-            budgets.spend(charge, spent.usd, spent.day_s)
+            names = (spent.asked_model, spent.model, *listed.get((spent.provider, spent.model), ()))
+            budgets.spend(Charge("", names, spent.provider), spent.usd, spent.day_s)
     return budgets
 
 
@@ -143,6 +147,11 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     sets = IntentSets(settings, catalog, backends["local"])
     sets.open()
     return sets
+
+
+def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+    hedging = Hedging(routing.hedging, runner.lessons.patience)
+    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
 
 
 def _estimator(
@@ -191,11 +200,14 @@ def checked(settings: Settings) -> Catalog:
         SettingsError, CatalogError: naming what does not.
     """
     check_listener(settings)
-    try:
-        create_policy(settings.routing.policy, weights_of(settings.routing))
-    except ValueError as error:
-        raise SettingsError(f"routing: {error}.") from error
-    catalog = Catalog(settings.models, settings.providers)
+    weights = weights_of(settings.routing)
+    named = {f"aliases: {alias.name}": alias.policy for alias in settings.aliases if alias.policy is not None}
+    for where, name in {"routing": settings.routing.policy, **named}.items():
+        try:
+            create_policy(name, weights)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}.") from error
+    catalog = Catalog(settings.models, settings.providers, settings.aliases)
     _providers(catalog, Secrets())  # each must be well-formed
     for model in settings.local.warm:
         if catalog.find(model) is None:
@@ -209,10 +221,14 @@ def checked(settings: Settings) -> Catalog:
 
 
 def _check_budgets(settings: Settings, catalog: Catalog) -> None:
-    far = [(entry, target_of(entry, c)) for entry in catalog for c in entry.candidates if c.backend != "local"]
+    far = _far(catalog)
     models = {name for entry, target in far for name in (entry.id, target.model)}
     models |= {alias.name for alias in settings.aliases}
     check_scopes(settings.budgets, models, catalog.provider_names | {target.provider for _, target in far})
+
+
+def _far(catalog: Catalog) -> list[tuple[ModelEntry, Target]]:
+    return [(entry, target_of(entry, c)) for entry in catalog for c in entry.candidates if c.backend != "local"]
 
 
 def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:

@@ -31,7 +31,7 @@ class Charge(Struct, frozen=True):
 
     Attributes:
         tenant: Whose request it carries.
-        models: Every name of its model: as it was asked for, and the provider's own.
+        models: Every name of its model: as it was asked for, the catalogue's and the provider's own.
         provider: Who is asked.
     """
 
@@ -220,7 +220,7 @@ class Budgets:
 
 def charge_of(request: InferenceRequest, candidate: Candidate) -> Charge:
     """Whom asking this candidate would be charged to."""
-    models = tuple(dict.fromkeys((request.model, candidate.target.model)))
+    models = tuple(dict.fromkeys((request.model, candidate.listed_as, candidate.target.model)))
     return Charge(request.tenant, models, candidate.target.provider)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from backends.remote.provider import ROUTER, SUB_PROVIDERS
-from backends.types import Target, Task
+from backends.types import Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
 from router.slate import Candidate
 
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from backends.base import Backend
     from backends.types import InferenceRequest
     from router.catalog import Catalog
-    from router.sections import CandidateEntry, ModelEntry
+    from router.sections import AliasEntry, CandidateEntry, ModelEntry
+
+
+class Offer(NamedTuple):
+    """What a name stands for: one model, or those of an alias. `fallbacks` follow whatever a policy says."""
+
+    models: tuple[ModelEntry, ...]
+    fallbacks: tuple[ModelEntry, ...] = ()
+    alias: AliasEntry | None = None
 
 
 class CandidateFinder:
@@ -53,8 +61,26 @@ class CandidateFinder:
         await self._prepare(entry)
         return entry
 
-    def for_request(self, request: InferenceRequest, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
-        """Every candidate of the model, eligible or not; a policy rejects, this does not.
+    def alias(self, name: str) -> AliasEntry | None:
+        """The alias of this name, if it is one."""
+        return self._catalog.alias(name)
+
+    async def offer(self, name: str) -> Offer:
+        """The models behind a name.
+
+        Raises:
+            UnknownModel: naming near ones.
+        """
+        alias = self._catalog.alias(name)
+        if alias is None:
+            return Offer((await self.model(name),))
+        models = [await self.model(model) for model in (*alias.models, *alias.fallbacks)]
+        return Offer(tuple(models[: len(alias.models)]), tuple(models[len(alias.models) :]), alias)
+
+    def for_request(self, request: InferenceRequest, offer: Offer, only: Sequence[str] = ()) -> list[Candidate]:
+        """Every candidate of the offer, eligible or not; a policy rejects, this does not.
+
+        A place that several models of an alias name is a candidate once.
 
         Providers behind the hub's router that `only` names join the slate where the router itself is a candidate; what
         they charge is not known here.
@@ -62,8 +88,15 @@ class CandidateFinder:
         Raises:
             InvalidRequest: the model does another task.
         """
-        if model.task != request.task:
-            raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
+        slate: dict[str, Candidate] = {}
+        for place, model in enumerate((*offer.models, *offer.fallbacks), start=1 - len(offer.models)):
+            if model.task != request.task:
+                raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
+            for candidate in self._of(model, only):
+                slate.setdefault(candidate.id, replace(candidate, fallback=max(0, place)))
+        return list(slate.values())
+
+    def _of(self, model: ModelEntry, only: Sequence[str]) -> list[Candidate]:
         routed = [
             replace(entry, provider=name, price=None)
             for entry in model.candidates
@@ -91,7 +124,24 @@ class CandidateFinder:
             price=entry.price,
             quality=model.quality,
             vector_space=f"{target.model}@{target.revision or 'default'}",
+            listed_as=model.id,
+            account=self._account(entry),
+            context_length=model.context_length,
+            limits=Limits(
+                first_token_s=entry.limits.first_token_timeout_s,
+                idle_s=entry.limits.idle_timeout_s,
+                total_s=entry.limits.total_timeout_s,
+            ),
         )
+
+    def _account(self, entry: CandidateEntry) -> str:
+        """Whoever is asked with the same key is paid from the same account."""
+        if entry.backend != "remote" or entry.provider is None:
+            return ""
+        name = ROUTER if entry.provider in SUB_PROVIDERS else entry.provider
+        provider = self._catalog.providers.get(name)
+        key = None if provider is None else provider.api_key_env
+        return f"account {key or name}"
 
 
 def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:

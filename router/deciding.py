@@ -12,11 +12,10 @@ from router.errors import BudgetExceeded
 from router.pricing import asked_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from backends.types import InferenceRequest
-    from policies.base import Policy
-    from policies.types import Constraints, Decision, Estimate
+    from policies.types import Decision, Estimate
     from router.budgets import Budgets, Charge, Exceeded
     from router.slate import Candidate, Size
 
@@ -44,18 +43,18 @@ def asked_of(
 
 
 def decide(
-    policy: Policy, estimates: Sequence[Estimate], constraints: Constraints, budgets: Budgets, asked: Asked
+    choose: Callable[[Sequence[Estimate]], Decision], estimates: Sequence[Estimate], budgets: Budgets, asked: Asked
 ) -> Decided:
-    """Decide among what the budgets can pay for.
+    """Decide among what the budgets can pay for; `choose` is the policy's word on a slate.
 
     Where that leaves nothing far and the request would have gone far, a budget that refuses (`on_exceeded`) refuses it,
     unless it is only that nobody knows the price; else what is near serves it. Reserves nothing.
     """
     over = {name: said for name, ask in asked.items() if (said := budgets.refusal(*ask)) is not None}
     marked = [replace(e, over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in estimates]
-    decision = policy.decide(marked, constraints)
+    decision = choose(marked)
     if over and asked.keys().isdisjoint(decision.ranked):
-        wanted = next(iter(policy.decide(estimates, constraints).ranked), "")
+        wanted = next(iter(choose(estimates).ranked), "")
         refusing = over.get(wanted)
         if refusing is not None and refusing.on_exceeded == "refuse" and known(asked[wanted][1]) is not None:
             return Decided(_refused(decision, refusing), marked, BudgetExceeded(_sentence(refusing.reason)))

@@ -104,7 +104,7 @@ class DeadlineExceeded(RouterError):
 
 
 class AllAttemptsFailed(RouterError):
-    """Every attempt failed. The last one's error decides what the sender is told."""
+    """Every attempt failed. The first one's error decides what the sender is told."""
 
     def __init__(self, attempts: Sequence[FailedAttempt]) -> None:
         what = "; ".join(f"{a.candidate_id}: {type(a.error).__name__}: {a.error}" for a in attempts)

@@ -62,10 +62,10 @@ class Estimator:
         self,
         size: Size,
         candidates: Sequence[Candidate],
-        refusal: Callable[[str], str | None],
+        refusal: Callable[[Candidate], str | None],
     ) -> list[Estimate]:
         """One estimate per candidate, in order. `refusal` says why a candidate's breaker is open."""
-        return [self._one(size, candidate, refusal(candidate.id)) for candidate in candidates]
+        return [self._one(size, candidate, refusal(candidate)) for candidate in candidates]
 
     def observe(self, candidate: Candidate, size: Size, usage: Usage, timings: Timings, total_s: float) -> None:
         """Learn from one answered request. What it held the device alone goes before the time of its whole batch."""

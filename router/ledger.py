@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
     from router.errors import RouterError
-    from router.outcome import Said, Status
+    from router.outcome import Answered, Said, Status
     from router.pricing import LocalRates
     from router.rows import Refused
     from router.sections import LogSettings, Price
@@ -108,21 +108,28 @@ class Ledger:
         return decision_id
 
     def settle(
-        self, plan: Plan, attempts: tuple[Attempt, ...], *, status: Status, error: RouterError | None = None
+        self,
+        plan: Plan,
+        attempts: tuple[Attempt, ...],
+        *,
+        status: Status,
+        error: RouterError | None = None,
+        answered: Answered | None = None,
     ) -> Outcome:
         """Write every attempt and the end of the request. Called exactly once per plan, however it ended."""
         latency_s = time.monotonic() - plan.call.received
-        won = attempts[-1] if attempts and attempts[-1].result is not None else None
+        won = None if answered is None else answered.attempt
         outcome = Outcome(
             plan=plan,
             status=status,
             attempts=attempts,
             latency_s=latency_s,
-            overhead_s=max(0.0, latency_s - sum(a.total_s for a in attempts)),
+            overhead_s=max(0.0, latency_s - sum(a.total_s for a in attempts if a.role != "hedge")),
             cost=total_cost(tuple(a.cost for a in attempts)),
-            result=won.result if won is not None else None,
+            winner=won,
+            result=None if answered is None else answered.result,
             error=error,
-            first_token_s=won.first_token_s if won is not None else None,
+            first_token_s=_first_token_s(attempts, answered),
         )
         for number, attempt in enumerate(attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))
@@ -176,3 +183,12 @@ class Ledger:
 def _estimated(price: Price | None, usage: Usage) -> Cost:
     usd = priced_usd(price, usage)
     return Cost(usd, "unknown" if usd is None else "estimated")
+
+
+def _first_token_s(attempts: tuple[Attempt, ...], answered: Answered | None) -> float | None:
+    """Of the attempt that the sender heard first: the one others went on from, else the winner."""
+    if answered is None:
+        return None
+    begun = next((at for at, attempt in enumerate(attempts) if attempt.from_char is not None), None)
+    heard = answered.attempt if not begun else attempts[begun - 1]
+    return heard.first_token_s

@@ -48,6 +48,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     started_us: int
     total_s: float
     cost: Cost
+    role: Role = "primary"
+    from_char: int | None = None  # where its text begins in an answer that several attempts gave
     result: InferenceResult | None = None
     error: BackendError | None = None
     first_token_s: float | None = None
@@ -61,17 +63,33 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Begun(Struct, frozen=True, kw_only=True):
-    """A stream's first piece exists: who serves it, on which attempt, and what is known before it ends."""
+    """A stream's first piece exists: who serves it, on which attempt, and what is known before it ends.
+
+    It comes again where another candidate goes on with the answer: `from_char` is where that begins.
+    """
 
     plan: Plan
     backend: str
     provider: str
     model: str
     attempts: int
+    from_char: int = 0
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """A complete answer: the attempt that gave it or its end, and the whole of it."""
+
+    attempt: Attempt
+    result: InferenceResult
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How a request ended. Exactly one of `result` and `error` is set, or neither when its sender went away."""
+    """How a request ended. Exactly one of `result` and `error` is set, or neither when its sender went away.
+
+    Attributes:
+        winner: The attempt whose answer was returned, or which brought it to its end; set with `result`.
+        result: The whole answer. Where several attempts gave it, its usage is the winner's.
+    """
 
     plan: Plan
     status: Status
@@ -79,6 +97,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     latency_s: float
     overhead_s: float
     cost: Cost
+    winner: Attempt | None = None
     result: InferenceResult | None = None
     error: RouterError | None = None
     first_token_s: float | None = None
@@ -89,9 +108,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
         return self.plan.decision_id
 
     @property
-    def winner(self) -> Attempt | None:
-        """The attempt whose answer was returned; None when there is none."""
-        return self.attempts[-1] if self.result is not None else None
+    def splices(self) -> tuple[Attempt, ...]:
+        """The attempts that went on with an answer that others had begun."""
+        return tuple(attempt for attempt in self.attempts if attempt.from_char is not None)
 
 
 def total_cost(costs: tuple[Cost, ...]) -> Cost:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from backends.remote.call import Call
     from backends.remote.client import Answer
-    from backends.types import InferenceRequest, Output, Piece, Target, Usage
+    from backends.types import InferenceRequest, Limits, Output, Piece, Target, Usage
 
 __all__ = ["Provider", "RemoteBackend"]
 
@@ -96,7 +96,7 @@ class RemoteBackend:
         calls = wires.calls(provider, payload, model)
         with self._counted(target):
             began = time.perf_counter()
-            answers = await self._asked(provider, calls, patient=isinstance(payload, _SLOW))
+            answers = await self._asked(provider, calls, request.limits, patient=isinstance(payload, _SLOW))
             timings = Timings(service_s=time.perf_counter() - began)
         payloads = [answer.payload for answer in answers]
         if isinstance(payload, DrawingInput):  # megabytes to decode, perhaps to convert
@@ -125,7 +125,7 @@ class RemoteBackend:
         first_token_s: float | None = None
         with self._counted(target):
             began = time.perf_counter()
-            async with self._connections[provider.name].stream(call) as far:
+            async with self._connections[provider.name].stream(call, request.limits) as far:
                 async with aclosing(far.payloads()) as payloads:
                     async for event in payloads:
                         if text := reader.feed(event):
@@ -145,12 +145,12 @@ class RemoteBackend:
         for connections in self._connections.values():
             await connections.aclose()
 
-    async def _asked(self, provider: Provider, calls: Sequence[Call], *, patient: bool) -> list[Answer]:
+    async def _asked(self, provider: Provider, calls: Sequence[Call], limits: Limits, *, patient: bool) -> list[Answer]:
         """The answers, one after the other: a failure ends it before more is charged."""
         answers: list[Answer] = []
         for call in calls:
             try:
-                answers.append(await self._connections[provider.name].post(call, patient=patient))
+                answers.append(await self._connections[provider.name].post(call, limits, patient=patient))
             except BackendError as error:
                 if answers:  # what was answered before may well be charged
                     error.billed = None

@@ -91,8 +91,11 @@ def generation_call(payload: GenerationInput, model: str, *, stream: bool, exten
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if payload.prompt is not None:
-        return Call("/completions", body | {"prompt": payload.prompt})
+        return Call("/completions", body | {"prompt": payload.prompt + payload.partial})
     messages = [{"role": message.role, "content": message.content} for message in payload.messages]
+    if payload.partial:  # as vLLM, SGLang and their kin have it: go on with this message, and begin no new one
+        messages.append({"role": "assistant", "content": payload.partial})
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     return Call("/chat/completions", body | {"messages": messages})
 
 

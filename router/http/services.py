@@ -11,15 +11,14 @@ from msgspec import Struct, field
 from backends.base import Backend
 from backends.hardware import Probe
 from backends.types import InferenceRequest
-from router.availability import Breakers
 from router.budgets import Budgets
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
-from router.estimates import Estimator
 from router.http.metrics import Metrics
 from router.intents.sets import IntentSets
+from router.lessons import Lessons
 from router.pricing import LocalRates
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
@@ -37,9 +36,8 @@ class Services(Struct, frozen=True, kw_only=True):
     catalog: Catalog
     finder: CandidateFinder
     backends: dict[str, Backend]
-    breakers: Breakers
+    lessons: Lessons
     budgets: Budgets
-    estimator: Estimator
     rates: LocalRates
     probe: Probe
     log: DecisionLog

@@ -43,7 +43,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         for candidate in house.finder.of_model(entry)
         if candidate.target.backend == "local" and candidate.status.unavailable is None
     }
-    breakers_open = len(house.breakers.open(time.monotonic()))
+    breakers_open = len(house.lessons.breakers.open(time.monotonic()))
     body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states())
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -95,12 +95,14 @@ def test_a_restart_forgets_nothing_that_was_spent(tmp_path) -> None:
     path = tmp_path / "nearfar.duckdb"
     settings = Settings(
         models=(chat_model(fake("a", model="there", fail="Timeout", fail_times=1), fake("b"), fake("c", near=True)),),
+        aliases=(AliasEntry(name="the-alias", models=(CHAT,)),),
         routing=RoutingSettings(policy="fastest"),
         budgets=(
             BudgetEntry(limit_usd=1.0),
             BudgetEntry(limit_usd=1.0, period="month", scope="provider:a"),
             BudgetEntry(limit_usd=1.0, scope="model:there"),
             BudgetEntry(limit_usd=1.0, scope=f"model:{CHAT}"),
+            BudgetEntry(limit_usd=1.0, scope="model:the-alias"),
             BudgetEntry(limit_usd=1.0, scope="key:somebody"),
             BudgetEntry(limit_usd=1.0, scope="provider:c"),
         ),
@@ -112,15 +114,32 @@ def test_a_restart_forgets_nothing_that_was_spent(tmp_path) -> None:
             return begun, [await House(services).dispatcher.infer(call) for call in calls]
 
     async def go() -> None:
-        begun, [outcome] = await boot(chat(order=("a", "b")))
+        begun, [outcome] = await boot(chat(model="the-alias", order=("a", "b")))
         failed, answered = outcome.attempts
         expected = next(e.cost_usd for e in outcome.plan.estimates if e.candidate_id == "a:there")
         again, _ = await boot()
 
-        assert [0.0] * 6 == begun
+        assert [0.0] * 7 == begun
         assert (None, "priced") == (failed.cost.usd, answered.cost.source)
         both, first = answered.cost.usd + expected, expected
-        assert pytest.approx([both, first, first, both, 0.0, 0.0]) == again
+        assert pytest.approx([both, first, first, both, both, 0.0, 0.0]) == again
+
+    run(go)
+
+
+@pytest.mark.parametrize("scope", ["model:the-alias", f"model:{CHAT}", "model:there", "provider:a", "global"])
+def test_a_model_asked_by_an_alias_is_charged_under_all_its_names(scope) -> None:
+    """A budget for a model cannot be walked around by another name; its fallback is another model."""
+
+    async def go() -> None:
+        spare = chat_model(fake("b", near=True), model="test/spare")
+        alias = AliasEntry(name="the-alias", models=(CHAT,), fallbacks=("test/spare",))
+        models = (chat_model(fake("a", model="there")), spare)
+        async with opened(*models, aliases=(alias,), budgets=(BudgetEntry(limit_usd=0.0, scope=scope),)) as house:
+            plan = await house.dispatcher.plan(chat(model="the-alias"))
+
+        assert ("b:test/spare",) == plan.decision.ranked
+        assert f"({scope})" in plan.decision.reason
 
     run(go)
 

@@ -15,7 +15,7 @@ from router.slate import Candidate
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC).timestamp()
 DAY_S = 86_400.0
-ALICE = Charge("alice", ("chat", "org/chat"), "groq")
+ALICE = Charge("alice", ("chat", "chat-large", "org/chat"), "groq")
 
 
 class Clock:
@@ -220,6 +220,7 @@ def test_an_unknown_price_fits_no_budget_that_could_refuse_it(unknown) -> None:
         ("key:bob", False),
         ("model:chat", True),
         ("model:org/chat", True),
+        ("model:chat-large", True),
         ("model:org", False),
         ("provider:groq", True),
         ("provider:alice", False),
@@ -234,12 +235,12 @@ def test_a_scope_concerns_its_own(scope, concerned) -> None:
     assert [(0.25 if concerned else 0.0, 0.0)] == figures(of)
 
 
-def test_a_charge_names_the_model_as_asked_and_as_the_provider_has_it() -> None:
+def test_a_charge_names_the_model_as_asked_as_listed_and_as_the_provider_has_it() -> None:
     """And the tenant, and whom the request would go to."""
     payload = GenerationInput(prompt="x")
     request = InferenceRequest(task=Task.TEXT_GENERATION, model="chat", payload=payload, tenant="alice")
     target = Target(backend="remote", provider="groq", model="org/chat", task=Task.TEXT_GENERATION)
-    candidate = Candidate(id="groq:org/chat", target=target, near=False, status=Status())
+    candidate = Candidate(id="groq:org/chat", listed_as="chat-large", target=target, near=False, status=Status())
 
     assert charge_of(request, candidate) == ALICE
 

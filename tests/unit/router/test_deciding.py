@@ -29,7 +29,7 @@ def asked(*far: Estimate, usd: float | None = 0.5) -> Asked:
 def decided(*slate: Estimate, budgets: tuple[BudgetEntry, ...] = (), usd: float | None = 0.5, **constraints):
     of = Budgets(budgets, lambda: 0.0)
     far = [e for e in slate if not e.near]
-    return decide(FASTEST, slate, Constraints(**constraints), of, asked(*far, usd=usd))
+    return decide(lambda given: FASTEST.decide(given, Constraints(**constraints)), slate, of, asked(*far, usd=usd))
 
 
 def budget(on_exceeded: str, scope: str = "global", limit_usd: float = 0.25) -> BudgetEntry:
