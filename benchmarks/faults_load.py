@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-MAX_TOKENS = 12
+MAX_TOKENS = 6
 DIMENSIONS = 384
 PATIENCE_S = 30.0  # a caller's own; a router is quicker
 
