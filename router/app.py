@@ -7,7 +7,8 @@ import asyncio
 import logging
 import platform
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata, resources
 
@@ -52,10 +53,12 @@ from router.pricing import LocalRates, local_rates, price_book
 from router.runs import Runner
 from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
 from router.settings import HUB_TOKEN, Secrets, check_listener, intents_dir, models_dir
+from router.slate import Candidate
 
 logger = logging.getLogger("nearfar")
 
 HUB_TIMEOUT_S = 10.0
+REMEMBERED_S = 120.0  # twice the longest pause of a breaker
 ASSETS = "/assets/swagger-ui"
 HANDLERS = (
     inference.inference,
@@ -101,7 +104,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         finder = CandidateFinder(catalog, backends, _discoverer(settings, secrets, catalog))
         await finder.prepare()
         log.append(_node(log, probe))
-        lessons, metrics = Lessons(_estimator(rates, catalog, finder, backends), Breakers(), Patience()), Metrics()
+        lessons, metrics = Lessons(_estimator(rates, finder, backends), Breakers(), Patience()), Metrics()
+        await asyncio.to_thread(_remember, lessons, finder.every(), log)
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
         attempts = _attempts(Runner(backends, ledger, lessons), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
@@ -135,17 +139,23 @@ def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
     return Attempts(runner, hedging, max_attempts=routing.max_attempts)
 
 
-def _estimator(
-    rates: LocalRates, catalog: Catalog, finder: CandidateFinder, backends: Mapping[str, Backend]
-) -> Estimator:
+def _estimator(rates: LocalRates, finder: CandidateFinder, backends: Mapping[str, Backend]) -> Estimator:
     """An estimator that begins with what was measured on this hardware before."""
     estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
-    for entry in catalog:
-        for candidate in finder.of_model(entry):
-            report = backends[candidate.target.backend].calibration(candidate.target)
-            if report is not None:
-                estimator.learn_load(candidate, report, "calibrated")
+    for candidate in finder.every():
+        report = backends[candidate.target.backend].calibration(candidate.target)
+        if report is not None:
+            estimator.learn_load(candidate, report, "calibrated")
     return estimator
+
+
+def _remember(lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLog) -> None:
+    """Who failed shortly before this start is not asked as if nothing had been."""
+    by_id = {candidate.id: candidate for candidate in candidates}
+    now = time.monotonic()
+    for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):
+        if candidate_id in by_id:
+            lessons.remember(by_id[candidate_id], error_class, now - age_s)
 
 
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:

@@ -105,6 +105,10 @@ class CandidateFinder:
         ]
         return [self._candidate(model, entry) for entry in (*model.candidates, *routed)]
 
+    def every(self) -> list[Candidate]:
+        """Every candidate of the catalogue, as it is now."""
+        return [candidate for model in self._catalog for candidate in self.of_model(model)]
+
     def of_model(self, model: ModelEntry) -> list[Candidate]:
         """The model's candidates outside any request."""
         return [self._candidate(model, entry) for entry in model.candidates]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from backends.errors import Overloaded, PaymentRequired, Timeout, Unauthorized
+from backends import errors
+from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
 
 if TYPE_CHECKING:
     from router.availability import Breakers
@@ -54,6 +55,20 @@ class Lessons:
             return
         for key in _keys(candidate):
             self._blame(key, candidate, attempt, probe=key in probes)
+
+    def remember(self, candidate: Candidate, error_class: str | None, ended: float) -> None:
+        """Take in how an attempt of an earlier process ended, and when: who was left alone then is left alone still.
+
+        Whose pause has passed meanwhile is probed with one request first.
+        """
+        kind = getattr(errors, error_class or "", None)
+        if error_class is None:
+            for key in _keys(candidate):
+                self.breakers.succeeded(key)
+        elif isinstance(kind, type) and issubclass(kind, BackendError):
+            for key in _keys(candidate):
+                if key == candidate.id or kind is PaymentRequired:
+                    self.breakers.failed(key, kind(f"before the restart: {error_class}"), ended)
 
     def _blame(self, key: str, candidate: Candidate, attempt: Attempt, *, probe: bool) -> None:
         error = attempt.error

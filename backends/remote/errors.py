@@ -125,6 +125,8 @@ def translated(provider: str) -> Iterator[None]:
         yield
     except PyreqwestError as error:
         kind, sentence = next((kind, text) for foreign, kind, text in _EXCEPTIONS if isinstance(error, foreign))
+        if isinstance(error, ConnectError) and _was_connected(error):
+            kind, sentence = Interrupted, "closed the connection before it answered"
         msg = f"provider {provider}: {sentence}{_cause(error)}"
         raise kind(msg) from error
 
@@ -203,8 +205,17 @@ def _clean(words: str, secret: str | None) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
 
 
+def _was_connected(error: PyreqwestError) -> bool:
+    """pyreqwest calls it a ConnectError, too, when a connection breaks that was there; the HTTP library below says so."""
+    return any("(SendRequest)" in str(cause.get("message", "")) for cause in _causes(error))
+
+
+def _causes(error: PyreqwestError) -> list[dict[str, Any]]:
+    return getattr(error, "details", {}).get("causes") or []
+
+
 def _cause(error: PyreqwestError) -> str:
     """The innermost reason, which is the operating system's; the outer ones repeat the URL."""
-    causes = getattr(error, "details", {}).get("causes") or []
+    causes = _causes(error)
     reason = str(causes[-1].get("message", "")) if len(causes) > 1 else ""
     return f" ({_clean(reason, None)[:100]})" if reason else ""

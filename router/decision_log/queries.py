@@ -38,6 +38,11 @@ _INPUTS = "SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = ?::U
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
 _OUTCOME = "SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = ?::UUID"
+_RECENT = """
+    SELECT candidate_id, error_class, epoch(now()::TIMESTAMP - ts) - total_ms / 1000 AS age_s
+    FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
+        AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
+    ORDER BY ts"""
 _REPORT = """
     SELECT {group} AS "{by}", count(*) AS requests,
         count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,
@@ -108,6 +113,16 @@ class LogReader:
             rows = _dicts(con, query, values)
         page = rows[:limit]
         return page, _make_cursor(page[-1]) if len(rows) > limit else None
+
+    def recent_attempts(self, seconds: float) -> list[tuple[str, str | None, float]]:
+        """Return the last far attempts, oldest first: whose, the error's class (None: answered), how long ago it ended.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            rows = con.execute(_RECENT, [seconds]).fetchall()
+        return [(candidate_id, error_class, max(0.0, age_s)) for candidate_id, error_class, age_s in rows]
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.

@@ -213,6 +213,7 @@ def causes(*messages):
     ("error", "kind"),
     [
         (foreign.ConnectError("x", causes("url", "Connection refused (os error 111)")), Unavailable),
+        (foreign.ConnectError("x", causes("url", "client error (SendRequest)", "Connection reset")), Interrupted),
         (foreign.ConnectTimeoutError("x", causes()), Unavailable),
         (foreign.PoolTimeoutError("x", {"causes": None}), Overloaded),
         (foreign.ReadTimeoutError("x", causes()), Timeout),

@@ -70,6 +70,16 @@ def test_extended_servers_get_the_rest():
     assert (4, 1.1) == (body["top_k"], body["repetition_penalty"])
 
 
+def test_a_partial_answer_is_sent_as_the_beginning_of_the_assistants_message() -> None:
+    """With the two fields that tell servers of vLLM's kind to go on with it; a plain prompt simply grows."""
+    talk = generation_call(GenerationInput(messages=(Message("user", "hi"),), partial="Hel"), "m", stream=True).body
+    plain = generation_call(GenerationInput(prompt="Once", partial=" upon"), "m", stream=True).body
+
+    assert {"role": "assistant", "content": "Hel"} == talk["messages"][-1]
+    assert (True, False) == (talk["continue_final_message"], talk["add_generation_prompt"])
+    assert "Once upon" == plain["prompt"]
+
+
 def test_streams_always_ask_for_usage():
     """A stream without usage cannot be priced."""
     body = generation_call(EVERYTHING, "m", stream=True).body
