@@ -206,7 +206,7 @@ def _clean(words: str, secret: str | None) -> str:
 
 
 def _was_connected(error: PyreqwestError) -> bool:
-    """pyreqwest calls it a ConnectError, too, when a connection breaks that was there; the HTTP library below says so."""
+    """Whether there was a connection that broke: pyreqwest calls that a ConnectError, too; what lies below says more."""
     return any("(SendRequest)" in str(cause.get("message", "")) for cause in _causes(error))
 
 
