@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from importlib import metadata, resources
 
 import msgspec
@@ -27,10 +28,11 @@ from backends.errors import BackendError, ModelNotFound
 from backends.local.backend import LocalOptions
 from backends.remote import hub
 from backends.remote.provider import Provider
-from backends.types import Task
+from backends.types import Target, Task
 from policies.registry import create as create_policy
 from router.attempts import Attempts
 from router.availability import Breakers
+from router.budgets import Budgets, Charge, check_scopes
 from router.candidates import CandidateFinder, target_of
 from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, Catalog
 from router.decision_log.log import DecisionLog
@@ -90,12 +92,11 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     """Everything a router consists of, ready to be asked. Closing it ends the backends, then drains the log.
 
     Raises:
-        SettingsError, CatalogError: the configuration names what does not exist.
+        SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
     """
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
-        catalog = checked(settings)
-        probe = await asyncio.to_thread(hardware.probe)
+        catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
         rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
         backends = registry.create(_local(settings), _providers(catalog, secrets), probe)
         for backend in backends.values():
@@ -107,10 +108,10 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         lessons, metrics = Lessons(_estimator(rates, finder, backends), Breakers(), Patience()), Metrics()
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
+        budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         attempts = _attempts(Runner(backends, ledger, lessons), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        planner = Planner(finder, signal, lessons, settings.routing)
-        dispatcher = Dispatcher(finder, planner, attempts, ledger)
+        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
         closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))
         yield Services(
             settings=settings,
@@ -119,6 +120,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             finder=finder,
             backends=backends,
             lessons=lessons,
+            budgets=budgets,
             rates=rates,
             probe=probe,
             log=log,
@@ -126,6 +128,21 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
         )
+
+
+def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
+    """The budgets, with what the log remembers of their present periods. It does not know whose requests they were."""
+    budgets = Budgets(settings.budgets, time.time)
+    since = budgets.since()
+    if since is not None:
+        log.flush()  # also what a process that was killed had left in the spill file
+        listed: dict[tuple[str, str], list[str]] = {}
+        for entry, target in _far(catalog):
+            listed.setdefault((target.provider, target.model), []).append(entry.id)
+        for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
+            names = (spent.asked_model, spent.model, *listed.get((spent.provider, spent.model), ()))
+            budgets.spend(Charge("", names, spent.provider), spent.usd, spent.day_s)
+    return budgets
 
 
 def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backend]) -> IntentSets:
@@ -207,7 +224,19 @@ def checked(settings: Settings) -> Catalog:
         for candidate in entry.candidates:
             if candidate.backend == "fake":
                 _check_script(entry, candidate)
+    _check_budgets(settings, catalog)
     return catalog
+
+
+def _check_budgets(settings: Settings, catalog: Catalog) -> None:
+    far = _far(catalog)
+    models = {name for entry, target in far for name in (entry.id, target.model)}
+    models |= {alias.name for alias in settings.aliases}
+    check_scopes(settings.budgets, models, catalog.provider_names | {target.provider for _, target in far})
+
+
+def _far(catalog: Catalog) -> list[tuple[ModelEntry, Target]]:
+    return [(entry, target_of(entry, c)) for entry in catalog for c in entry.candidates if c.backend != "local"]
 
 
 def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:

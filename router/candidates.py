@@ -128,6 +128,7 @@ class CandidateFinder:
             price=entry.price,
             quality=model.quality,
             vector_space=f"{target.model}@{target.revision or 'default'}",
+            listed_as=model.id,
             account=self._account(entry),
             context_length=model.context_length,
             limits=Limits(

@@ -52,7 +52,7 @@ class Dispatcher:
             raise
         self._ledger.decided(plan, self._planner.policy(call))
         if not plan.decision.ranked:
-            outcome = self._ledger.settle(plan, (), status="refused", error=_no_candidate(plan))
+            outcome = self._ledger.settle(plan, (), status="refused", error=plan.refusal or _no_candidate(plan))
             await self._ledger.acknowledged()
             yield outcome
             return

@@ -7,6 +7,7 @@ RouterError
 ├── Forbidden          the request comes from where nobody may ask
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoCandidate        nothing may serve the request; carries the rejections
+├── BudgetExceeded     what may be spent far is spent, and the budget says to refuse then
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
 ├── AllAttemptsFailed  every attempt failed; carries them
 ├── SettingsError      the configuration is broken (at start only)
@@ -88,6 +89,10 @@ class NoCandidate(RouterError):
         reasons = "; ".join(f"{r.candidate_id}: {r.reason}" for r in rejections) or "the catalogue lists no candidate"
         super().__init__(f"No candidate may serve {model!r}: {reasons}.")
         self.rejections = tuple(rejections)
+
+
+class BudgetExceeded(RouterError):
+    """The request would have gone far, and a budget that refuses requests has nothing left for it."""
 
 
 class DeadlineExceeded(RouterError):

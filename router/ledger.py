@@ -22,6 +22,7 @@ from backends.errors import (
     Overloaded,
     Unavailable,
 )
+from backends.types import Usage
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
 from router.pricing import priced_usd
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
     from router.errors import RouterError
-    from router.outcome import Answered, Status
+    from router.outcome import Answered, Said, Status
     from router.pricing import LocalRates
     from router.rows import Refused
-    from router.sections import LogSettings
+    from router.sections import LogSettings, Price
     from router.slate import Candidate, Plan
 
 # Refusals that come before the device does anything.
@@ -152,25 +153,36 @@ class Ledger:
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
         usd = priced_usd(candidate.price, usage)
+        if usd is None and usage.cached_tokens is None:  # as if nothing was cached: the most it can have been
+            return _estimated(candidate.price, replace(usage, cached_tokens=0))
         return Cost(usd, "unknown" if usd is None else "priced")
 
-    def price_unanswered(self, candidate: Candidate, error: BackendError | None, busy_s: float | None) -> Cost:
+    def price_unanswered(self, candidate: Candidate, error: BackendError | None, said: Said) -> Cost:
         """What a failed or cancelled attempt cost. Near, the seconds it is known to have held the device.
 
-        Unknown stays unknown: near when it cannot be told whether its turn had come, far after a timeout or a broken
-        stream (a provider bills only what completed, which cannot be told from here).
+        Far, text that came was generated, whoever ended it and however: it is priced as a token a piece, an estimate.
+        Without any, what surely was not billed cost nothing. Unknown stays unknown: near when it cannot be told whether
+        its turn had come, far after a silence (a provider may bill what it did, which cannot be told from here).
         """
         if candidate.target.backend == "local":
-            busy_s = 0.0 if isinstance(error, _NEVER_RAN) else busy_s
+            busy_s = 0.0 if isinstance(error, _NEVER_RAN) else said.busy_s
             if busy_s is None:
                 return Cost(None, "unknown")
             return Cost(self._rates.occupancy_usd(busy_s, candidate.status.device), "measured")
+        if said.pieces:
+            usage = Usage(prompt_tokens=said.size.input_tokens, completion_tokens=said.pieces, cached_tokens=0)
+            return _estimated(candidate.price, usage)
         if error is not None and error.billed is False:
             return Cost(0.0, "priced")
         return Cost(None, "unknown")
 
     def _hash(self, payload: Payload) -> str:
         return hashlib.blake2b(_ENCODE(payload), digest_size=8, key=self._hash_key).hexdigest()
+
+
+def _estimated(price: Price | None, usage: Usage) -> Cost:
+    usd = priced_usd(price, usage)
+    return Cost(usd, "unknown" if usd is None else "estimated")
 
 
 def _first_token_s(attempts: tuple[Attempt, ...], answered: Answered | None) -> float | None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from backends.errors import BackendError
 from backends.types import InferenceResult
 from router.errors import RouterError
-from router.slate import Plan
+from router.slate import Plan, Size
 
 CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
 Role = Literal["primary", "retry", "fallback", "hedge", "continuation"]
@@ -21,6 +21,20 @@ class Cost(Struct, frozen=True):
 
     usd: float | None
     source: CostSource
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """What is known of an attempt that gave no answer.
+
+    Attributes:
+        busy_s: Seconds of device time it is known to have held, near; None where it may never have had its turn.
+        pieces: Pieces of text that came before it ended.
+        size: Of the request it carried.
+    """
+
+    busy_s: float | None
+    pieces: int
+    size: Size
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -100,9 +114,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def total_cost(costs: tuple[Cost, ...]) -> Cost:
-    """All attempts together. One unknown makes the sum unknown; no attempt at all cost nothing, which is measured."""
+    """All attempts together. One unknown makes the sum unknown, else one estimate makes it an estimate.
+
+    No attempt at all cost nothing, which is measured.
+    """
     amounts = [cost.usd for cost in costs]
     known = [amount for amount in amounts if amount is not None]
     if len(known) < len(amounts):
         return Cost(None, "unknown")
+    if any(cost.source == "estimated" for cost in costs):
+        return Cost(sum(known), "estimated")
     return Cost(sum(known), costs[-1].source if costs else "measured")

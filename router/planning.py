@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from policies.registry import UnknownPolicy, create
 from policies.types import Weights
+from router.deciding import asked_of, decide
 from router.errors import InvalidRequest
 from router.ledger import new_decision_id, now_us
 from router.sizes import size_of
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from policies.base import Policy
-    from policies.types import Decision
+    from policies.types import Decision, Estimate
+    from router.budgets import Budgets
     from router.candidates import CandidateFinder
     from router.intents.signal import IntentSignal
     from router.lessons import Lessons
@@ -34,11 +36,13 @@ class Planner:
         finder: CandidateFinder,
         signal: IntentSignal,
         lessons: Lessons,
+        budgets: Budgets,
         settings: RoutingSettings,
     ) -> None:
         self._finder = finder
         self._signal = signal
         self._lessons = lessons
+        self._budgets = budgets
         self._settings = settings
         self._policies: dict[str, Policy] = {}
 
@@ -54,8 +58,14 @@ class Planner:
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
         candidates = self._finder.for_request(call.request, offer, call.routing.only)
-        estimates = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
-        decision = policy.decide(estimates, call.routing.constraints(offline=self._settings.offline))
+        found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
+        constraints = call.routing.constraints(offline=self._settings.offline)
+
+        def ranked(estimates: Sequence[Estimate]) -> Decision:
+            return _with_fallbacks_last(policy.decide(estimates, constraints), candidates)
+
+        asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
+        decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -64,10 +74,11 @@ class Planner:
             size=size,
             candidates=candidates,
             estimates=estimates,
-            decision=_with_fallbacks_last(decision, candidates),
+            decision=decision,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=(call.routing.deadline_ms or self._settings.deadline_ms) / 1000,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
+            refusal=refusal,
         )
 
     def policy(self, call: Call) -> Policy:

@@ -16,7 +16,7 @@ from backends.errors import BackendError, RemoteError
 from backends.types import Delta, InferenceResult
 from router.ledger import now_us
 from router.lessons import DeadlineTimeout
-from router.outcome import Attempt, Cost
+from router.outcome import Attempt, Cost, Said
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -130,7 +130,8 @@ class Run:
         if result is not None:
             cost = ledger.price(candidate, result)
         else:
-            cost = ledger.price_unanswered(candidate, error, clock.busy_s)
+            said = Said(busy_s=clock.busy_s, pieces=clock.pieces, size=self._plan.size)
+            cost = ledger.price_unanswered(candidate, error, said)
         return Attempt(
             candidate_id=candidate.id,
             backend=candidate.target.backend,

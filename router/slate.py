@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from backends.types import Limits, Status, Target, Task
 from policies.types import Decision, Estimate
+from router.errors import RouterError
 from router.request import Call
 from router.sections import OnStreamFailure, Price
 
@@ -23,6 +24,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
         price: Declared price; None for the near side, and for a far one nobody priced.
         quality: Prior in 0..1; None when unknown.
         vector_space: What embeddings must share to be interchangeable.
+        listed_as: The catalogue's id of its model.
         account: Who pays: what credits and tokens are shared with; empty where nothing is paid.
         context_length: Tokens it reads and writes together, where known.
         limits: Time limits of its own.
@@ -36,6 +38,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     price: Price | None = None
     quality: float | None = None
     vector_space: str = ""
+    listed_as: str = ""
     account: str = ""
     context_length: int | None = None
     limits: Limits = Limits()
@@ -89,6 +92,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         decide_us: What finding, estimating and deciding cost.
         deadline_s: Seconds allowed for the whole chain, from `call.received`.
         on_stream_failure: What happens when a stream breaks after its first piece.
+        refusal: Why nothing is tried, where that is more than that nobody is eligible.
     """
 
     decision_id: str
@@ -102,6 +106,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     deadline_s: float
     intent: PromptIntent | None = None
     on_stream_failure: OnStreamFailure = "error"
+    refusal: RouterError | None = None
 
     @property
     def deadline(self) -> float:

@@ -134,6 +134,7 @@ def _drawing(payload: DrawingInput, model: str, script: Script) -> tuple[Output,
     usage = Usage(
         prompt_tokens=_count(payload.prompt, payload.negative_prompt or ""),
         images=payload.images,
+        steps=payload.images * steps,
         pixel_steps=payload.images * width * height * steps,
     )
     return DrawingOutput(drawn, seeds), usage

@@ -12,9 +12,12 @@ from collections import Counter
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from backends.errors import BackendError, Unauthorized, Unavailable
 from backends.remote import openai_wire, wires
 from backends.remote.client import Connections
+from backends.remote.compute_time import compute_s
 from backends.remote.provider import ROUTER, SUB_PROVIDERS, Provider
 from backends.types import (
     Delta,
@@ -101,6 +104,7 @@ class RemoteBackend:
         else:
             parsed = wires.parsed(provider, payload, payloads)
         output, usage, served = parsed
+        usage = replace(usage, compute_s=compute_s([answer.headers for answer in answers], timings.service_s or 0.0))
         return _result(target, answers[0].headers, output=output, usage=usage, model=served, timings=timings)
 
     async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Piece | InferenceResult, None]:
@@ -131,9 +135,8 @@ class RemoteBackend:
                 service_s = time.perf_counter() - began - far.paused_s
                 timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()
-                yield _result(
-                    target, far.headers, output=output, usage=reader.usage, model=reader.model, timings=timings
-                )
+                usage = replace(reader.usage, compute_s=compute_s([far.headers], service_s + far.paused_s))
+                yield _result(target, far.headers, output=output, usage=usage, model=reader.model, timings=timings)
                 await far.drain()
 
     async def aclose(self) -> None:

@@ -206,7 +206,7 @@ def _clean(words: str, secret: str | None) -> str:
 
 
 def _was_connected(error: PyreqwestError) -> bool:
-    """Whether there was a connection that broke: pyreqwest calls that a ConnectError, too; what lies below says more."""
+    """Whether a connection was there, and broke: pyreqwest calls that a ConnectError, too; its causes say more."""
     return any("(SendRequest)" in str(cause.get("message", "")) for cause in _causes(error))
 
 

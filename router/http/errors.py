@@ -38,6 +38,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
     (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),
+    (errors.BudgetExceeded, Told(402, "insufficient_quota", "budget_exceeded")),
     (errors.DeadlineExceeded, Told(504, "timeout_error", "deadline_exceeded")),
     (errors.QueryRefused, Told(400, "invalid_request_error", "query_refused")),
     (errors.RouterError, Told(500, "server_error", "internal_error")),

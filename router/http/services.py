@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from backends.base import Backend
 from backends.hardware import Probe
 from backends.types import InferenceRequest
+from router.budgets import Budgets
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
@@ -36,6 +37,7 @@ class Services(Struct, frozen=True, kw_only=True):
     finder: CandidateFinder
     backends: dict[str, Backend]
     lessons: Lessons
+    budgets: Budgets
     rates: LocalRates
     probe: Probe
     log: DecisionLog

@@ -29,7 +29,7 @@ async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
 
 @get("/v1/system", summary="System Health")
 async def system(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Hardware, models, breakers, log and the hub token's state, as known here and now."""
+    """Hardware, models, breakers, budgets, log and the hub token's state, as known here and now."""
     return report(services(request))
 
 
@@ -43,7 +43,8 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         for candidate in house.finder.of_model(entry)
         if candidate.target.backend == "local" and candidate.status.unavailable is None
     }
-    body = house.metrics.render(house.log.stats(), len(house.lessons.breakers.open(time.monotonic())), models)
+    breakers_open = len(house.lessons.breakers.open(time.monotonic()))
+    body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states())
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -63,6 +64,7 @@ def report(house: Services) -> dict[str, Any]:
         "offline": house.settings.routing.offline,
         "hub_token": "configured (not checked)" if house.secrets.hf_token else "not configured",
         "providers": sorted(house.catalog.providers),
+        "budgets": msgspec.to_builtins(house.budgets.states()),
         "models_loaded": loaded,
         "log": msgspec.to_builtins(house.log.stats()),
     }

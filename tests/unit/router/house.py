@@ -16,7 +16,7 @@ from router.decision_log.log import DecisionLog
 from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing
-from router.sections import AliasEntry, CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
+from router.sections import AliasEntry, BudgetEntry, CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
 from router.settings import Secrets
 
 CHAT, VECTORS = "test/chat", "test/vectors"
@@ -87,12 +87,17 @@ def vector_model(*candidates: CandidateEntry) -> ModelEntry:
 
 @asynccontextmanager
 async def opened(
-    *models: ModelEntry, backend: FakeBackend | None = None, aliases: Sequence[AliasEntry] = (), **routing: Any
+    *models: ModelEntry,
+    backend: FakeBackend | None = None,
+    aliases: Sequence[AliasEntry] = (),
+    budgets: Sequence[BudgetEntry] = (),
+    **routing: Any,
 ) -> AsyncIterator[House]:
     """A house with these models beside the built-in ones; `routing` are the settings of that section."""
     settings = Settings(
         models=models or (chat_model(),),
         aliases=tuple(aliases),
+        budgets=tuple(budgets),
         routing=RoutingSettings(**{"policy": "fastest"} | routing),
     )
     async with open_house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as services:
