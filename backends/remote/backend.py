@@ -132,6 +132,8 @@ class RemoteBackend:
                             first_token_s = first_token_s or time.perf_counter() - began
                             with far.paused():
                                 yield Delta(text)
+                        if reader.finished:
+                            far.said_all()
                 service_s = time.perf_counter() - began - far.paused_s
                 timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()

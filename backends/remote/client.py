@@ -39,6 +39,7 @@ MAX_ERROR_BYTES = 64 * 1024
 
 _GRACE_S = 1.0
 _DRAIN_S = 0.25
+_LAST_WORDS_S = 0.5
 _DONE = "[DONE]"
 
 Phase = Literal["first-token", "idle", "total"]
@@ -98,6 +99,7 @@ class FarStream:
     def __init__(self, provider: Provider, response: Response, limits: _Limits) -> None:
         self.headers = _headers(response)
         self.paused_s = 0.0
+        self._ends_at: float | None = None
         self._provider = provider
         self._reader = response.body_reader
         self._limits = limits
@@ -111,8 +113,7 @@ class FarStream:
         parser = SseParser()
         phase: Phase = "first-token"
         while True:
-            async with self._limits.within(phase):
-                chunk = await self._reader.read_chunk()
+            chunk = await (self._chunk(phase) if self._ends_at is None else self._last_chunk(self._ends_at))
             events = parser.finish() if chunk is None else parser.feed(chunk.to_bytes())
             for event in events:
                 if event.data == _DONE:
@@ -122,6 +123,23 @@ class FarStream:
                 return
             if events:
                 phase = "idle"
+
+    def said_all(self) -> None:
+        """The answer is complete: what may follow is its usage and `[DONE]`, which not every server sends."""
+        self._ends_at = self._ends_at or _now() + _LAST_WORDS_S
+
+    async def _chunk(self, phase: Phase) -> Any:
+        async with self._limits.within(phase):
+            return await self._reader.read_chunk()
+
+    async def _last_chunk(self, ends_at: float) -> Any:
+        """What comes behind a complete answer, or None: neither silence nor a broken connection takes it back."""
+        try:
+            async with asyncio.timeout_at(ends_at):
+                with translated(self._provider.name):
+                    return await self._reader.read_chunk()
+        except (TimeoutError, BackendError):
+            return None
 
     @contextmanager
     def paused(self) -> Iterator[None]:

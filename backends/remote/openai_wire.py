@@ -137,6 +137,11 @@ class GenerationReader:
             self._pieces.append(added)
         return added
 
+    @property
+    def finished(self) -> bool:
+        """Whether a finish reason came: no text follows."""
+        return self._finish is not None
+
     def output(self) -> GenerationOutput:
         """The whole text.
 
