@@ -39,6 +39,7 @@ MAX_ERROR_BYTES = 64 * 1024
 
 _GRACE_S = 1.0
 _DRAIN_S = 0.25
+_BEHIND_S = 1.0
 _DONE = "[DONE]"
 
 Phase = Literal["first-token", "idle", "total"]
@@ -67,6 +68,10 @@ class _Limits:
         now = _now()
         self._first_token_at = now + self._seconds["first-token"]
         self._total_at = now + self._seconds["total"]
+
+    def hurry(self) -> None:
+        """Wait no longer than a moment between two chunks."""
+        self._seconds["idle"] = min(self._seconds["idle"], _BEHIND_S)
 
     def extend(self, seconds: float) -> None:
         """Move the total limit by time that was not the far side's."""
@@ -122,6 +127,10 @@ class FarStream:
                 return
             if events:
                 phase = "idle"
+
+    def hurry(self) -> None:
+        """The answer is complete: from here on only a moment is waited for what may still follow it."""
+        self._limits.hurry()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
