@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
     from backends.remote.call import Call
-    from backends.remote.client import Answer
+    from backends.remote.client import Answer, FarStream
     from backends.types import InferenceRequest, Limits, Output, Piece, Target, Usage
 
 __all__ = ["Provider", "RemoteBackend"]
@@ -126,14 +126,11 @@ class RemoteBackend:
         with self._counted(target):
             began = time.perf_counter()
             async with self._connections[provider.name].stream(call, request.limits) as far:
-                async with aclosing(far.payloads()) as payloads:
-                    async for event in payloads:
-                        if text := reader.feed(event):
-                            first_token_s = first_token_s or time.perf_counter() - began
-                            with far.paused():
-                                yield Delta(text)
-                        if reader.finished:
-                            far.said_all()
+                async with aclosing(_texts(far, reader)) as texts:
+                    async for text in texts:
+                        first_token_s = first_token_s or time.perf_counter() - began
+                        with far.paused():
+                            yield Delta(text)
                 service_s = time.perf_counter() - began - far.paused_s
                 timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()
@@ -200,6 +197,25 @@ class RemoteBackend:
             self._in_flight[key] -= 1
             if not self._in_flight[key]:
                 del self._in_flight[key]
+
+
+async def _texts(far: FarStream, reader: openai_wire.GenerationReader) -> AsyncGenerator[str, None]:
+    """The pieces of an answer, until it is complete.
+
+    Behind its finish it is, whatever becomes of the connection: the usage is still waited for, `[DONE]` is not.
+    """
+    try:
+        async with aclosing(far.payloads()) as payloads:
+            async for event in payloads:
+                if text := reader.feed(event):
+                    yield text
+                if reader.counted:
+                    return
+                if reader.finished:
+                    far.hurry()
+    except BackendError:
+        if not reader.finished:
+            raise
 
 
 def _key(target: Target) -> tuple[str, str, Task]:

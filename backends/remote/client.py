@@ -39,7 +39,7 @@ MAX_ERROR_BYTES = 64 * 1024
 
 _GRACE_S = 1.0
 _DRAIN_S = 0.25
-_LAST_WORDS_S = 0.5
+_BEHIND_S = 1.0
 _DONE = "[DONE]"
 
 Phase = Literal["first-token", "idle", "total"]
@@ -68,6 +68,10 @@ class _Limits:
         now = _now()
         self._first_token_at = now + self._seconds["first-token"]
         self._total_at = now + self._seconds["total"]
+
+    def hurry(self) -> None:
+        """Wait no longer than a moment between two chunks."""
+        self._seconds["idle"] = min(self._seconds["idle"], _BEHIND_S)
 
     def extend(self, seconds: float) -> None:
         """Move the total limit by time that was not the far side's."""
@@ -99,7 +103,6 @@ class FarStream:
     def __init__(self, provider: Provider, response: Response, limits: _Limits) -> None:
         self.headers = _headers(response)
         self.paused_s = 0.0
-        self._ends_at: float | None = None
         self._provider = provider
         self._reader = response.body_reader
         self._limits = limits
@@ -113,7 +116,8 @@ class FarStream:
         parser = SseParser()
         phase: Phase = "first-token"
         while True:
-            chunk = await (self._chunk(phase) if self._ends_at is None else self._last_chunk(self._ends_at))
+            async with self._limits.within(phase):
+                chunk = await self._reader.read_chunk()
             events = parser.finish() if chunk is None else parser.feed(chunk.to_bytes())
             for event in events:
                 if event.data == _DONE:
@@ -124,22 +128,9 @@ class FarStream:
             if events:
                 phase = "idle"
 
-    def said_all(self) -> None:
-        """The answer is complete: what may follow is its usage and `[DONE]`, which not every server sends."""
-        self._ends_at = self._ends_at or _now() + _LAST_WORDS_S
-
-    async def _chunk(self, phase: Phase) -> Any:
-        async with self._limits.within(phase):
-            return await self._reader.read_chunk()
-
-    async def _last_chunk(self, ends_at: float) -> Any:
-        """What comes behind a complete answer, or None: neither silence nor a broken connection takes it back."""
-        try:
-            async with asyncio.timeout_at(ends_at):
-                with translated(self._provider.name):
-                    return await self._reader.read_chunk()
-        except (TimeoutError, BackendError):
-            return None
+    def hurry(self) -> None:
+        """The answer is complete: from here on only a moment is waited for what may still follow it."""
+        self._limits.hurry()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

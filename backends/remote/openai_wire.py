@@ -108,12 +108,17 @@ def embeddings_call(payload: EmbeddingInput, model: str) -> Call:
 
 
 class GenerationReader:
-    """Puts a generation together from its chunks; a whole answer is a single chunk."""
+    """Puts a generation together from its chunks; a whole answer is a single chunk.
+
+    Attributes:
+        counted: The usage came with the finish or behind it: nothing more is to be expected.
+    """
 
     def __init__(self, max_tokens: int | None = None) -> None:
         self.usage = Usage()
         self._max_tokens = max_tokens
         self.model: str | None = None
+        self.counted = False
         self._pieces: list[str] = []
         self._finish: str | None = None
 
@@ -135,11 +140,12 @@ class GenerationReader:
                 self._finish = choice.finish_reason or self._finish
         if added:
             self._pieces.append(added)
+        self.counted = self.counted or (self.finished and bool(chunk.usage))
         return added
 
     @property
     def finished(self) -> bool:
-        """Whether a finish reason came: no text follows."""
+        """True once the far side said why the answer ends: all of the text is there."""
         return self._finish is not None
 
     def output(self) -> GenerationOutput:

@@ -17,7 +17,7 @@ from backends.types import (
     Usage,
 )
 from tests.integration.far_side import FarSide, Reply, as_base64, reply_events, reply_json
-from tests.integration.remote_peer import CHAT, EMBED, KEY, failure, listen, peer, piece, target
+from tests.integration.remote_peer import CHAT, EMBED, KEY, NEVER_S, failure, listen, peer, piece, target
 
 # --- what is sent -------------------------------------------------------------------------------
 
@@ -291,3 +291,26 @@ def test_connections_are_used_again():
             return far.connections
 
     assert 1 == asyncio.run(main())
+
+
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 2, "completion_tokens": 2}], ids=["uncounted", "counted"])
+@pytest.mark.parametrize(
+    ("last", "then"),
+    [((), "end"), ((), "cut"), ((), "hang"), (('{"choices": [',), "hang")],
+    ids=["end", "cut", "hang", "malformed"],
+)
+def test_a_finished_answer_needs_nothing_behind_it(last, then, usage):
+    """Whatever becomes of the connection then: the text is whole, the usage what came of it, and nobody waits long."""
+
+    async def main():
+        async with peer(idle_timeout_s=NEVER_S) as (far, backend):
+            said = [piece("a"), piece("b", "stop"), *([{"choices": [], "usage": usage}] if usage else []), *last]
+            far.enqueue(reply_events(*said, then=then))
+            async with asyncio.timeout(NEVER_S / 2):
+                return await listen(backend)
+
+    items, error = asyncio.run(main())
+
+    assert error is None
+    assert ("ab", "stop") == (items[-1].output.text, items[-1].output.finish_reason)
+    assert (usage or {}).get("completion_tokens") == items[-1].usage.completion_tokens
