@@ -80,6 +80,12 @@ class Ledger:
         self._policies: set[str] = set()
         log.append(PriceBookRow(price_book=self._price_book, ts_us=now_us(), body=body))
 
+    def reprice(self, price_book: tuple[str, str]) -> None:
+        """Write what is decided from now on under another price book; rows already written keep theirs."""
+        if price_book[0] != self._price_book:
+            self._price_book, body = price_book
+            self._log.append(PriceBookRow(price_book=self._price_book, ts_us=now_us(), body=body))
+
     def decided(self, plan: Plan, policy: Policy) -> None:
         """Write the decision, before anything is dispatched."""
         version = f"{policy.name}@{policy.version}"
@@ -144,7 +150,7 @@ class Ledger:
         usage = result.usage
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
-        usd = priced_usd(candidate.price, usage)
+        usd = priced_usd(candidate.served_prices.get(result.provider, candidate.price), usage)
         return Cost(usd, "unknown" if usd is None else "priced")
 
     def price_unanswered(self, candidate: Candidate, error: BackendError | None, busy_s: float | None) -> Cost:

@@ -23,6 +23,10 @@ class Candidate(Struct, frozen=True, kw_only=True):
         price: Declared price; None for the near side, and for a far one nobody priced.
         quality: Prior in 0..1; None when unknown.
         vector_space: What embeddings must share to be interchangeable.
+        context_length: Tokens it reads, its answer included; None when unknown.
+        served_prices: What each provider charges that may serve it, where the candidate leaves that to its router.
+        first_token_s: As its router measured it for all its users; None when nobody said.
+        tokens_per_s: Likewise.
     """
 
     id: str
@@ -32,6 +36,10 @@ class Candidate(Struct, frozen=True, kw_only=True):
     price: Price | None = None
     quality: float | None = None
     vector_space: str = ""
+    context_length: int | None = None
+    served_prices: dict[str, Price] = {}
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
 
 
 class Size(Struct, frozen=True, kw_only=True):
