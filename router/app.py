@@ -7,8 +7,9 @@ import asyncio
 import logging
 import platform
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from importlib import metadata, resources
 
 import msgspec
@@ -25,7 +26,8 @@ from backends.base import Backend
 from backends.errors import BackendError, ModelNotFound
 from backends.local.backend import LocalOptions
 from backends.remote import hub
-from backends.remote.provider import Provider
+from backends.remote.backend import RemoteBackend
+from backends.remote.provider import ROUTER, Provider
 from backends.types import Task
 from policies.registry import create as create_policy
 from router.attempts import Attempts
@@ -44,10 +46,12 @@ from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
+from router.listings import Listings
 from router.planning import Planner, weights_of
 from router.pricing import LocalRates, local_rates, price_book
+from router.renewal import FarSide, Refresher
 from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
-from router.settings import HUB_TOKEN, Secrets, check_listener, intents_dir, models_dir
+from router.settings import Secrets, check_listener, intents_dir, models_dir
 
 logger = logging.getLogger("nearfar")
 
@@ -74,6 +78,7 @@ HANDLERS = (
     system.live,
     system.ready,
     system.system,
+    system.check_token,
     system.metrics,
 )
 
@@ -90,23 +95,23 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         catalog = checked(settings)
         probe = await asyncio.to_thread(hardware.probe)
         rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
-        backends = registry.create(_local(settings), _providers(catalog, secrets), probe)
-        for backend in backends.values():
-            closing.push_async_callback(backend.aclose)
+        backends = _backends(closing, settings, _providers(catalog, secrets), probe)
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
-        finder = CandidateFinder(catalog, backends, _discoverer(settings, secrets, catalog))
-        await finder.prepare()
+        far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
         estimator, breakers, metrics = _estimator(rates, catalog, finder, backends), Breakers(), Metrics()
-        ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
+        book = partial(_book, catalog, rates, far.listings)
+        ledger = Ledger(log, rates, book(), settings.log, metrics)
         attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
         planner = Planner(finder, signal, estimator, breakers, settings.routing)
         dispatcher = Dispatcher(finder, planner, attempts, ledger)
-        closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))
+        refresher = Refresher(far, catalog, _remote(backends), lambda: ledger.reprice(book()))
+        _beside(closing, _warm(dispatcher, settings.local.warm), refresher.watch(), _refreshed(settings, refresher))
         yield Services(
             settings=settings,
-            secrets=secrets,
+            far=far,
+            refresher=refresher,
             catalog=catalog,
             finder=finder,
             backends=backends,
@@ -119,6 +124,31 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
         )
+
+
+def _backends(
+    closing: AsyncExitStack, settings: Settings, providers: Sequence[Provider], probe: hardware.Probe
+) -> dict[str, Backend]:
+    backends = registry.create(_local(settings), providers, probe)
+    for backend in backends.values():
+        closing.push_async_callback(backend.aclose)
+    return backends
+
+
+async def _finder(
+    settings: Settings, secrets: Secrets, catalog: Catalog, backends: Mapping[str, Backend]
+) -> tuple[FarSide, CandidateFinder]:
+    """What is known of the far side, and who finds candidates with it."""
+    far = await asyncio.to_thread(FarSide.opened, settings, secrets, catalog.providers)
+    finder = CandidateFinder(catalog, backends, _discoverer(settings, far, catalog), far.listings, far.routed)
+    await finder.prepare()
+    return far, finder
+
+
+def _beside(closing: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
+    """Let these run beside the requests, until the house closes."""
+    for work in works:
+        closing.push_async_callback(_cancelled, asyncio.create_task(work))
 
 
 def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backend]) -> IntentSets:
@@ -146,6 +176,23 @@ async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
             await dispatcher.warm(model)
         except BackendError as error:
             logger.warning("local.warm: %s could not be loaded: %s", model, error)
+
+
+async def _refreshed(settings: Settings, refresher: Refresher) -> None:
+    hours = settings.routing.refresh_hours
+    if hours is not None and not settings.routing.offline:
+        await refresher.every(hours)
+
+
+def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, rates, listings.prices())
+
+
+def _remote(backends: Mapping[str, Backend]) -> RemoteBackend:
+    remote = backends["remote"]
+    if not isinstance(remote, RemoteBackend):
+        raise TypeError(f"the remote backend is a {type(remote).__name__}")
+    return remote
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -246,12 +293,7 @@ def _openapi() -> OpenAPIConfig:
 
 def _providers(catalog: Catalog, secrets: Secrets) -> list[Provider]:
     """The far sides with their keys. A key goes to the provider that names its variable, and to no other host."""
-    keys = secrets.provider_keys | {
-        entry.name: secrets.hf_token
-        for entry in catalog.providers.values()
-        if entry.api_key_env == HUB_TOKEN and secrets.hf_token is not None
-    }
-    return [_provider(entry, keys.get(entry.name)) for entry in catalog.providers.values()]
+    return [_provider(entry, secrets.key_of(entry)) for entry in catalog.providers.values()]
 
 
 def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
@@ -261,7 +303,7 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
             protocol=entry.protocol,
             base_url=entry.base_url,
             api_key=api_key,
-            needs_key=entry.api_key_env is not None,
+            needs_key=entry.api_key_env is not None or entry.api_key_file is not None,
             tasks=(Task.TEXT_GENERATION,) if entry == BUILTIN_PROVIDERS[0] else None,  # the hub's router only chats
             connect_timeout_s=entry.connect_timeout_s,
             first_token_timeout_s=entry.first_token_timeout_s,
@@ -272,25 +314,28 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
         raise SettingsError(f"providers: {entry.name}: {error}.") from error
 
 
-def _discoverer(
-    settings: Settings, secrets: Secrets, catalog: Catalog
-) -> Callable[[str], Awaitable[ModelEntry | None]]:
-    """How a model that the catalogue does not list is looked up: on the hub, where this router may use the hub."""
-    allowed = not settings.routing.offline and (secrets.hf_token is not None or settings.local.downloads)
+def _discoverer(settings: Settings, far: FarSide, catalog: Catalog) -> Callable[[str], Awaitable[ModelEntry | None]]:
+    """How a model that the catalogue does not list is looked up: in the router's listing, else on the hub.
+
+    Both only where this router may use them. Where models may be downloaded the hub goes first: it knows their sizes.
+    """
 
     async def discover(model_id: str) -> ModelEntry | None:
-        if not allowed or model_id.count("/") != 1:
+        listed = far.routed() and far.listings.model(ROUTER, model_id) is not None
+        if listed and not settings.local.downloads:
+            return catalog.discover(model_id, Task.TEXT_GENERATION, None)
+        if far.offline or not (far.routed() or settings.local.downloads) or model_id.count("/") != 1:
             return None
         try:
-            card = await asyncio.to_thread(hub.model_info, model_id, secrets.hf_token, HUB_TIMEOUT_S)
+            card = await asyncio.to_thread(hub.model_info, model_id, far.keys.hub_token, HUB_TIMEOUT_S)
         except ModelNotFound:
             return None
         except BackendError as error:
             logger.warning("the hub could not be asked for a model: %s", type(error).__name__)
-            return None
+            return catalog.discover(model_id, Task.TEXT_GENERATION, None) if listed else None
         if card.task not in KNOWN_TASKS:
             return None
-        return catalog.discover(model_id, card.task, card.parameters)
+        return catalog.discover(model_id, card.task, card.parameters, far=card.served is not False)
 
     return discover
 

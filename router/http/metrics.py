@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from backends.types import InferenceResult
 from router.outcome import Outcome
+from router.token_health import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,9 @@ class Metrics:
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
         self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
+        self._token = Gauge(
+            "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
+        )
         self._near = _Near(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
@@ -78,11 +82,13 @@ class Metrics:
         """Count a request that was turned away before a decision."""
         self._refused.labels(surface).inc()
 
-    def render(self, log: "LogStats", breakers_open: int, models: "Mapping[str, Status]") -> bytes:
-        """The exposition text, with the log's, the breakers' and the near models' state of this moment."""
+    def render(self, log: "LogStats", breakers_open: int, models: "Mapping[str, Status]", token: str) -> bytes:
+        """The exposition text, with the log's, the breakers', the near models' and the token's state of this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
         self._open.set(breakers_open)
+        for state in STATES:
+            self._token.labels(state).set(state == token)
         self._near.states(models)
         return generate_latest(self._registry)
 
