@@ -324,7 +324,8 @@ def _discoverer(settings: Settings, far: FarSide, catalog: Catalog) -> Callable[
         listed = far.routed() and far.listings.model(ROUTER, model_id) is not None
         if listed and not settings.local.downloads:
             return catalog.discover(model_id, Task.TEXT_GENERATION, None)
-        if far.offline or not (far.routed() or settings.local.downloads) or model_id.count("/") != 1:
+        allowed = not far.offline and (far.keys.hub_token is not None or settings.local.downloads)
+        if not allowed or model_id.count("/") != 1:
             return None
         try:
             card = await asyncio.to_thread(hub.model_info, model_id, far.keys.hub_token, HUB_TIMEOUT_S)
@@ -335,7 +336,7 @@ def _discoverer(settings: Settings, far: FarSide, catalog: Catalog) -> Callable[
             return catalog.discover(model_id, Task.TEXT_GENERATION, None) if listed else None
         if card.task not in KNOWN_TASKS:
             return None
-        return catalog.discover(model_id, card.task, card.parameters, far=card.served is not False)
+        return catalog.discover(model_id, card.task, card.parameters, far=listed or card.served is not False)
 
     return discover
 

@@ -147,7 +147,7 @@ class Listings:
                 for listed in model.providers
                 if (price := known.listing.price(listed)) is not None
             }
-            for name, known in self._known.items()
+            for name, known in list(self._known.items())  # a thread may take one in meanwhile
         }
 
     def _take(self, name: str, listing: Listing | None, *, fetched: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from router.drift import PriceDrift, price_drift
 from router.errors import RouterError
 from router.keys import Keys
 from router.listings import Changes, Listing, Listings, compare
+from router.sections import ProviderSettings
 from router.settings import Secrets, listings_dir
 from router.token_health import TokenHealth
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from backends.remote.backend import RemoteBackend
     from router.catalog import Catalog
-    from router.sections import ProviderSettings, Settings
+    from router.sections import Settings
 
 logger = logging.getLogger("nearfar")
 
@@ -41,6 +43,7 @@ class FarSide(Struct, frozen=True, kw_only=True):
     keys: Keys
     listings: Listings
     health: TokenHealth
+    router: ProviderSettings
     offline: bool
 
     @classmethod
@@ -50,11 +53,12 @@ class FarSide(Struct, frozen=True, kw_only=True):
         listings = Listings(providers, listings_dir(settings))
         listings.open()
         health = TokenHealth(lambda: keys.hub_token, providers, offline=offline)
-        return cls(keys=keys, listings=listings, health=health, offline=offline)
+        return cls(keys=keys, listings=listings, health=health, router=providers[ROUTER], offline=offline)
 
     def routed(self) -> bool:
-        """Whether the hub's router may be asked at all: a token is configured, and requests may leave this machine."""
-        return self.keys.hub_token is not None and not self.offline
+        """Whether the hub's router may be asked at all: it has its key, and requests may leave this machine."""
+        keyless = self.router.api_key_env is None and self.router.api_key_file is None
+        return not self.offline and (keyless or self.keys.secrets.key_of(self.router) is not None)
 
 
 class Refreshed(Struct, frozen=True, kw_only=True):
@@ -65,6 +69,17 @@ class Refreshed(Struct, frozen=True, kw_only=True):
     models: int | None = None
     changes: Changes | None = None
     error: str | None = None
+
+
+def _age_s(listing: Listing | None) -> float:
+    """How old a listing is; endless where there is none, or its date is not one of ours."""
+    try:
+        then = datetime.fromisoformat(listing.as_of) if listing else None
+    except ValueError:
+        then = None
+    if then is None or then.tzinfo is None:
+        return math.inf
+    return max(0.0, (datetime.now(UTC) - then).total_seconds())
 
 
 class Refresher:
@@ -102,9 +117,7 @@ class Refresher:
 
     async def every(self, hours: float) -> None:
         """Refresh again and again; at once where the router's listing is older than this, or was never fetched."""
-        known = self._listings.fetched(ROUTER)
-        age_s = (datetime.now(UTC) - datetime.fromisoformat(known.as_of)).total_seconds() if known else hours * HOUR_S
-        await asyncio.sleep(max(0.0, hours * HOUR_S - age_s))
+        await asyncio.sleep(max(0.0, hours * HOUR_S - _age_s(self._listings.fetched(ROUTER))))
         while True:
             for one in await self.refresh():
                 if one.error is not None:

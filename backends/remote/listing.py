@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from backends.errors import RemoteError
 
@@ -26,6 +26,9 @@ _ID = re.compile(r"[^\s\x00-\x1f]{1,300}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
+NonNegative = Annotated[float, Meta(ge=0)]  # a listing that was kept on disk is checked as one that comes
+
+
 class ListedProvider(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One who serves a model behind a router.
 
@@ -39,13 +42,13 @@ class ListedProvider(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     provider: str
     live: bool | None = None
-    input_per_1m_usd: float | None = None
-    output_per_1m_usd: float | None = None
-    context_length: int | None = None
+    input_per_1m_usd: NonNegative | None = None
+    output_per_1m_usd: NonNegative | None = None
+    context_length: Annotated[int, Meta(gt=0)] | None = None
     tools: bool | None = None
     structured_output: bool | None = None
-    first_token_ms: float | None = None
-    tokens_per_s: float | None = None
+    first_token_ms: NonNegative | None = None
+    tokens_per_s: NonNegative | None = None
 
     @property
     def priced(self) -> bool:

@@ -67,7 +67,7 @@ def report(house: Services) -> dict[str, Any]:
     return {
         "version": router.__version__,
         "health": next((level for level in ("error", "warning") if level in problems.values()), "ok"),
-        "problems": problems,
+        "problems": [{"level": level, "message": message} for message, level in problems.items()],
         "hardware": msgspec.to_builtins(house.probe),
         "rates": msgspec.to_builtins(house.rates),
         "policy": house.settings.routing.policy,

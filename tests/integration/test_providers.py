@@ -1,11 +1,13 @@
 """The far side while the router runs: a listing fetched, prices by it, keys rotated; a whole house, real sockets."""
 
 import asyncio
+import json
 import logging
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from backends.types import GenerationInput, InferenceRequest, Message, Task
@@ -266,6 +268,42 @@ def test_a_configured_interval_refreshes_by_itself(side) -> None:
         return outcome.attempts[0].provider, [request.path for request in far.requests]
 
     assert ("together", ["/v1/models", "/v1/chat/completions"]) == side(go)
+
+
+def test_an_interval_does_not_trust_a_date_that_somebody_wrote(side) -> None:
+    """Whatever stands in the kept file: it is asked again at once, and nothing breaks."""
+
+    async def go(far, folder):
+        async with house_at(far, folder) as house:
+            far.enqueue(listed(together=1.0))
+            await house.refresher.refresh(["huggingface"])
+        [kept] = (folder / "listings").iterdir()
+        written = json.loads(kept.read_text()) | {"as_of": "some day"}
+        kept.write_text(json.dumps(written))
+        far.enqueue(listed(groq=1.0))
+        async with house_at(far, folder, refresh_hours=1.0) as house:
+            async with asyncio.timeout(SOON_S):
+                while "groq" not in prices(house):  # noqa: ASYNC110 -- seen as a user would see it
+                    await asyncio.sleep(0.01)
+        return len(far.requests)
+
+    assert 2 == side(go)
+
+
+def test_a_router_of_ones_own_may_need_no_token(side) -> None:
+    """Then its providers are candidates without one."""
+
+    async def go(far, folder):
+        keyless = ProviderSettings(name="huggingface", protocol="openai", base_url=f"{far.url}/v1")
+        settings = settings_for(far, folder)
+        settings = msgspec.structs.replace(settings, providers=(keyless,))
+        async with open_house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as house:
+            far.enqueue(listed(groq=3.0, together=1.0))
+            await house.refresher.refresh(["huggingface"])
+            outcome = await asked(house)
+        return outcome.attempts[0].provider, [request.headers.get("authorization") for request in far.requests]
+
+    assert ("together", [None, None]) == side(go)
 
 
 # --- keys -------------------------------------------------------------------------------------------

@@ -15,6 +15,14 @@ from router.listings import Listing, Listings, PriceChange, compare, shipped
 from router.sections import Price, ProviderSettings
 
 ROUTER = BUILTIN_PROVIDERS[0]
+NEGATIVE = json.dumps(
+    {
+        "base_url": ROUTER.base_url,
+        "as_of": "2030-01-01",
+        "source": "somebody",
+        "models": [{"id": "m", "providers": [{"provider": "groq", "input_per_1m_usd": -1, "output_per_1m_usd": 1}]}],
+    }
+).encode()
 PEER = ProviderSettings(name="peer", protocol="openai", base_url="http://127.0.0.1:1/v1")
 HUB = ProviderSettings(name="hub", protocol="huggingface", base_url="http://127.0.0.1:1/hf")
 
@@ -105,7 +113,7 @@ def test_prices_say_nothing_about_another_place(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"base_url": 3}', b"\xff\xfe", b'{"base_url":"http://else/v1"}']
+    "content", [b"", b"{", b"[]", b'{"base_url": 3}', b"\xff\xfe", b'{"base_url":"http://else/v1"}', NEGATIVE]
 )
 def test_a_broken_file_is_as_good_as_none(tmp_path, content) -> None:
     """What came with us is used instead, and fetching makes the file anew."""
