@@ -1,7 +1,8 @@
 """Every way a backend can fail. Foreign exceptions pass through one table per backend, `raise ... from`.
 
     BackendError
-    ├── Unavailable            nobody answers there: connection refused or reset, name not found
+    ├── Unavailable            nobody answers there: connection refused, name not found
+    │   └── Interrupted        the connection broke before anything of an answer came
     ├── Overloaded             the queue is full; carries retry_after_s
     ├── OutOfMemory            the model or the request does not fit the device
     ├── ModelNotFound          no such model there
@@ -42,6 +43,13 @@ class BackendError(Exception):
 
 class Unavailable(BackendError):
     """Nobody answers there."""
+
+
+class Interrupted(Unavailable):
+    """The connection broke before anything of an answer came: asking again is safe.
+
+    Providers charge for what they completed, and nothing was (the hub asks those behind its router to do so).
+    """
 
 
 class Overloaded(BackendError):

@@ -65,6 +65,8 @@ def _ability(e: Estimate) -> Iterator[Objection]:
         yield "unavailable", f"unavailable: {e.unavailable}"
     if e.does_not_fit is not None:
         yield "does_not_fit", f"does not fit this machine: {e.does_not_fit}"
+    if e.over_budget is not None:
+        yield "budget", e.over_budget
 
 
 def _limits(e: Estimate, c: Constraints) -> Iterator[Objection]:

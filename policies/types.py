@@ -11,6 +11,7 @@ RejectionCode = Literal[
     "excluded",
     "unavailable",
     "does_not_fit",
+    "budget",
     "too_dear",
     "too_slow",
     "price_unknown",
@@ -40,6 +41,7 @@ class Estimate:
         quality: Prior quality in 0..1; None when unknown.
         unavailable: Why it cannot serve at all right now; None when it can.
         does_not_fit: Why the model does not fit this machine; None when it does.
+        over_budget: Which budget asking it would overspend, with the figures; None when none.
     """
 
     candidate_id: str
@@ -57,6 +59,7 @@ class Estimate:
     quality: float | None = None
     unavailable: str | None = None
     does_not_fit: str | None = None
+    over_budget: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

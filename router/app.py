@@ -7,8 +7,10 @@ import asyncio
 import logging
 import platform
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata, resources
 
@@ -23,22 +25,25 @@ from litestar.static_files import create_static_files_router
 import router
 from backends import fake, hardware, registry
 from backends.base import Backend
-from backends.errors import BackendError, ModelNotFound
+from backends.errors import BackendError
 from backends.local.backend import LocalOptions
-from backends.remote import hub
 from backends.remote.backend import RemoteBackend
-from backends.remote.provider import ROUTER, Provider
-from backends.types import Task
+from backends.remote.provider import Provider
+from backends.types import Target, Task
 from policies.registry import create as create_policy
 from router.attempts import Attempts
 from router.availability import Breakers
+from router.budgets import Budgets, Charge, check_scopes
 from router.candidates import CandidateFinder, target_of
-from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, Catalog
+from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.decision_log.log import DecisionLog
 from router.decision_log.record import NodeRow
+from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.errors import CatalogError, SettingsError
 from router.estimates import Estimator
+from router.far_side import FarSide
+from router.hedging import Hedging
 from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, system
 from router.http import intents as intent_routes
 from router.http.metrics import Metrics
@@ -46,16 +51,21 @@ from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
+from router.lessons import Lessons
 from router.listings import Listings
+from router.patience import Patience
 from router.planning import Planner, weights_of
 from router.pricing import LocalRates, local_rates, price_book
-from router.renewal import FarSide, Refresher
-from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
+from router.renewal import Refresher
+from router.runs import Runner
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
 from router.settings import Secrets, check_listener, intents_dir, models_dir
+from router.slate import Candidate
 
 logger = logging.getLogger("nearfar")
 
 HUB_TIMEOUT_S = 10.0
+REMEMBERED_S = 120.0  # twice the longest pause of a breaker
 ASSETS = "/assets/swagger-ui"
 HANDLERS = (
     inference.inference,
@@ -88,25 +98,25 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     """Everything a router consists of, ready to be asked. Closing it ends the backends, then drains the log.
 
     Raises:
-        SettingsError, CatalogError: the configuration names what does not exist.
+        SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
     """
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
-        catalog = checked(settings)
-        probe = await asyncio.to_thread(hardware.probe)
+        catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
         rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
         backends = _backends(closing, settings, _providers(catalog, secrets), probe)
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        estimator, breakers, metrics = _estimator(rates, catalog, finder, backends), Breakers(), Metrics()
-        book = partial(_book, catalog, rates, far.listings)
+        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health)
+        await asyncio.to_thread(_remember, lessons, finder.every(), log)
+        book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
         ledger = Ledger(log, rates, book(), settings.log, metrics)
-        attempts = Attempts(backends, ledger, estimator, breakers, max_attempts=settings.routing.max_attempts)
+        budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
+        attempts = _attempts(Runner(backends, ledger, lessons), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        planner = Planner(finder, signal, estimator, breakers, settings.routing)
-        dispatcher = Dispatcher(finder, planner, attempts, ledger)
-        refresher = Refresher(far, catalog, _remote(backends), lambda: ledger.reprice(book()))
+        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
+        refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, _warm(dispatcher, settings.local.warm), refresher.watch(), _refreshed(settings, refresher))
         yield Services(
             settings=settings,
@@ -115,8 +125,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             catalog=catalog,
             finder=finder,
             backends=backends,
-            breakers=breakers,
-            estimator=estimator,
+            lessons=lessons,
+            budgets=budgets,
             rates=rates,
             probe=probe,
             log=log,
@@ -140,7 +150,7 @@ async def _finder(
 ) -> tuple[FarSide, CandidateFinder]:
     """What is known of the far side, and who finds candidates with it."""
     far = await asyncio.to_thread(FarSide.opened, settings, secrets, catalog.providers)
-    finder = CandidateFinder(catalog, backends, _discoverer(settings, far, catalog), far.listings, far.routed)
+    finder = CandidateFinder(catalog, backends, discoverer(settings, far, catalog), far.listings, far.routed)
     await finder.prepare()
     return far, finder
 
@@ -151,23 +161,49 @@ def _beside(closing: AsyncExitStack, *works: Coroutine[None, None, None]) -> Non
         closing.push_async_callback(_cancelled, asyncio.create_task(work))
 
 
+def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
+    """The budgets, with what the log remembers of their present periods. It does not know whose requests they were."""
+    budgets = Budgets(settings.budgets, time.time)
+    since = budgets.since()
+    if since is not None:
+        log.flush()  # also what a process that was killed had left in the spill file
+        listed: dict[tuple[str, str], list[str]] = {}
+        for entry, target in _far(catalog):
+            listed.setdefault((target.provider, target.model), []).append(entry.id)
+        for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
+            names = (spent.asked_model, spent.model, *listed.get((spent.provider, spent.model), ()))
+            budgets.spend(Charge("", names, spent.provider), spent.usd, spent.day_s)
+    return budgets
+
+
 def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backend]) -> IntentSets:
     sets = IntentSets(settings, catalog, backends["local"])
     sets.open()
     return sets
 
 
-def _estimator(
-    rates: LocalRates, catalog: Catalog, finder: CandidateFinder, backends: Mapping[str, Backend]
-) -> Estimator:
+def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+    hedging = Hedging(routing.hedging, runner.lessons.patience)
+    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
+
+
+def _estimator(rates: LocalRates, finder: CandidateFinder, backends: Mapping[str, Backend]) -> Estimator:
     """An estimator that begins with what was measured on this hardware before."""
     estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
-    for entry in catalog:
-        for candidate in finder.of_model(entry):
-            report = backends[candidate.target.backend].calibration(candidate.target)
-            if report is not None:
-                estimator.learn_load(candidate, report, "calibrated")
+    for candidate in finder.every():
+        report = backends[candidate.target.backend].calibration(candidate.target)
+        if report is not None:
+            estimator.learn_load(candidate, report, "calibrated")
     return estimator
+
+
+def _remember(lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLog) -> None:
+    """Who failed shortly before this start is not asked as if nothing had been."""
+    by_id = {candidate.id: candidate for candidate in candidates}
+    now = time.monotonic()
+    for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):
+        if candidate_id in by_id:
+            lessons.remember(by_id[candidate_id], error_class, now - age_s)
 
 
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
@@ -184,15 +220,22 @@ async def _refreshed(settings: Settings, refresher: Refresher) -> None:
         await refresher.every(hours)
 
 
-def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
-    return price_book(catalog, rates, listings.prices())
-
-
-def _remote(backends: Mapping[str, Backend]) -> RemoteBackend:
+def _refresher(
+    far: FarSide,
+    catalog: Catalog,
+    finder: CandidateFinder,
+    lessons: Lessons,
+    backends: Mapping[str, Backend],
+    reprice: Callable[[], None],
+) -> Refresher:
     remote = backends["remote"]
     if not isinstance(remote, RemoteBackend):
         raise TypeError(f"the remote backend is a {type(remote).__name__}")
-    return remote
+    return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
+
+
+def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, rates, listings.prices())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -220,11 +263,14 @@ def checked(settings: Settings) -> Catalog:
         SettingsError, CatalogError: naming what does not.
     """
     check_listener(settings)
-    try:
-        create_policy(settings.routing.policy, weights_of(settings.routing))
-    except ValueError as error:
-        raise SettingsError(f"routing: {error}.") from error
-    catalog = Catalog(settings.models, settings.providers)
+    weights = weights_of(settings.routing)
+    named = {f"aliases: {alias.name}": alias.policy for alias in settings.aliases if alias.policy is not None}
+    for where, name in {"routing": settings.routing.policy, **named}.items():
+        try:
+            create_policy(name, weights)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}.") from error
+    catalog = Catalog(settings.models, settings.providers, settings.aliases)
     _providers(catalog, Secrets())  # each must be well-formed
     for model in settings.local.warm:
         if catalog.find(model) is None:
@@ -233,7 +279,19 @@ def checked(settings: Settings) -> Catalog:
         for candidate in entry.candidates:
             if candidate.backend == "fake":
                 _check_script(entry, candidate)
+    _check_budgets(settings, catalog)
     return catalog
+
+
+def _check_budgets(settings: Settings, catalog: Catalog) -> None:
+    far = _far(catalog)
+    models = {name for entry, target in far for name in (entry.id, target.model)}
+    models |= {alias.name for alias in settings.aliases}
+    check_scopes(settings.budgets, models, catalog.provider_names | {target.provider for _, target in far})
+
+
+def _far(catalog: Catalog) -> list[tuple[ModelEntry, Target]]:
+    return [(entry, target_of(entry, c)) for entry in catalog for c in entry.candidates if c.backend != "local"]
 
 
 def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:
@@ -312,33 +370,6 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
         )
     except ValueError as error:
         raise SettingsError(f"providers: {entry.name}: {error}.") from error
-
-
-def _discoverer(settings: Settings, far: FarSide, catalog: Catalog) -> Callable[[str], Awaitable[ModelEntry | None]]:
-    """How a model that the catalogue does not list is looked up: in the router's listing, else on the hub.
-
-    Both only where this router may use them. Where models may be downloaded the hub goes first: it knows their sizes.
-    """
-
-    async def discover(model_id: str) -> ModelEntry | None:
-        listed = far.routed() and far.listings.model(ROUTER, model_id) is not None
-        if listed and not settings.local.downloads:
-            return catalog.discover(model_id, Task.TEXT_GENERATION, None)
-        allowed = not far.offline and (far.keys.hub_token is not None or settings.local.downloads)
-        if not allowed or model_id.count("/") != 1:
-            return None
-        try:
-            card = await asyncio.to_thread(hub.model_info, model_id, far.keys.hub_token, HUB_TIMEOUT_S)
-        except ModelNotFound:
-            return None
-        except BackendError as error:
-            logger.warning("the hub could not be asked for a model: %s", type(error).__name__)
-            return catalog.discover(model_id, Task.TEXT_GENERATION, None) if listed else None
-        if card.task not in KNOWN_TASKS:
-            return None
-        return catalog.discover(model_id, card.task, card.parameters, far=listed or card.served is not False)
-
-    return discover
 
 
 def _node(log: DecisionLog, probe: hardware.Probe) -> NodeRow:

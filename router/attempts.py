@@ -1,74 +1,69 @@
-"""Walks a decision's ranking until somebody answers. Streamed or buffered, a failure is in the outcome, never raised.
+"""Walks a course until somebody answers. Streamed or buffered, a failure is in the outcome, never raised.
 
-Until the first piece of a stream exists nothing has reached the sender, so the next candidate may take over unseen;
-afterwards a failure ends the stream with an error, never with a truncated success.
+Until text has gone out nobody has seen anything, so the next candidate takes over unseen. Afterwards a break is what
+`on_stream_failure` says: an error, or a candidate that goes on where the other one stopped; and with `hold` nothing
+goes out before it is whole. A truncated answer is never a success.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from backends.errors import BackendError, Overloaded, RemoteError, Timeout
-from backends.types import InferenceResult, Piece, Task
+from backends.types import Delta, GenerationInput, GenerationOutput, Limits
+from router.course import Course
 from router.errors import AllAttemptsFailed, DeadlineExceeded, FailedAttempt
-from router.ledger import now_us
-from router.outcome import Attempt, Begun, Outcome
+from router.hedging import first_of
+from router.outcome import Answered, Attempt, Begun, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
-    from backends.base import Backend
-    from backends.types import LoadReport
-    from router.availability import Breakers
+    from backends.types import InferenceRequest, InferenceResult, LoadReport, Piece
+    from router.course import Step
     from router.errors import RouterError
-    from router.estimates import Estimator
-    from router.ledger import Ledger
+    from router.hedging import Hedging
     from router.outcome import Status
+    from router.runs import Run, Runner
     from router.slate import Candidate, Plan
+
+SPARED = 1.5  # times what the next candidate should take: so much of the deadline is kept for it
 
 
 class Attempts:
-    """Runs plans against the backends and learns from what happens."""
+    """Runs plans against the backends."""
 
-    def __init__(
-        self,
-        backends: Mapping[str, Backend],
-        ledger: Ledger,
-        estimator: Estimator,
-        breakers: Breakers,
-        *,
-        max_attempts: int,
-    ) -> None:
-        self._backends = backends
-        self._ledger = ledger
-        self._estimator = estimator
-        self._breakers = breakers
+    def __init__(self, runner: Runner, hedging: Hedging, *, max_attempts: int) -> None:
+        self._runner = runner
+        self._hedging = hedging
         self._max_attempts = max_attempts
 
     async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Piece | Outcome, None]:
         """Yield `Begun`, each piece, then the outcome. Closing it early cancels the work and settles."""
-        attempts: list[Attempt] = []
+        chain = _Chain(plan, self._runner, self._hedging, self._max_attempts)
+        settle = self._runner.ledger.settle
         settled = False
         status: Status = "error"  # what stays when a bug escapes a backend; it is raised on
         try:
-            async with aclosing(self._walk(plan, attempts)) as pieces:
+            async with aclosing(chain.pieces()) as pieces:
                 async for piece in pieces:
                     yield piece
-            status, error = _conclude(plan, attempts)
             settled = True
-            yield self._ledger.settle(plan, tuple(attempts), status=status, error=error)
+            error = None if chain.answered is not None else _failure(plan, chain.attempts)
+            status = "ok" if error is None else "error"
+            yield settle(plan, chain.attempts, status=status, error=error, answered=chain.answered)
         except (asyncio.CancelledError, GeneratorExit):
             status = "cancelled"
             raise
         finally:
             if not settled:
-                error = _conclude(plan, attempts)[1] if status == "error" else None
-                self._ledger.settle(plan, tuple(attempts), status=status, error=error)
+                error = _failure(plan, chain.attempts) if status == "error" else None
+                settle(plan, chain.attempts, status=status, error=error)
 
     async def warm(self, candidate: Candidate, *, thorough: bool = False) -> LoadReport:
         """Load a near candidate's model and learn what loading measured.
@@ -76,161 +71,144 @@ class Attempts:
         Raises:
             BackendError: it cannot be loaded.
         """
-        report = await self._backends[candidate.target.backend].load(candidate.target, thorough=thorough)
-        self._estimator.learn_load(candidate, report, "calibrated" if thorough else "warm-up")
+        report = await self._runner.backends[candidate.target.backend].load(candidate.target, thorough=thorough)
+        self._runner.lessons.estimator.learn_load(candidate, report, "calibrated" if thorough else "warm-up")
         return report
 
-    def _order(self, plan: Plan) -> list[Candidate]:
-        """Whom to try: the ranking, cut where another vector space would begin."""
-        ranked = plan.ranked()
-        if plan.call.request.task is Task.FEATURE_EXTRACTION:
-            ranked = [c for c in ranked if c.vector_space == ranked[0].vector_space]
-        return ranked[: self._max_attempts if plan.call.routing.allow_fallbacks else 1]
 
-    async def _walk(self, plan: Plan, attempts: list[Attempt]) -> AsyncGenerator[Begun | Piece, None]:
-        for candidate in self._order(plan):
-            now = time.monotonic()
-            if now >= _deadline(plan):
-                return
-            if attempts and self._breakers.refusal(candidate.id, now) is not None:
-                continue  # it broke since the decision
-            sent = False
-            async with aclosing(self._attempt(plan, candidate, attempts)) as pieces:
+class _Chain:
+    """The attempts of one request.
+
+    Attributes:
+        answered: The answer, once there is one.
+    """
+
+    def __init__(self, plan: Plan, runner: Runner, hedging: Hedging, max_attempts: int) -> None:
+        self.answered: Answered | None = None
+        self._plan = plan
+        self._runner = runner
+        self._hedging = hedging
+        self._course = Course(plan, max_attempts, runner.lessons.refusal)
+        self._runs: list[Run] = []
+        self._said: list[str] = []  # text that has gone out
+        self._speaker: Run | None = None
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Those that have ended, in the order in which they began."""
+        return tuple(run.attempt for run in self._runs if run.attempt is not None)
+
+    async def pieces(self) -> AsyncGenerator[Begun | Piece, None]:
+        """Attempt after attempt, until one answers or the course ends."""
+        while (step := self._course.next(self._left_s(), random.random())) is not None:  # noqa: S311 -- spreads waits
+            if step.wait_s:
+                await asyncio.sleep(step.wait_s)
+                if self._runner.lessons.refusal(step.candidate) is not None:
+                    continue
+            async with aclosing(self._tried(step)) as pieces:
                 async for piece in pieces:
-                    if not sent:
-                        sent = True
-                        yield _begun(plan, candidate, len(attempts) + 1)
                     yield piece
-            failure = attempts[-1].error
-            if failure is None or sent or not failure.elsewhere:
+            if self.answered is not None or (self._said and self._plan.on_stream_failure != "continue"):
                 return
+            self._course.continuing = bool(self._said)
 
-    async def _attempt(self, plan: Plan, candidate: Candidate, attempts: list[Attempt]) -> AsyncGenerator[Piece, None]:
-        """Call one backend once, and always leave one finished attempt behind."""
-        clock = _Stopwatch()
-        result: InferenceResult | None = None
-        error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
-        probe = self._breakers.begin(candidate.id)
-        try:
-            async with aclosing(self._pieces(plan, candidate)) as pieces:
-                async for piece in _until(pieces, _deadline(plan)):
-                    if isinstance(piece, InferenceResult):
-                        result = piece
-                        break
-                    clock.token(piece)
-                    yield piece
-            error = None if result is not None else RemoteError(f"{candidate.id} ended without a complete answer")
-        except BackendError as caught:
-            error = caught
-        except (asyncio.CancelledError, GeneratorExit):
-            error = None
-            raise
-        finally:
-            attempts.append(self._finished(candidate, result, error, clock))
-            self._learn(plan, candidate, attempts[-1], probe=probe)
-
-    async def _pieces(self, plan: Plan, candidate: Candidate) -> AsyncGenerator[Piece | InferenceResult, None]:
-        backend = self._backends[candidate.target.backend]
-        request = replace(plan.call.request, deadline=_deadline(plan))
-        if not request.stream:
-            yield await backend.infer(request, candidate.target)
-            return
-        async with aclosing(backend.stream(request, candidate.target)) as pieces:
+    async def _tried(self, step: Step) -> AsyncGenerator[Begun | Piece, None]:
+        number = len(self._runs)
+        run = self._started(step)
+        after_s = self._hedging.after_s(self._plan, step.candidate) if step.role == "primary" else None
+        if after_s is not None:
+            run = await first_of(run, after_s, self._hedged)
+        held: list[Piece] = []
+        async with aclosing(run), aclosing(run.pieces()) as pieces:
             async for piece in pieces:
-                yield piece
+                if self._plan.on_stream_failure == "hold":
+                    held.append(piece)
+                    continue
+                for told in self._told(run, piece):
+                    yield told
+        self._ended(run, self._runs[number:])
+        if self.answered is not None:
+            for told in (told for piece in held for told in self._told(run, piece)):
+                yield told
 
-    def _finished(
-        self, candidate: Candidate, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch
-    ) -> Attempt:
-        total_s = clock.elapsed_s()
-        if result is not None:
-            cost = self._ledger.price(candidate, result)
-        else:
-            cost = self._ledger.price_unanswered(candidate, error, clock.busy_s)
-        return Attempt(
-            candidate_id=candidate.id,
-            backend=candidate.target.backend,
-            provider=candidate.target.provider if result is None else result.provider,
-            model=candidate.target.model if result is None else result.model,
-            device=candidate.status.device if result is None else result.device,
-            started_us=clock.started_us,
-            total_s=total_s,
-            cost=cost,
-            result=result,
-            error=error,
-            first_token_s=clock.first_token_s,
-        )
-
-    def _learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, *, probe: bool) -> None:
-        result, error = attempt.result, attempt.error
-        if result is not None:
-            self._breakers.succeeded(candidate.id)
-            self._estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s)
-        elif error is None or isinstance(error, DeadlineTimeout) or (candidate.near and isinstance(error, Overloaded)):
-            # Cancelled, too impatient, or a full queue of our own: nothing that speaks against the candidate.
-            self._breakers.abandoned(candidate.id, probe=probe)
-        else:
-            self._breakers.failed(candidate.id, error, time.monotonic(), probe=probe)
-
-
-class DeadlineTimeout(Timeout):
-    """The request's own deadline ended the attempt; there is no time left to try elsewhere."""
-
-    elsewhere: ClassVar[bool] = False
-
-
-class _Stopwatch:
-    def __init__(self) -> None:
-        self.started_us = now_us()
-        self._started = time.monotonic()
-        self.first_token_s: float | None = None
-        self.busy_s: float | None = None
-
-    def token(self, piece: Piece) -> None:
-        self.busy_s = piece.service_s
-        if self.first_token_s is None:
-            self.first_token_s = self.elapsed_s()
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._started
-
-
-async def _until(
-    pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float
-) -> AsyncGenerator[Piece | InferenceResult, None]:
-    """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
-    while True:
-        limit = asyncio.timeout(deadline - time.monotonic())
-        try:
-            async with limit:
-                piece = await anext(pieces)
-        except StopAsyncIteration:
+    def _ended(self, run: Run, begun: list[Run]) -> None:
+        """Take the run's answer, or tell the course of all that were begun and failed."""
+        if run.attempt is not None and run.attempt.result is not None:
+            self.answered = Answered(attempt=run.attempt, result=self._whole(run.attempt.result))
             return
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineTimeout("the deadline of the whole request ran out") from error
-        yield piece
+        for each in begun:
+            if each.attempt is not None:
+                self._course.failed(each.candidate, each.attempt)
+
+    def _told(self, run: Run, piece: Piece) -> list[Begun | Piece]:
+        """The piece, and before it who speaks, where that is somebody new."""
+        told: list[Begun | Piece] = [piece]
+        if self._speaker is None or (run is not self._speaker and self._said):
+            target = run.candidate.target
+            begun = Begun(
+                plan=self._plan,
+                backend=target.backend,
+                provider=target.provider,
+                model=target.model,
+                attempts=len(self._runs),
+                from_char=sum(map(len, self._said)),
+            )
+            told.insert(0, begun)
+        self._speaker = run
+        if isinstance(piece, Delta):
+            self._said.append(piece.text)
+        return told
+
+    def _started(self, step: Step) -> Run:
+        from_char = sum(map(len, self._said)) if self._course.continuing else None
+        run = self._runner.run(self._plan, step, self._request(step.candidate), from_char)
+        self._runs.append(run)
+        return run
+
+    def _hedged(self) -> Run | None:
+        """The second attempt of a hedge, if there may be one now."""
+        if not any(self._hedging.allows(candidate) for candidate in self._course.left()) or not self._hedging.take():
+            return None
+        step = self._course.hedge(self._hedging.allows)
+        return None if step is None else self._started(step)
+
+    def _request(self, candidate: Candidate) -> InferenceRequest:
+        request = self._plan.call.request
+        payload = request.payload
+        if self._course.continuing and isinstance(payload, GenerationInput):
+            room = max(1, payload.max_tokens - len(self._said))  # a piece is a token at least
+            payload = replace(payload, partial="".join(self._said), max_tokens=room)
+        return replace(request, payload=payload, deadline=self._plan.deadline, limits=self._limits(candidate))
+
+    def _limits(self, candidate: Candidate) -> Limits:
+        """What a far candidate may take: as long as is usual for it, and not what the next one needs."""
+        if candidate.near:
+            return Limits()
+        own, left_s = candidate.limits, self._left_s()
+        others = [self._plan.estimate(other.id).latency_s for other in self._course.left()]
+        room_s = max(left_s - SPARED * min(others), left_s / 2) if others else left_s
+        usual_s = self._runner.lessons.patience.limit_s(candidate, self._plan.size)
+        total_s = own.total_s if self._plan.call.request.stream else _least(own.total_s, room_s)
+        return Limits(first_token_s=_least(own.first_token_s, usual_s, room_s), idle_s=own.idle_s, total_s=total_s)
+
+    def _whole(self, result: InferenceResult) -> InferenceResult:
+        """The result with what others had said before it."""
+        output = result.output
+        if not self._course.continuing or not isinstance(output, GenerationOutput):
+            return result
+        # What was said by this one went out piece by piece, too: the answer is all that went out.
+        return replace(result, output=GenerationOutput("".join(self._said), output.finish_reason))
+
+    def _left_s(self) -> float:
+        return self._plan.deadline - time.monotonic()
 
 
-def _begun(plan: Plan, candidate: Candidate, number: int) -> Begun:
-    return Begun(
-        plan=plan,
-        backend=candidate.target.backend,
-        provider=candidate.target.provider,
-        model=candidate.target.model,
-        attempts=number,
-    )
+def _least(*seconds: float | None) -> float | None:
+    return min((value for value in seconds if value is not None), default=None)
 
 
-def _deadline(plan: Plan) -> float:
-    return plan.call.received + plan.deadline_s
-
-
-def _conclude(plan: Plan, attempts: list[Attempt]) -> tuple[Status, RouterError | None]:
-    if attempts and attempts[-1].result is not None:
-        return "ok", None
+def _failure(plan: Plan, attempts: tuple[Attempt, ...]) -> RouterError:
     failed = [FailedAttempt(a.candidate_id, a.error) for a in attempts if a.error is not None]
-    if time.monotonic() >= _deadline(plan):
-        return "error", DeadlineExceeded(plan.deadline_s, failed)
-    return "error", AllAttemptsFailed(failed)
+    if time.monotonic() >= plan.deadline:
+        return DeadlineExceeded(plan.deadline_s, failed)
+    return AllAttemptsFailed(failed)

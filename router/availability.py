@@ -94,10 +94,13 @@ class Breakers:
             return
         breaker.failures += 1
         breaker.probing = False
-        if not (probe or breaker.failures >= THRESHOLD or _opens_at_once(error)):
+        broken = probe or breaker.failures >= THRESHOLD
+        if not (broken or _opens_at_once(error)):
             return
         breaker.pause_s = min(max(breaker.pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-        breaker.open_until = now + max(breaker.pause_s, error.retry_after_s or 0.0)
+        # Whoever says when to come back, and has not failed often, is believed: it is asked again then, and not later.
+        pause_s = 0.0 if error.retry_after_s and not broken else breaker.pause_s
+        breaker.open_until = now + max(pause_s, error.retry_after_s or 0.0)
         breaker.why = f"{breaker.failures} failure{'s' * (breaker.failures > 1)} ({type(error).__name__})"
 
     def open(self, now: float) -> dict[str, str]:

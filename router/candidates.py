@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from backends.types import Target, Task
+from backends.remote.provider import ROUTER, SUB_PROVIDERS
+from backends.types import Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
 from router.slate import Candidate
 from router.sub_providers import Place, plain, routed, spread
@@ -18,9 +19,18 @@ if TYPE_CHECKING:
     from backends.types import InferenceRequest
     from router.catalog import Catalog
     from router.listings import Listings
-    from router.sections import CandidateEntry, ModelEntry
+    from router.sections import AliasEntry, CandidateEntry, ModelEntry
+
 
 MAX_SPREAD = 2000
+
+
+class Offer(NamedTuple):
+    """What a name stands for: one model, or those of an alias. `fallbacks` follow whatever a policy says."""
+
+    models: tuple[ModelEntry, ...]
+    fallbacks: tuple[ModelEntry, ...] = ()
+    alias: AliasEntry | None = None
 
 
 class CandidateFinder:
@@ -65,8 +75,26 @@ class CandidateFinder:
         await self._prepare(entry)
         return entry
 
-    def for_request(self, request: InferenceRequest, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
-        """Every candidate of the model, eligible or not; a policy rejects, this does not.
+    def alias(self, name: str) -> AliasEntry | None:
+        """The alias of this name, if it is one."""
+        return self._catalog.alias(name)
+
+    async def offer(self, name: str) -> Offer:
+        """The models behind a name.
+
+        Raises:
+            UnknownModel: naming near ones.
+        """
+        alias = self._catalog.alias(name)
+        if alias is None:
+            return Offer((await self.model(name),))
+        models = [await self.model(model) for model in (*alias.models, *alias.fallbacks)]
+        return Offer(tuple(models[: len(alias.models)]), tuple(models[len(alias.models) :]), alias)
+
+    def for_request(self, request: InferenceRequest, offer: Offer, only: Sequence[str] = ()) -> list[Candidate]:
+        """Every candidate of the offer, eligible or not; a policy rejects, this does not.
+
+        A place that several models of an alias name is a candidate once.
 
         Providers behind the hub's router that `only` names join the slate where the router itself is a candidate; what
         they charge is known where the router's listing says so.
@@ -74,15 +102,23 @@ class CandidateFinder:
         Raises:
             InvalidRequest: the model does another task.
         """
-        if model.task != request.task:
-            raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
+        slate: dict[str, Candidate] = {}
+        for place, model in enumerate((*offer.models, *offer.fallbacks), start=1 - len(offer.models)):
+            if model.task != request.task:
+                raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
+            for candidate in self.of_model(model, only):
+                slate.setdefault(candidate.id, replace(candidate, fallback=max(0, place)))
+        return list(slate.values())
+
+    def every(self) -> list[Candidate]:
+        """Every candidate of the catalogue, as it is now."""
+        return [candidate for model in self._catalog for candidate in self.of_model(model)]
+
+    def of_model(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
+        """The model's candidates; behind the router the cheapest, or those that `only` names."""
         return [self._at(model, place) for place in self._places(model, only)]
 
-    def of_model(self, model: ModelEntry) -> list[Candidate]:
-        """The model's candidates outside any request."""
-        return [self._at(model, place) for place in self._places(model)]
-
-    def _places(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Place]:
+    def _places(self, model: ModelEntry, only: Sequence[str]) -> list[Place]:
         """Where the model is, from memory where nothing has changed since."""
         if self._listings is None or not any(map(routed, model.candidates)) or not self._far():
             return plain(model, only)
@@ -92,16 +128,16 @@ class CandidateFinder:
         if entry is not model or version != self._listings.version:
             if len(self._spread) >= MAX_SPREAD:
                 self._spread.clear()
+            version = self._listings.version
             places = spread(model, self._listings, self._catalog.providers)
-            self._spread[model.id] = (model, self._listings.version, places)
+            self._spread[model.id] = (model, version, places)
         return places
 
     def _at(self, model: ModelEntry, place: Place) -> Candidate:
-        candidate = self._candidate(model, place.entry)
-        listed = place.listed
+        candidate, listed = self._candidate(model, place.entry), place.listed
         return replace(
             candidate,
-            context_length=(listed and listed.context_length) or model.context_length,
+            context_length=(listed and listed.context_length) or candidate.context_length,
             served_prices=place.served_prices,
             first_token_s=listed.first_token_ms / 1000 if listed and listed.first_token_ms else None,
             tokens_per_s=listed.tokens_per_s if listed else None,
@@ -122,7 +158,24 @@ class CandidateFinder:
             price=entry.price,
             quality=model.quality,
             vector_space=f"{target.model}@{target.revision or 'default'}",
+            listed_as=model.id,
+            account=self._account(entry),
+            context_length=model.context_length,
+            limits=Limits(
+                first_token_s=entry.limits.first_token_timeout_s,
+                idle_s=entry.limits.idle_timeout_s,
+                total_s=entry.limits.total_timeout_s,
+            ),
         )
+
+    def _account(self, entry: CandidateEntry) -> str:
+        """Whoever is asked with the same key is paid from the same account."""
+        if entry.backend != "remote" or entry.provider is None:
+            return ""
+        name = ROUTER if entry.provider in SUB_PROVIDERS else entry.provider
+        provider = self._catalog.providers.get(name)
+        key = None if provider is None else provider.api_key_env
+        return f"account {key or name}"
 
 
 def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:

@@ -12,7 +12,7 @@ import msgspec
 from backends.remote.provider import SUB_PROVIDERS
 from backends.types import Task
 from router.errors import CatalogError, InvalidRequest
-from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Section
+from router.sections import AliasEntry, CandidateEntry, ModelEntry, ProviderSettings, Section
 from router.settings import HUB_TOKEN
 
 if TYPE_CHECKING:
@@ -46,11 +46,17 @@ class _File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Catalog:
     """The models by id. Entries of the configuration win over built-in ones; discovered ones never replace either."""
 
-    def __init__(self, configured: Iterable[ModelEntry] = (), providers: Iterable[ProviderSettings] = ()) -> None:
+    def __init__(
+        self,
+        configured: Iterable[ModelEntry] = (),
+        providers: Iterable[ProviderSettings] = (),
+        aliases: Iterable[AliasEntry] = (),
+    ) -> None:
         """Merge the built-in catalogue with the configured models.
 
         Raises:
-            CatalogError: an entry names an unknown task or provider, or two entries have one id.
+            CatalogError: an entry names an unknown task or provider, two entries have one id, or an alias names what
+                is no model of its task.
         """
         self.providers = {p.name: p for p in (*BUILTIN_PROVIDERS, *_named_once(providers))}
         self.provider_names = frozenset(self.providers) | SUB_PROVIDERS
@@ -63,6 +69,10 @@ class Catalog:
             seen.add(entry.id)
             self._check(entry)
             self._models[entry.id] = entry
+        self.aliases: dict[str, AliasEntry] = {}
+        for alias in aliases:
+            self._check_alias(alias)
+            self.aliases[alias.name] = alias
 
     def __iter__(self) -> Iterator[ModelEntry]:
         """Every entry there is now: models may come and go while somebody walks through them."""
@@ -71,6 +81,10 @@ class Catalog:
     def find(self, model_id: str) -> ModelEntry | None:
         """The entry of this id, or None."""
         return self._models.get(model_id) or self._discovered.get(model_id)
+
+    def alias(self, name: str) -> AliasEntry | None:
+        """The alias of this name, or None."""
+        return self.aliases.get(name)
 
     def first_for(self, task: str) -> str:
         """The id of the first model that does the task: what a request gets that names only a task.
@@ -85,7 +99,7 @@ class Catalog:
 
     def alternatives(self, model_id: str) -> list[str]:
         """Ids that look like this one, best first; at most three."""
-        by_lower = {entry.id.lower(): entry.id for entry in self}
+        by_lower = {name.lower(): name for name in (*(entry.id for entry in self), *self.aliases)}
         tails = {key.rsplit("/", 1)[-1]: value for key, value in by_lower.items()}
         wanted = model_id.lower()
         close = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.5)
@@ -141,6 +155,19 @@ class Catalog:
                 raise CatalogError(
                     f"models: {entry.id}: a local candidate needs a source: a directory, 'package:NAME' or 'hub'."
                 )
+
+    def _check_alias(self, alias: AliasEntry) -> None:
+        if alias.name in self.aliases or alias.name in self._models:
+            raise CatalogError(f"aliases: the name {alias.name!r} is taken by a model or another alias.")
+        names = (*alias.models, *alias.fallbacks)
+        for name in names:
+            if name not in self._models:
+                hint = "an alias names models, not aliases" if name in {*self.aliases, alias.name} else "near ones: "
+                near = "" if not hint.endswith(": ") else ", ".join(self.alternatives(name)) or "none"
+                raise CatalogError(f"aliases: {alias.name}: unknown model {name!r}; {hint}{near}.")
+        tasks = sorted({self._models[name].task for name in names})
+        if len(tasks) > 1:
+            raise CatalogError(f"aliases: {alias.name}: its models do different tasks: {', '.join(tasks)}.")
 
 
 def _named_once(providers: Iterable[ProviderSettings]) -> list[ProviderSettings]:

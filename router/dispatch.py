@@ -52,7 +52,7 @@ class Dispatcher:
             raise
         self._ledger.decided(plan, self._planner.policy(call))
         if not plan.decision.ranked:
-            outcome = self._ledger.settle(plan, (), status="refused", error=_no_candidate(plan))
+            outcome = self._ledger.settle(plan, (), status="refused", error=plan.refusal or _no_candidate(plan))
             await self._ledger.acknowledged()
             yield outcome
             return
@@ -71,12 +71,12 @@ class Dispatcher:
         raise AssertionError("a stream always ends with its outcome")
 
     async def task_of(self, model_id: str) -> str:
-        """The task a model does.
+        """The task a model or an alias does.
 
         Raises:
             UnknownModel: naming near ones.
         """
-        return (await self._finder.model(model_id)).task
+        return (await self._finder.offer(model_id)).models[0].task
 
     async def warm(self, model_id: str, *, thorough: bool = False) -> dict[str, LoadReport]:
         """Load the model's near candidates and learn from it; what was measured, by candidate.

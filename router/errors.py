@@ -7,6 +7,7 @@ RouterError
 ├── Forbidden          the request comes from where nobody may ask
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoCandidate        nothing may serve the request; carries the rejections
+├── BudgetExceeded     what may be spent far is spent, and the budget says to refuse then
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
 ├── AllAttemptsFailed  every attempt failed; carries them
 ├── SettingsError      the configuration is broken (at start only)
@@ -90,6 +91,10 @@ class NoCandidate(RouterError):
         self.rejections = tuple(rejections)
 
 
+class BudgetExceeded(RouterError):
+    """The request would have gone far, and a budget that refuses requests has nothing left for it."""
+
+
 class DeadlineExceeded(RouterError):
     """The time allowed for the whole attempt chain ran out."""
 
@@ -99,7 +104,7 @@ class DeadlineExceeded(RouterError):
 
 
 class AllAttemptsFailed(RouterError):
-    """Every attempt failed. The last one's error decides what the sender is told."""
+    """Every attempt failed. The first one's error decides what the sender is told."""
 
     def __init__(self, attempts: Sequence[FailedAttempt]) -> None:
         what = "; ".join(f"{a.candidate_id}: {type(a.error).__name__}: {a.error}" for a in attempts)

@@ -62,10 +62,10 @@ class Estimator:
         self,
         size: Size,
         candidates: Sequence[Candidate],
-        refusal: Callable[[str], str | None],
+        refusal: Callable[[Candidate], str | None],
     ) -> list[Estimate]:
         """One estimate per candidate, in order. `refusal` says why a candidate's breaker is open."""
-        return [self._one(size, candidate, refusal(candidate.id)) for candidate in candidates]
+        return [self._one(size, candidate, refusal(candidate)) for candidate in candidates]
 
     def observe(self, candidate: Candidate, size: Size, usage: Usage, timings: Timings, total_s: float) -> None:
         """Learn from one answered request. What it held the device alone goes before the time of its whole batch."""
@@ -152,6 +152,7 @@ class Estimator:
             input_tokens=size.input_tokens,
             output_tokens=self.expected_output_tokens(candidate.id, size),
             images=size.images,
+            steps=size.steps,
             pixel_steps=pixel_steps,
             audio_s=size.audio_s,
         )
@@ -159,7 +160,7 @@ class Estimator:
     def _cost(self, candidate: Candidate, size: Size, service_s: float) -> tuple[float | None, str]:
         if candidate.target.backend == "local":
             return self._rates.occupancy_usd(service_s, candidate.status.device), "occupancy"
-        cost = priced_usd(candidate.price, _usage(size))
+        cost = priced_usd(candidate.price, _usage(size, service_s))
         return cost, "unknown" if cost is None else "priced"
 
     def _load_s(self, candidate: Candidate, learnt: _Learnt) -> float:
@@ -200,8 +201,8 @@ def _left_open(size: Size) -> tuple[bool, bool]:
     return size.pixels is None, size.steps is None
 
 
-def _usage(size: Size) -> Usage:
-    """What a request of this size would use.
+def _usage(size: Size, service_s: float) -> Usage:
+    """What a request of this size would use: nothing of it cached, and computing all the time it is expected to take.
 
     Texts and photos generate nothing; how many tokens a recording has, or a drawing is counted as, nobody knows.
     """
@@ -210,8 +211,11 @@ def _usage(size: Size) -> Usage:
         prompt_tokens=size.input_tokens,
         completion_tokens=None if unknown else size.output_tokens or 0,
         images=size.images,
+        steps=None if size.images is None or size.steps is None else size.images * size.steps,
         pixel_steps=size.pixel_steps,
         audio_s=size.audio_s,
+        cached_tokens=0,
+        compute_s=service_s,
     )
 
 

@@ -22,6 +22,7 @@ from backends.errors import (
     Overloaded,
     Unavailable,
 )
+from backends.types import Usage
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
 from router.pricing import priced_usd
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
     from router.errors import RouterError
-    from router.outcome import Status
+    from router.outcome import Answered, Said, Status
     from router.pricing import LocalRates
     from router.rows import Refused
-    from router.sections import LogSettings
+    from router.sections import LogSettings, Price
     from router.slate import Candidate, Plan
 
 # Refusals that come before the device does anything.
@@ -113,21 +114,28 @@ class Ledger:
         return decision_id
 
     def settle(
-        self, plan: Plan, attempts: tuple[Attempt, ...], *, status: Status, error: RouterError | None = None
+        self,
+        plan: Plan,
+        attempts: tuple[Attempt, ...],
+        *,
+        status: Status,
+        error: RouterError | None = None,
+        answered: Answered | None = None,
     ) -> Outcome:
         """Write every attempt and the end of the request. Called exactly once per plan, however it ended."""
         latency_s = time.monotonic() - plan.call.received
-        won = attempts[-1] if attempts and attempts[-1].result is not None else None
+        won = None if answered is None else answered.attempt
         outcome = Outcome(
             plan=plan,
             status=status,
             attempts=attempts,
             latency_s=latency_s,
-            overhead_s=max(0.0, latency_s - sum(a.total_s for a in attempts)),
+            overhead_s=max(0.0, latency_s - sum(a.total_s for a in attempts if a.role != "hedge")),
             cost=total_cost(tuple(a.cost for a in attempts)),
-            result=won.result if won is not None else None,
+            winner=won,
+            result=None if answered is None else answered.result,
             error=error,
-            first_token_s=won.first_token_s if won is not None else None,
+            first_token_s=_first_token_s(attempts, answered),
         )
         for number, attempt in enumerate(attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))
@@ -150,23 +158,44 @@ class Ledger:
         usage = result.usage
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
-        usd = priced_usd(candidate.served_prices.get(result.provider, candidate.price), usage)
+        price = candidate.served_prices.get(result.provider, candidate.price)
+        usd = priced_usd(price, usage)
+        if usd is None and usage.cached_tokens is None:  # as if nothing was cached: the most it can have been
+            return _estimated(price, replace(usage, cached_tokens=0))
         return Cost(usd, "unknown" if usd is None else "priced")
 
-    def price_unanswered(self, candidate: Candidate, error: BackendError | None, busy_s: float | None) -> Cost:
+    def price_unanswered(self, candidate: Candidate, error: BackendError | None, said: Said) -> Cost:
         """What a failed or cancelled attempt cost. Near, the seconds it is known to have held the device.
 
-        Unknown stays unknown: near when it cannot be told whether its turn had come, far after a timeout or a broken
-        stream (a provider bills only what completed, which cannot be told from here).
+        Far, text that came was generated, whoever ended it and however: it is priced as a token a piece, an estimate.
+        Without any, what surely was not billed cost nothing. Unknown stays unknown: near when it cannot be told whether
+        its turn had come, far after a silence (a provider may bill what it did, which cannot be told from here).
         """
         if candidate.target.backend == "local":
-            busy_s = 0.0 if isinstance(error, _NEVER_RAN) else busy_s
+            busy_s = 0.0 if isinstance(error, _NEVER_RAN) else said.busy_s
             if busy_s is None:
                 return Cost(None, "unknown")
             return Cost(self._rates.occupancy_usd(busy_s, candidate.status.device), "measured")
+        if said.pieces:
+            usage = Usage(prompt_tokens=said.size.input_tokens, completion_tokens=said.pieces, cached_tokens=0)
+            return _estimated(candidate.price, usage)
         if error is not None and error.billed is False:
             return Cost(0.0, "priced")
         return Cost(None, "unknown")
 
     def _hash(self, payload: Payload) -> str:
         return hashlib.blake2b(_ENCODE(payload), digest_size=8, key=self._hash_key).hexdigest()
+
+
+def _estimated(price: Price | None, usage: Usage) -> Cost:
+    usd = priced_usd(price, usage)
+    return Cost(usd, "unknown" if usd is None else "estimated")
+
+
+def _first_token_s(attempts: tuple[Attempt, ...], answered: Answered | None) -> float | None:
+    """Of the attempt that the sender heard first: the one others went on from, else the winner."""
+    if answered is None:
+        return None
+    begun = next((at for at, attempt in enumerate(attempts) if attempt.from_char is not None), None)
+    heard = answered.attempt if not begun else attempts[begun - 1]
+    return heard.first_token_s

@@ -9,7 +9,7 @@ from msgspec import Struct
 from backends.errors import BackendError
 from backends.types import InferenceResult
 from router.errors import RouterError
-from router.slate import Plan
+from router.slate import Plan, Size
 
 CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
 Role = Literal["primary", "retry", "fallback", "hedge", "continuation"]
@@ -23,6 +23,20 @@ class Cost(Struct, frozen=True):
     source: CostSource
 
 
+class Said(Struct, frozen=True, kw_only=True):
+    """What is known of an attempt that gave no answer.
+
+    Attributes:
+        busy_s: Seconds of device time it is known to have held, near; None where it may never have had its turn.
+        pieces: Pieces of text that came before it ended.
+        size: Of the request it carried.
+    """
+
+    busy_s: float | None
+    pieces: int
+    size: Size
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """One call of a backend, finished. Exactly one of `result` and `error` is set, or neither when cancelled."""
 
@@ -34,6 +48,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     started_us: int
     total_s: float
     cost: Cost
+    role: Role = "primary"
+    from_char: int | None = None  # where its text begins in an answer that several attempts gave
     result: InferenceResult | None = None
     error: BackendError | None = None
     first_token_s: float | None = None
@@ -47,17 +63,33 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Begun(Struct, frozen=True, kw_only=True):
-    """A stream's first piece exists: who serves it, on which attempt, and what is known before it ends."""
+    """A stream's first piece exists: who serves it, on which attempt, and what is known before it ends.
+
+    It comes again where another candidate goes on with the answer: `from_char` is where that begins.
+    """
 
     plan: Plan
     backend: str
     provider: str
     model: str
     attempts: int
+    from_char: int = 0
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """A complete answer: the attempt that gave it or its end, and the whole of it."""
+
+    attempt: Attempt
+    result: InferenceResult
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How a request ended. Exactly one of `result` and `error` is set, or neither when its sender went away."""
+    """How a request ended. Exactly one of `result` and `error` is set, or neither when its sender went away.
+
+    Attributes:
+        winner: The attempt whose answer was returned, or which brought it to its end; set with `result`.
+        result: The whole answer. Where several attempts gave it, its usage is the winner's.
+    """
 
     plan: Plan
     status: Status
@@ -65,6 +97,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     latency_s: float
     overhead_s: float
     cost: Cost
+    winner: Attempt | None = None
     result: InferenceResult | None = None
     error: RouterError | None = None
     first_token_s: float | None = None
@@ -75,15 +108,20 @@ class Outcome(Struct, frozen=True, kw_only=True):
         return self.plan.decision_id
 
     @property
-    def winner(self) -> Attempt | None:
-        """The attempt whose answer was returned; None when there is none."""
-        return self.attempts[-1] if self.result is not None else None
+    def splices(self) -> tuple[Attempt, ...]:
+        """The attempts that went on with an answer that others had begun."""
+        return tuple(attempt for attempt in self.attempts if attempt.from_char is not None)
 
 
 def total_cost(costs: tuple[Cost, ...]) -> Cost:
-    """All attempts together. One unknown makes the sum unknown; no attempt at all cost nothing, which is measured."""
+    """All attempts together. One unknown makes the sum unknown, else one estimate makes it an estimate.
+
+    No attempt at all cost nothing, which is measured.
+    """
     amounts = [cost.usd for cost in costs]
     known = [amount for amount in amounts if amount is not None]
     if len(known) < len(amounts):
         return Cost(None, "unknown")
+    if any(cost.source == "estimated" for cost in costs):
+        return Cost(sum(known), "estimated")
     return Cost(sum(known), costs[-1].source if costs else "measured")

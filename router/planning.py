@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from policies.registry import UnknownPolicy, create
 from policies.types import Weights
+from router.deciding import asked_of, decide
 from router.errors import InvalidRequest
 from router.ledger import new_decision_id, now_us
 from router.sizes import size_of
 from router.slate import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from policies.base import Policy
-    from router.availability import Breakers
+    from policies.types import Decision, Estimate
+    from router.budgets import Budgets
     from router.candidates import CandidateFinder
-    from router.estimates import Estimator
     from router.intents.signal import IntentSignal
+    from router.lessons import Lessons
     from router.request import Call
-    from router.sections import RoutingSettings
+    from router.sections import AliasEntry, OnStreamFailure, RoutingSettings
+    from router.slate import Candidate
 
 
 class Planner:
@@ -29,14 +35,14 @@ class Planner:
         self,
         finder: CandidateFinder,
         signal: IntentSignal,
-        estimator: Estimator,
-        breakers: Breakers,
+        lessons: Lessons,
+        budgets: Budgets,
         settings: RoutingSettings,
     ) -> None:
         self._finder = finder
         self._signal = signal
-        self._estimator = estimator
-        self._breakers = breakers
+        self._lessons = lessons
+        self._budgets = budgets
         self._settings = settings
         self._policies: dict[str, Policy] = {}
 
@@ -47,14 +53,19 @@ class Planner:
             UnknownModel, InvalidRequest: the request names what does not exist.
         """
         policy = self.policy(call)
-        model = await self._finder.model(call.request.model)
+        offer = await self._finder.offer(call.request.model)
         intent = await self._signal.of(call.request)
         started = time.perf_counter_ns()
-        now = time.monotonic()
-        size = size_of(call.request, model.context_length)
-        candidates = self._finder.for_request(call.request, model, call.routing.only)
-        estimates = self._estimator.estimate(size, candidates, lambda key: self._breakers.refusal(key, now))
-        decision = policy.decide(estimates, call.routing.constraints(offline=self._settings.offline))
+        size = size_of(call.request, offer.models[0].context_length)
+        candidates = self._finder.for_request(call.request, offer, call.routing.only)
+        found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
+        constraints = call.routing.constraints(offline=self._settings.offline)
+
+        def ranked(estimates: Sequence[Estimate]) -> Decision:
+            return _with_fallbacks_last(policy.decide(estimates, constraints), candidates)
+
+        asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
+        decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -66,15 +77,18 @@ class Planner:
             decision=decision,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=(call.routing.deadline_ms or self._settings.deadline_ms) / 1000,
+            on_stream_failure=self._on_stream_failure(call, offer.alias),
+            refusal=refusal,
         )
 
     def policy(self, call: Call) -> Policy:
-        """The policy the call asks for, or the configured one.
+        """The policy the call asks for, or its alias', or the configured one.
 
         Raises:
             InvalidRequest: there is none of this name.
         """
-        name = call.routing.policy or self._settings.policy
+        alias = self._finder.alias(call.request.model)
+        name = call.routing.policy or (alias.policy if alias else None) or self._settings.policy
         if name not in self._policies:
             try:
                 policy = create(name, weights_of(self._settings))
@@ -82,6 +96,21 @@ class Planner:
                 raise InvalidRequest(str(error), param="routing.policy") from error
             self._policies[name] = policy
         return self._policies[name]
+
+    def _on_stream_failure(self, call: Call, alias: AliasEntry | None) -> OnStreamFailure:
+        asked = call.routing.on_stream_failure or (alias.on_stream_failure if alias else None)
+        usual: OnStreamFailure = "continue" if alias is not None and alias.fallbacks else "error"
+        return asked or self._settings.on_stream_failure or usual
+
+
+def _with_fallbacks_last(decision: Decision, candidates: Sequence[Candidate]) -> Decision:
+    """The ranking with an alias' fallbacks behind it, in their order: they are asked when all others failed."""
+    places = {candidate.id: candidate.fallback for candidate in candidates}
+    ranked = tuple(sorted(decision.ranked, key=lambda candidate_id: places[candidate_id]))
+    if ranked == decision.ranked:
+        return decision
+    reason = f"{decision.reason} Fallbacks of the alias come last: {ranked[0]} goes first."
+    return replace(decision, ranked=ranked, reason=reason)
 
 
 def weights_of(settings: RoutingSettings) -> Weights:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
+
+from backends.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from backends.types import Usage
+    from policies.types import Estimate
     from router.sections import ModelEntry, Price
+    from router.slate import Candidate, Size
 
 # Published prices of the hub's own endpoints: 2 vCPU for $0.067 an hour, a small GPU at $0.00012 a second.
 CPU_USD_PER_CORE_HOUR = 0.0335
@@ -44,15 +48,22 @@ def local_rates(configured_usd_per_hour: float | None, cores: float) -> LocalRat
 
 
 def priced_usd(price: Price | None, usage: Usage) -> float | None:
-    """Price times usage in US dollars, over all units; None when the price, or a usage it charges, is not known."""
+    """Price times usage in US dollars, over all units; None when the price, or a usage it charges, is not known.
+
+    Where cached tokens have a price of their own, the rest of the input has the other: nothing is charged twice.
+    """
     if price is None or not price.known:
         return None
+    fresh, cached = _input(price, usage)
     total = price.per_request_usd or 0.0
     for unit_usd, used, units in (
-        (price.input_per_1m_usd, usage.prompt_tokens, 1_000_000),
+        (price.input_per_1m_usd, fresh, 1_000_000),
+        (price.cached_input_per_1m_usd, cached, 1_000_000),
         (price.output_per_1m_usd, usage.completion_tokens, 1_000_000),
         (price.per_image_usd, usage.images, 1),
+        (price.per_step_usd, usage.steps, 1),
         (price.per_audio_minute_usd, usage.audio_s, 60),
+        (price.per_second_usd, usage.compute_s, 1),
     ):
         if not unit_usd:
             continue
@@ -60,6 +71,34 @@ def priced_usd(price: Price | None, usage: Usage) -> float | None:
             return None
         total += unit_usd * used / units
     return total
+
+
+def most_usd(price: Price | None, size: Size) -> float | None:
+    """The most a request of this size can cost: all the output it allows, whatever of its input was cached.
+
+    None when that has no bound: it has no limit of its own, or is charged by what only the far side can tell.
+    """
+    if size.max_output_tokens is not None:
+        completion_tokens: int | None = size.max_output_tokens
+    else:  # texts and photos generate nothing; how many tokens a recording or a drawing is counted as, nobody knows
+        drawn = size.images is not None and size.input_tokens is not None
+        completion_tokens = None if drawn or size.audio_s is not None or size.output_tokens is not None else 0
+    usage = Usage(
+        prompt_tokens=size.input_tokens,
+        completion_tokens=completion_tokens,
+        images=size.images,
+        steps=None if size.images is None or size.steps is None else size.images * size.steps,
+        audio_s=size.audio_s,
+    )
+    costs = [priced_usd(price, replace(usage, cached_tokens=cached)) for cached in (0, size.input_tokens)]
+    known = [cost for cost in costs if cost is not None]
+    return max(known) if len(known) == len(costs) else None
+
+
+def asked_usd(candidate: Candidate, size: Size, estimate: Estimate) -> float | None:
+    """What a budget must have left before this candidate is asked: the most it can cost, else what is expected."""
+    most = most_usd(candidate.price, size)
+    return estimate.cost_usd if most is None else most
 
 
 def price_book(
@@ -86,3 +125,13 @@ def _figures(price: Price) -> dict[str, float]:
     """A price without its date: the same figures, fetched again, are the same book."""
     found: dict[str, object] = msgspec.to_builtins(price)
     return {unit: figure for unit, figure in found.items() if isinstance(figure, float)}
+
+
+def _input(price: Price, usage: Usage) -> tuple[int | None, int | None]:
+    """The input that costs the full price, and the part that costs the cached one: together the whole prompt."""
+    if price.cached_input_per_1m_usd is None:
+        return usage.prompt_tokens, 0
+    if usage.prompt_tokens is None or usage.cached_tokens is None:
+        return None, None
+    cached = min(usage.cached_tokens, usage.prompt_tokens)
+    return usage.prompt_tokens - cached, cached

@@ -17,48 +17,20 @@ from backends.errors import BackendError
 from backends.remote.provider import ROUTER
 from router.drift import PriceDrift, price_drift
 from router.errors import RouterError
-from router.keys import Keys
-from router.listings import Changes, Listing, Listings, compare
-from router.sections import ProviderSettings
-from router.settings import Secrets, listings_dir
-from router.token_health import TokenHealth
+from router.listings import Changes, Listing, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
     from backends.remote.backend import RemoteBackend
     from router.catalog import Catalog
-    from router.sections import Settings
+    from router.far_side import FarSide
 
 logger = logging.getLogger("nearfar")
 
 WATCH_EVERY_S = 1.0
 HOUR_S = 3600.0
 SHOWN_DRIFTS = 3
-
-
-class FarSide(Struct, frozen=True, kw_only=True):
-    """What is known of the far side, and may change while the router runs."""
-
-    keys: Keys
-    listings: Listings
-    health: TokenHealth
-    router: ProviderSettings
-    offline: bool
-
-    @classmethod
-    def opened(cls, settings: Settings, secrets: Secrets, providers: Mapping[str, ProviderSettings]) -> FarSide:
-        """Read what is on disk. Blocks, for milliseconds, and asks nobody."""
-        keys, offline = Keys(settings, secrets), settings.routing.offline
-        listings = Listings(providers, listings_dir(settings))
-        listings.open()
-        health = TokenHealth(lambda: keys.hub_token, providers, offline=offline)
-        return cls(keys=keys, listings=listings, health=health, router=providers[ROUTER], offline=offline)
-
-    def routed(self) -> bool:
-        """Whether the hub's router may be asked at all: it has its key, and requests may leave this machine."""
-        keyless = self.router.api_key_env is None and self.router.api_key_file is None
-        return not self.offline and (keyless or self.keys.secrets.key_of(self.router) is not None)
 
 
 class Refreshed(Struct, frozen=True, kw_only=True):
@@ -85,12 +57,20 @@ def _age_s(listing: Listing | None) -> float:
 class Refresher:
     """Fetches listings and takes over keys, and puts them into force."""
 
-    def __init__(self, far: FarSide, catalog: Catalog, remote: RemoteBackend, reprice: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        far: FarSide,
+        catalog: Catalog,
+        remote: RemoteBackend,
+        reprice: Callable[[], None],
+        rekeyed: Callable[[Collection[str]], None],
+    ) -> None:
         self._far = far
         self._listings = far.listings
         self._catalog = catalog
         self._remote = remote
         self._reprice = reprice
+        self._rekeyed = rekeyed
         self._asking = asyncio.Lock()
         self._told: set[tuple[str, str, str, float]] = set()
         self.drift: list[PriceDrift] = []
@@ -180,10 +160,14 @@ class Refresher:
         before = keys.secrets
         if not await asyncio.to_thread(keys.reread):
             return
-        for entry in self._catalog.providers.values():
-            key = keys.secrets.key_of(entry)
-            if key != before.key_of(entry):
-                self._rekey(entry.name, key)
+        changed = {
+            entry.name: key
+            for entry in self._catalog.providers.values()
+            if (key := keys.secrets.key_of(entry)) != before.key_of(entry)
+        }
+        for name, key in changed.items():
+            self._rekey(name, key)
+        self._rekeyed(changed)
         if keys.hub_token != before.hf_token:
             self._far.health.forget()
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from backends.types import InferenceRequest
 from policies.types import Constraints
+from router.sections import OnStreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -29,6 +30,7 @@ class Routing(Struct, frozen=True, kw_only=True):
     allow_fallbacks: bool = True
     private: bool = False
     explain: bool = False
+    on_stream_failure: OnStreamFailure | None = None
 
     def constraints(self, *, offline: bool) -> Constraints:
         """The hard limits of this request under the given configuration."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from backends.errors import Timeout
+from backends.types import Timings, Usage
 from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, OutcomeRow
 from router.errors import RouterError
 
@@ -118,15 +119,12 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
 
 def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> AttemptRow:
     """One attempt of a plan; its number counts from 1."""
-    timings = attempt.result.timings if attempt.result is not None else None
-    usage = attempt.result.usage if attempt.result is not None else None
-    batch_size = attempt.result.batch_size if attempt.result is not None else None
-    service_s = timings.service_s if timings is not None else None
+    result = attempt.result
     return AttemptRow(
         decision_id=plan.decision_id,
         attempt=number,
         ts_us=attempt.started_us,
-        role="primary" if number == 1 else "fallback",
+        role=attempt.role,
         candidate_id=attempt.candidate_id,
         backend=attempt.backend,
         provider=attempt.provider,
@@ -135,30 +133,41 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         status=attempt.status,
         error_class=None if attempt.error is None else type(attempt.error).__name__,
         error=None if attempt.error is None else str(attempt.error),
-        censored=attempt.result is None and (attempt.error is None or isinstance(attempt.error, Timeout)),
+        censored=result is None and (attempt.error is None or isinstance(attempt.error, Timeout)),
         won=won,
         total_ms=attempt.total_s * 1000,
-        queue_ms=_ms(timings.queue_s) if timings is not None else None,
-        load_ms=_ms(timings.load_s) if timings is not None else None,
-        service_ms=_ms(service_s),
         first_token_ms=_ms(attempt.first_token_s),
-        batch_size=batch_size,
-        prompt_tokens=usage.prompt_tokens if usage is not None else None,
-        completion_tokens=usage.completion_tokens if usage is not None else None,
-        occupancy_ms=_ms(occupied_s(attempt.result))
-        if attempt.result is not None and attempt.backend == "local"
-        else None,
+        batch_size=None if result is None else result.batch_size,
+        occupancy_ms=None if result is None or attempt.backend != "local" else _ms(occupied_s(result)),
         cost_usd=attempt.cost.usd,
         cost_source=attempt.cost.source,
-        provider_request_id=attempt.result.provider_request_id if attempt.result is not None else None,
-        pre_ms=_ms(timings.pre_s) if timings is not None else None,
-        post_ms=_ms(timings.post_s) if timings is not None else None,
-        images=usage.images if usage is not None else None,
-        audio_s=usage.audio_s if usage is not None else None,
-        cached_tokens=usage.cached_tokens if usage is not None else None,
-        compute_ms=_ms(usage.compute_s) if usage is not None else None,
-        usage_raw=usage.raw if usage is not None else None,
+        provider_request_id=None if result is None else result.provider_request_id,
+        from_char=attempt.from_char,
+        **_times(result.timings if result is not None else Timings()),
+        **_used(result.usage if result is not None else Usage()),
     )
+
+
+def _times(timings: Timings) -> dict[str, Any]:
+    return {
+        "queue_ms": _ms(timings.queue_s),
+        "load_ms": _ms(timings.load_s),
+        "service_ms": _ms(timings.service_s),
+        "pre_ms": _ms(timings.pre_s),
+        "post_ms": _ms(timings.post_s),
+    }
+
+
+def _used(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "images": usage.images,
+        "audio_s": usage.audio_s,
+        "cached_tokens": usage.cached_tokens,
+        "compute_ms": _ms(usage.compute_s),
+        "usage_raw": usage.raw,
+    }
 
 
 def occupied_s(result: InferenceResult) -> float | None:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from backends.types import Status, Target
+from backends.types import Limits, Status, Target, Task
 from policies.types import Decision, Estimate
+from router.errors import RouterError
 from router.request import Call
-from router.sections import Price
+from router.sections import OnStreamFailure, Price
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -23,10 +24,14 @@ class Candidate(Struct, frozen=True, kw_only=True):
         price: Declared price; None for the near side, and for a far one nobody priced.
         quality: Prior in 0..1; None when unknown.
         vector_space: What embeddings must share to be interchangeable.
-        context_length: Tokens it reads, its answer included; None when unknown.
+        listed_as: The catalogue's id of its model.
+        account: Who pays: what credits and tokens are shared with; empty where nothing is paid.
+        context_length: Tokens it reads and writes together, where known.
+        limits: Time limits of its own.
         served_prices: What each provider charges that may serve it, where the candidate leaves that to its router.
         first_token_s: As its router measured it for all its users; None when nobody said.
         tokens_per_s: Likewise.
+        fallback: Its place among an alias' fallbacks, from 1; 0 for those the policy ranks.
     """
 
     id: str
@@ -36,10 +41,19 @@ class Candidate(Struct, frozen=True, kw_only=True):
     price: Price | None = None
     quality: float | None = None
     vector_space: str = ""
+    listed_as: str = ""
+    account: str = ""
     context_length: int | None = None
+    limits: Limits = Limits()
     served_prices: dict[str, Price] = {}
     first_token_s: float | None = None
     tokens_per_s: float | None = None
+    fallback: int = 0
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on from the beginning of an assistant's message, instead of answering anew."""
+        return self.near or self.target.continues
 
 
 class Size(Struct, frozen=True, kw_only=True):
@@ -83,6 +97,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         intent: What the prompt wants, where somebody was asked and could say.
         decide_us: What finding, estimating and deciding cost.
         deadline_s: Seconds allowed for the whole chain, from `call.received`.
+        on_stream_failure: What happens when a stream breaks after its first piece.
+        refusal: Why nothing is tried, where that is more than that nobody is eligible.
     """
 
     decision_id: str
@@ -95,6 +111,22 @@ class Plan(Struct, frozen=True, kw_only=True):
     decide_us: int
     deadline_s: float
     intent: PromptIntent | None = None
+    on_stream_failure: OnStreamFailure = "error"
+    refusal: RouterError | None = None
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic seconds after which nobody waits."""
+        return self.call.received + self.deadline_s
+
+    @property
+    def generates(self) -> bool:
+        """Whether the answer is a text that takes as long as it is."""
+        return self.call.request.task is Task.TEXT_GENERATION
+
+    def estimate(self, candidate_id: str) -> Estimate:
+        """What was expected of a candidate."""
+        return next(estimate for estimate in self.estimates if estimate.candidate_id == candidate_id)
 
     def ranked(self) -> list[Candidate]:
         """The candidates in the order in which they are tried."""

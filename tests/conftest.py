@@ -7,21 +7,29 @@ import socket
 import tempfile
 from collections.abc import Iterator, MutableMapping
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+
+from router.settings import cache_dir
 
 SECRETS = ("NEARFAR_", "HF_", "HUGGING_FACE_")
 SHOWN = ("duckdb", "litestar", "msgspec", "torch")
 _home = tempfile.mkdtemp(prefix="nearfar-no-hub-")
+_cache = tempfile.mkdtemp(prefix="nearfar-cache-")
 
 
 def scrub(environ: MutableMapping[str, str]) -> None:
-    """Take out whatever configures us, holds a token or leads around loopback; the hub's home is an empty folder."""
+    """Take out whatever configures us, holds a token or leads around loopback; the hub's home is an empty folder.
+
+    The cache is a folder of its own, too: weights are this machine's, but what was measured or derived here is not.
+    """
     for name in list(environ):
         if name.upper().startswith(SECRETS) or name.upper().endswith("_PROXY"):
             del environ[name]
     environ.update({
         "HF_HOME": _home,
+        "XDG_CACHE_HOME": _cache,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
@@ -30,11 +38,17 @@ def scrub(environ: MutableMapping[str, str]) -> None:
 
 def pytest_configure() -> None:
     """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them."""
+    weights = cache_dir() / "models" / "packages"
+    weights.mkdir(parents=True, exist_ok=True)
+    own = Path(_cache, "nearfar", "models")
+    own.mkdir(parents=True)
+    (own / "packages").symlink_to(weights.resolve())
     scrub(os.environ)
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(_home, ignore_errors=True)
+    for folder in (_home, _cache):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_report_header() -> str:

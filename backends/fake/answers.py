@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import struct
 import zlib
 from array import array
@@ -52,9 +53,8 @@ def answer(payload: Payload, model: str, script: Script) -> tuple[Output, Usage]
 def pieces(output: Output, usage: Usage) -> list[Piece]:
     """What a stream of this output yields: words, the one segment of a transcript, the steps of a drawing."""
     match output:
-        case GenerationOutput() if output.text:
-            first, *rest = output.text.split(" ")
-            return [Delta(first), *(Delta(f" {word}") for word in rest)]
+        case GenerationOutput():
+            return [Delta(word) for word in re.findall(r" ?[^ ]+", output.text)]
         case TranscriptOutput():
             return [Delta(segment.text) for segment in output.segments]
         case DrawingOutput():
@@ -107,12 +107,16 @@ def _photos(payload: PhotoInput, model: str, script: Script) -> tuple[Output, Us
 
 def _generation(payload: GenerationInput, model: str, script: Script) -> tuple[Output, Usage]:
     prompt = payload.prompt or "\n".join(f"{message.role}: {message.content}" for message in payload.messages)
-    text = _sentence(min(script.tokens, payload.max_tokens), model, _bytes(prompt))
+    said = _count(payload.partial)
+    text = _sentence(min(script.tokens, said + payload.max_tokens), model, _bytes(prompt))
+    if not text.startswith(payload.partial):  # somebody else's words: its own follow, as many as were to come
+        text = " " + _sentence(min(max(0, script.tokens - said), payload.max_tokens), model, _bytes(prompt))
+    text = text.removeprefix(payload.partial)
     ends = [at for stop in payload.stop if (at := text.find(stop)) >= 0]
     if ends:
         output = GenerationOutput(text[: min(ends)], "stop")
     else:
-        output = GenerationOutput(text, "length" if payload.max_tokens < script.tokens else "stop")
+        output = GenerationOutput(text, "length" if said + payload.max_tokens < script.tokens else "stop")
     read = (payload.prompt or "", *(message.content for message in payload.messages))
     return output, Usage(prompt_tokens=_count(*read), completion_tokens=_count(output.text))
 
@@ -130,6 +134,7 @@ def _drawing(payload: DrawingInput, model: str, script: Script) -> tuple[Output,
     usage = Usage(
         prompt_tokens=_count(payload.prompt, payload.negative_prompt or ""),
         images=payload.images,
+        steps=payload.images * steps,
         pixel_steps=payload.images * width * height * steps,
     )
     return DrawingOutput(drawn, seeds), usage

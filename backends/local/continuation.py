@@ -66,13 +66,20 @@ class LanguageModel(ABC):
             if not self.tokenizer.chat_template:
                 raise InvalidInput("this model has no chat template: give it a prompt instead of messages")
             chat = [{"role": message.role, "content": message.content} for message in payload.messages]
-            encoded = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
+            encoded = self._chat(chat, payload.partial)
         else:
-            encoded = self.tokenizer(payload.prompt or "", verbose=False)
+            encoded = self.tokenizer((payload.prompt or "") + payload.partial, verbose=False)
         tokens: list[int] = encoded["input_ids"]
         if not tokens:
             raise InvalidInput("the prompt is empty")
         return tokens
+
+    def _chat(self, chat: list[dict[str, str]], partial: str) -> Any:
+        """A chat with the model's own template, up to where its answer begins, and what it has said of that already."""
+        if not partial:
+            return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
+        text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        return self.tokenizer(text + partial, add_special_tokens=False, verbose=False)
 
     def decode(self, tokens: list[int]) -> str:
         """The text of the tokens; special ones have none."""

@@ -60,6 +60,7 @@ def post(_model: Diffusion, _payload: DrawingInput, units: list[Unit], results: 
     usage = Usage(
         prompt_tokens=picture.prompt_tokens,
         images=len(images),
+        steps=len(images) * picture.steps,
         pixel_steps=len(images) * picture.width * picture.height * picture.steps,
     )
     return Answer(DrawingOutput(tuple(_png(image) for image in images), picture.seeds), usage)

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from backends.types import Output, Payload, Piece, Task, Usage
 
+GPU_BATCHES = 16
+"""So many times a processor's batch run together on a GPU, which is done with it sooner."""
+
 Family = Literal["embedder", "sequence-classifier", "causal-lm", "diffusion", "image-classifier", "speech"]
 
 
@@ -112,6 +115,10 @@ class LocalFamily(Struct, frozen=True, kw_only=True):
     load: Callable[[Opening], Any]
     core: Callable[[Any, list[Any], Control], list[Any]]
     budget: int = 0
+
+    def budget_on(self, device: str) -> int:
+        """The budget of a device: a GPU is done with a batch that keeps a processor busy before it has warmed up."""
+        return self.budget * GPU_BATCHES if device.startswith("cuda") else self.budget
 
 
 class LocalTask(Struct, frozen=True, kw_only=True):

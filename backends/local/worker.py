@@ -138,7 +138,7 @@ class Worker:
         turns: Turns[Job] = Turns(lambda job: job.ready(self._the_model))
         try:
             while self._take_in(turns, failure, ended):
-                self._run(turns.take(self._family.budget))
+                self._run(turns.take(self._family.budget_on(getattr(self.model, "device", "cpu"))))
         finally:
             self.model = None
 

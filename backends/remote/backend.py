@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from backends.errors import BackendError, Unauthorized, Unavailable
 from backends.remote import listing, openai_wire, wires
 from backends.remote.client import Connections
+from backends.remote.compute_time import compute_s
 from backends.remote.provider import ROUTER, SUB_PROVIDERS, Provider
 from backends.types import (
     Delta,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from backends.remote.call import Call
     from backends.remote.client import Answer
     from backends.remote.listing import ListedModel
-    from backends.types import InferenceRequest, Output, Piece, Target, Usage
+    from backends.types import InferenceRequest, Limits, Output, Piece, Target, Usage
 
 __all__ = ["Provider", "RemoteBackend"]
 
@@ -96,7 +97,7 @@ class RemoteBackend:
         calls = wires.calls(provider, payload, model)
         with self._counted(target):
             began = time.perf_counter()
-            answers = await self._asked(provider, calls, patient=isinstance(payload, _SLOW))
+            answers = await self._asked(provider, calls, request.limits, patient=isinstance(payload, _SLOW))
             timings = Timings(service_s=time.perf_counter() - began)
         payloads = [answer.payload for answer in answers]
         if isinstance(payload, DrawingInput):  # megabytes to decode, perhaps to convert
@@ -104,6 +105,7 @@ class RemoteBackend:
         else:
             parsed = wires.parsed(provider, payload, payloads)
         output, usage, served = parsed
+        usage = replace(usage, compute_s=compute_s([answer.headers for answer in answers], timings.service_s or 0.0))
         return _result(target, answers[0].headers, output=output, usage=usage, model=served, timings=timings)
 
     async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Piece | InferenceResult, None]:
@@ -124,7 +126,7 @@ class RemoteBackend:
         first_token_s: float | None = None
         with self._counted(target):
             began = time.perf_counter()
-            async with self._connections[provider.name].stream(call) as far:
+            async with self._connections[provider.name].stream(call, request.limits) as far:
                 async with aclosing(far.payloads()) as payloads:
                     async for event in payloads:
                         if text := reader.feed(event):
@@ -134,9 +136,8 @@ class RemoteBackend:
                 service_s = time.perf_counter() - began - far.paused_s
                 timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()
-                yield _result(
-                    target, far.headers, output=output, usage=reader.usage, model=reader.model, timings=timings
-                )
+                usage = replace(reader.usage, compute_s=compute_s([far.headers], service_s + far.paused_s))
+                yield _result(target, far.headers, output=output, usage=usage, model=reader.model, timings=timings)
                 await far.drain()
 
     async def listing(self, provider: str) -> tuple[ListedModel, ...]:
@@ -166,12 +167,12 @@ class RemoteBackend:
         for connections in self._connections.values():
             await connections.aclose()
 
-    async def _asked(self, provider: Provider, calls: Sequence[Call], *, patient: bool) -> list[Answer]:
+    async def _asked(self, provider: Provider, calls: Sequence[Call], limits: Limits, *, patient: bool) -> list[Answer]:
         """The answers, one after the other: a failure ends it before more is charged."""
         answers: list[Answer] = []
         for call in calls:
             try:
-                answers.append(await self._connections[provider.name].post(call, patient=patient))
+                answers.append(await self._connections[provider.name].post(call, limits, patient=patient))
             except BackendError as error:
                 if answers:  # what was answered before may well be charged
                     error.billed = None

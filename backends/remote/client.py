@@ -7,6 +7,7 @@ holds its connection until an answer or a limit ends it. So pyreqwest is given l
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
@@ -17,10 +18,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pyreqwest.client import ClientBuilder
 
-from backends.errors import BackendError, RemoteError, Timeout
+from backends.errors import BackendError, Interrupted, RemoteError, Timeout
 from backends.remote.call import JSON
 from backends.remote.errors import from_status, raise_in_band, translated
 from backends.remote.sse import SseParser
+from backends.types import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -52,13 +54,21 @@ class Answer(Struct, frozen=True):
 
 
 class _Limits:
-    """The three limits of one exchange, begun now; also where pyreqwest's exceptions are translated."""
+    """The three limits of one exchange, begun now; also where pyreqwest's exceptions are translated.
 
-    def __init__(self, provider: Provider) -> None:
+    Each is the provider's own, or the request's where that is shorter.
+    """
+
+    def __init__(self, provider: Provider, asked: Limits) -> None:
         self._provider = provider
+        self._seconds: dict[Phase, float] = {
+            "first-token": min(provider.first_token_timeout_s, asked.first_token_s or math.inf),
+            "idle": min(provider.idle_timeout_s, asked.idle_s or math.inf),
+            "total": min(provider.total_timeout_s, asked.total_s or math.inf),
+        }
         now = _now()
-        self._first_token_at = now + provider.first_token_timeout_s
-        self._total_at = now + provider.total_timeout_s
+        self._first_token_at = now + self._seconds["first-token"]
+        self._total_at = now + self._seconds["total"]
 
     def extend(self, seconds: float) -> None:
         """Move the total limit by time that was not the far side's."""
@@ -69,7 +79,7 @@ class _Limits:
         """Whatever is awaited inside ends by the phase's limit, or by the total one where that is nearer."""
         ends_at = {
             "first-token": self._first_token_at,
-            "idle": _now() + self._provider.idle_timeout_s,
+            "idle": _now() + self._seconds["idle"],
             "total": self._total_at,
         }[phase]
         if self._total_at < ends_at:
@@ -79,12 +89,8 @@ class _Limits:
                 with translated(self._provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
                     yield
         except TimeoutError as error:
-            seconds = {
-                "first-token": self._provider.first_token_timeout_s,
-                "idle": self._provider.idle_timeout_s,
-                "total": self._provider.total_timeout_s,
-            }[phase]
-            msg = f"provider {self._provider.name}: nothing came within the {phase} limit of {seconds:g} s"
+            seconds = self._seconds[phase]
+            msg = f"provider {self._provider.name}: nothing came within the {phase} limit of {seconds:.3g} s"
             raise Timeout(msg) from error
 
 
@@ -161,20 +167,20 @@ class Connections:
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        provider, limits = self._provider, _Limits(self._provider)
+        provider, limits = self._provider, _Limits(self._provider, Limits())
         async with AsyncExitStack() as stack:
             response = await self._send(stack, self._document(path), limits, "first-token")
             if (kind := _kind(response)) != JSON:
                 raise await self._other(response, limits, kind, JSON)
             return _decoded(provider, await self._body(response, limits, max_bytes))
 
-    async def post(self, call: Call, *, patient: bool = False) -> Answer:
+    async def post(self, call: Call, asked: Limits, *, patient: bool = False) -> Answer:
         """Ask for a whole answer. The headers must come within the first-token limit, or the total one if `patient`.
 
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        limits = _Limits(self._provider)
+        limits = _Limits(self._provider, asked)
         async with AsyncExitStack() as stack:
             request = self._request(call, patient=patient, streamed=False)
             response = await self._send(stack, request, limits, "total" if patient else "first-token")
@@ -187,13 +193,13 @@ class Connections:
             return Answer(_headers(response), await self._body(response, limits, MAX_BODY_BYTES))
 
     @asynccontextmanager
-    async def stream(self, call: Call) -> AsyncIterator[FarStream]:
+    async def stream(self, call: Call, asked: Limits) -> AsyncIterator[FarStream]:
         """Ask for a stream of events; leaving the block closes the connection.
 
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        limits = _Limits(self._provider)
+        limits = _Limits(self._provider, asked)
         async with AsyncExitStack() as stack:
             request = self._request(call, patient=False, streamed=True)
             response = await self._send(stack, request, limits, "first-token")
@@ -249,8 +255,12 @@ class Connections:
 
     async def _send(self, stack: AsyncExitStack, request: StreamRequest, limits: _Limits, phase: Phase) -> Response:
         provider = self._provider
-        async with limits.within(phase):
-            response = await stack.enter_async_context(request)
+        try:
+            async with limits.within(phase):
+                response = await stack.enter_async_context(request)
+        except RemoteError as error:
+            msg = f"provider {provider.name}: the connection broke before an answer came"
+            raise Interrupted(msg) from error
         if 200 <= response.status < 300:
             return response
         body = b""

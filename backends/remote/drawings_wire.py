@@ -89,10 +89,12 @@ def parse_openai(answer: Any, payload: DrawingInput) -> DrawingOutput:
 
 
 def usage_for(output: DrawingOutput, said: Usage, steps: int | None) -> Usage:
-    """What the far side said, with the images, and their pixels times the steps; None where those are not known."""
+    """What the far side said, with the images and the steps and pixels of all; None where those are not known."""
     sizes = [media.png_size(image) or (0, 0) for image in output.images]
     pixels = sum(width * height for width, height in sizes)
-    return replace(said, images=len(sizes), pixel_steps=None if steps is None else pixels * steps)
+    if steps is None:
+        return replace(said, images=len(sizes))
+    return replace(said, images=len(sizes), steps=len(sizes) * steps, pixel_steps=pixels * steps)
 
 
 def as_png(image: bytes) -> bytes:

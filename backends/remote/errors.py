@@ -26,6 +26,7 @@ from backends.errors import (
     BackendError,
     ContentRefused,
     ContextLengthExceeded,
+    Interrupted,
     InvalidInput,
     ModelNotFound,
     Overloaded,
@@ -48,7 +49,7 @@ _EXCEPTIONS: tuple[tuple[type[PyreqwestError], type[BackendError], str], ...] = 
     (PoolTimeoutError, Overloaded, "all connections are in use"),
     (ConnectTimeoutError, Unavailable, "no connection within the connect limit"),
     (ConnectError, Unavailable, "cannot be reached"),
-    (WriteError, Unavailable, "closed the connection before it had read the request"),
+    (WriteError, Interrupted, "closed the connection before it had read the request"),
     (RequestTimeoutError, Timeout, "no answer within the total limit"),
     (ClientClosedError, Unavailable, "the remote backend was closed"),
     (BuilderError, Unavailable, "no request could be built for its base_url"),
@@ -124,6 +125,8 @@ def translated(provider: str) -> Iterator[None]:
         yield
     except PyreqwestError as error:
         kind, sentence = next((kind, text) for foreign, kind, text in _EXCEPTIONS if isinstance(error, foreign))
+        if isinstance(error, ConnectError) and _was_connected(error):
+            kind, sentence = Interrupted, "closed the connection before it answered"
         msg = f"provider {provider}: {sentence}{_cause(error)}"
         raise kind(msg) from error
 
@@ -202,8 +205,17 @@ def _clean(words: str, secret: str | None) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
 
 
+def _was_connected(error: PyreqwestError) -> bool:
+    """Whether a connection was there, and broke: pyreqwest calls that a ConnectError, too; its causes say more."""
+    return any("(SendRequest)" in str(cause.get("message", "")) for cause in _causes(error))
+
+
+def _causes(error: PyreqwestError) -> list[dict[str, Any]]:
+    return getattr(error, "details", {}).get("causes") or []
+
+
 def _cause(error: PyreqwestError) -> str:
     """The innermost reason, which is the operating system's; the outer ones repeat the URL."""
-    causes = getattr(error, "details", {}).get("causes") or []
+    causes = _causes(error)
     reason = str(causes[-1].get("message", "")) if len(causes) > 1 else ""
     return f" ({_clean(reason, None)[:100]})" if reason else ""

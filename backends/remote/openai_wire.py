@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MOST_TOKENS = 10_000_000
 """No request has more; a far side that says so is not believed."""
 
+MAX_RAW_BYTES = 4096
+"""A far side's words on usage are kept up to this length, as JSON; longer ones are dropped, never cut."""
+
 _T = TypeVar("_T")
 
 _FINISH: dict[str, Literal["stop", "length"]] = {
@@ -88,8 +91,11 @@ def generation_call(payload: GenerationInput, model: str, *, stream: bool, exten
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if payload.prompt is not None:
-        return Call("/completions", body | {"prompt": payload.prompt})
+        return Call("/completions", body | {"prompt": payload.prompt + payload.partial})
     messages = [{"role": message.role, "content": message.content} for message in payload.messages]
+    if payload.partial:  # as vLLM, SGLang and their kin have it: go on with this message, and begin no new one
+        messages.append({"role": "assistant", "content": payload.partial})
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     return Call("/chat/completions", body | {"messages": messages})
 
 
@@ -120,7 +126,7 @@ class GenerationReader:
         chunk = converted(payload, _Generation)
         if isinstance(chunk.model, str) and chunk.model:
             self.model = chunk.model
-        if chunk.usage is not None:  # some send it with the last choice, some behind it, some in every chunk
+        if isinstance(chunk.usage, dict) and chunk.usage:  # with the last choice, behind it, or in every chunk
             self.usage = usage_of(chunk.usage, self._max_tokens)
         added = ""
         for choice in chunk.choices or []:
@@ -166,13 +172,20 @@ def parse_embeddings(answer: Any, payload: EmbeddingInput) -> EmbeddingOutput:
 
 
 def usage_of(raw: Any, max_tokens: int | None = None) -> Usage:
-    """What the far side says was consumed; anything that is no count, or cannot be true, is None, never 0."""
-    if not isinstance(raw, dict):
+    """What the far side says was consumed, and its own words for it.
+
+    Anything that is no count, or cannot be true (as more cached tokens than there were), is None, never 0.
+    """
+    if not isinstance(raw, dict) or not raw:
         return Usage()
+    prompt_tokens = _count(raw.get("prompt_tokens"), MOST_TOKENS)
+    details = raw.get("prompt_tokens_details")
     return Usage(
-        prompt_tokens=_count(raw.get("prompt_tokens"), MOST_TOKENS),
+        prompt_tokens=prompt_tokens,
         completion_tokens=_count(raw.get("completion_tokens"), MOST_TOKENS if max_tokens is None else max_tokens),
+        cached_tokens=_count(details.get("cached_tokens"), prompt_tokens or 0) if isinstance(details, dict) else None,
         declared_cost_usd=_cost(raw.get("estimated_cost"), raw.get("cost")),
+        raw=_words(raw),
     )
 
 
@@ -205,6 +218,15 @@ def _floats(embedding: Any) -> Any:
 
 def _count(value: Any, most: int) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
+
+
+def _words(raw: dict[str, Any]) -> str | None:
+    """As canonical JSON: the same words are the same text, in whatever order they came."""
+    try:
+        text = msgspec.json.encode(raw, order="sorted")
+    except RecursionError:
+        return None
+    return text.decode() if len(text) <= MAX_RAW_BYTES else None
 
 
 def _cost(*values: Any) -> float | None:

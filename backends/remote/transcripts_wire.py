@@ -82,7 +82,9 @@ def hub_call(payload: SpeechInput, model: str) -> Call:
 
 
 def openai_call(payload: SpeechInput, model: str) -> Call:
-    """OpenAI's: a form that asks for the segments, and the words where they are wanted.
+    """OpenAI's: a form whose verbose answer has the segments by itself, and the words where they are asked for.
+
+    Segments are named only beside words: some servers (`transformers serve`) refuse the field altogether.
 
     Raises:
         InvalidInput: The first bytes are no recording's.
@@ -91,9 +93,9 @@ def openai_call(payload: SpeechInput, model: str) -> Call:
     if not kind.startswith("audio/"):
         msg = f"the file of {len(payload.audio)} bytes does not begin like any known audio format"
         raise InvalidInput(msg)
-    fields = [("model", model), ("response_format", "verbose_json"), ("timestamp_granularities[]", "segment")]
+    fields = [("model", model), ("response_format", "verbose_json")]
     if payload.timestamps == "word":
-        fields.append(("timestamp_granularities[]", "word"))
+        fields += [("timestamp_granularities[]", "segment"), ("timestamp_granularities[]", "word")]
     if payload.language is not None:
         fields.append(("language", payload.language))
     return form_call("/audio/transcriptions", fields, File(payload.audio, f"audio.{kind.removeprefix('audio/')}", kind))

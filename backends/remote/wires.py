@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec.structs import replace
 
 from backends.errors import RemoteError, Unavailable
 from backends.remote import drawings_wire, huggingface_wire, openai_wire, transcripts_wire
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from backends.remote.call import Call
     from backends.remote.provider import Protocol, Provider
     from backends.types import Output
+
+_N = TypeVar("_N", int, float)
 
 
 def _one(make: Callable[[Any, str], Call]) -> Callable[[Any, str], Sequence[Call]]:
@@ -77,15 +81,14 @@ def parsed(provider: Provider, payload: object, answers: Sequence[Any]) -> tuple
         RemoteError: An answer is not what the protocol says.
     """
     hub, answer = provider.protocol == "huggingface", answers[0]
-    said = answer if isinstance(answer, dict) else {}
-    usage = openai_wire.usage_of(said.get("usage"))
-    model = said.get("model")
+    model = answer.get("model") if isinstance(answer, dict) else None
     served = model if isinstance(model, str) and model else None
+    if isinstance(payload, GenerationInput):
+        reader = openai_wire.GenerationReader(payload.max_tokens)
+        reader.feed(answer)
+        return reader.output(), reader.usage, served
+    usage = _usage(answers)
     match payload:
-        case GenerationInput():
-            reader = openai_wire.GenerationReader(payload.max_tokens)
-            reader.feed(answer)
-            return reader.output(), reader.usage, served
         case EmbeddingInput():
             parse = huggingface_wire.parse_embeddings if hub else openai_wire.parse_embeddings
             return parse(answer, payload), usage, served
@@ -98,7 +101,7 @@ def parsed(provider: Provider, payload: object, answers: Sequence[Any]) -> tuple
 def _media(payload: object, answers: Sequence[Any], usage: Usage, *, hub: bool) -> tuple[Output, Usage]:
     match payload:
         case PhotoInput():
-            return huggingface_wire.parse_photos(answers, payload), Usage(images=len(payload.images))
+            return huggingface_wire.parse_photos(answers, payload), replace(usage, images=len(payload.images))
         case DrawingInput() if hub:
             drawn = drawings_wire.parse_hub(answers, payload)
             return drawn, drawings_wire.usage_for(drawn, usage, payload.steps)
@@ -110,3 +113,24 @@ def _media(payload: object, answers: Sequence[Any], usage: Usage, *, hub: bool) 
             return parse(answers[0], payload), transcripts_wire.usage_for(answers[0], payload)
     msg = f"no answer is known for {type(payload).__name__}"
     raise RemoteError(msg)
+
+
+def _usage(answers: Sequence[Any]) -> Usage:
+    """What the far side says of all its answers together; a figure that one of them does not say is not known."""
+    said = [openai_wire.usage_of(answer.get("usage") if isinstance(answer, dict) else None) for answer in answers]
+    if len(said) == 1:
+        return said[0]
+    words = f"[{','.join(usage.raw or 'null' for usage in said)}]"
+    told = any(usage.raw is not None for usage in said) and len(words.encode()) <= openai_wire.MAX_RAW_BYTES
+    return Usage(
+        prompt_tokens=_sum([usage.prompt_tokens for usage in said]),
+        completion_tokens=_sum([usage.completion_tokens for usage in said]),
+        cached_tokens=_sum([usage.cached_tokens for usage in said]),
+        declared_cost_usd=_sum([usage.declared_cost_usd for usage in said]),
+        raw=words if told else None,
+    )
+
+
+def _sum(figures: Sequence[_N | None]) -> _N | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known[1:], start=known[0]) if known and len(known) == len(figures) else None

@@ -11,7 +11,7 @@ import contextlib
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
@@ -38,6 +38,11 @@ _INPUTS = "SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = ?::U
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
 _OUTCOME = "SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = ?::UUID"
+_RECENT = """
+    SELECT candidate_id, error_class, epoch(now()::TIMESTAMP - ts) - total_ms / 1000 AS age_s
+    FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
+        AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
+    ORDER BY ts"""
 _REPORT = """
     SELECT {group} AS "{by}", count(*) AS requests,
         count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,
@@ -56,6 +61,26 @@ _REPORT = """
     ) e USING (decision_id)
     WHERE $since IS NULL OR d.ts >= $since
     GROUP BY ALL ORDER BY 1 NULLS LAST"""
+
+
+# What was asked of a candidate decides whom it is charged to: a router's attempt is logged under the name that served.
+_SPENT = """
+    SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
+        sum(coalesce(a.cost_usd, c.pred_cost_usd)) AS usd
+    FROM attempts a JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
+    WHERE a.backend <> 'local' AND a.ts >= $since
+        AND c.ts >= $since - INTERVAL 1 DAY AND d.ts >= $since - INTERVAL 1 DAY  -- a decision precedes its attempts
+    GROUP BY ALL HAVING usd > 0 ORDER BY ALL"""
+
+
+class Spent(NamedTuple):
+    """What far attempts cost on one UTC day, at one provider for one model: as asked for, and as it is called there."""
+
+    asked_model: str
+    model: str
+    provider: str
+    day_s: float  # when the day began, seconds since 1970
+    usd: float
 
 
 class LogReader:
@@ -109,6 +134,16 @@ class LogReader:
         page = rows[:limit]
         return page, _make_cursor(page[-1]) if len(rows) > limit else None
 
+    def recent_attempts(self, seconds: float) -> list[tuple[str, str | None, float]]:
+        """Return the last far attempts, oldest first: whose, the error's class (None: answered), how long ago it ended.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            rows = con.execute(_RECENT, [seconds]).fetchall()
+        return [(candidate_id, error_class, max(0.0, age_s)) for candidate_id, error_class, age_s in rows]
+
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
 
@@ -152,6 +187,15 @@ class LogReader:
             raise InvalidRequest(f"by={by!r} is none of {', '.join(_GROUPS)}.", param="by")
         with self._reading() as con:
             return _dicts(con, _REPORT.format(group=_GROUPS[by], by=by), {"since": _utc(since)})
+
+    def spent(self, since: datetime) -> list[Spent]:
+        """Return what far attempts cost since then; an unknown cost counts as what was expected, where that was known.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return [Spent(*row) for row in con.execute(_SPENT, {"since": _utc(since)}).fetchall()]
 
     def sql(self, query: str, *, max_rows: int = 10_000, timeout_s: float = 10.0) -> sql.SqlResult:
         """Run a user's SELECT over the public views.

@@ -29,7 +29,8 @@ class Told(NamedTuple):
     retry_after_s: float | None = None
 
 
-# Most specific first. What a chain of attempts ended with is looked up by its last attempt's error.
+# Most specific first. A chain of attempts is looked up by its first failure: what a fallback then refused for reasons
+# of its own does not hide it.
 TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.Forbidden, Told(403, "permission_error", "forbidden")),
     (errors.UnsupportedMediaType, Told(415, "invalid_request_error", "unsupported_media_type")),
@@ -37,6 +38,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
     (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),
+    (errors.BudgetExceeded, Told(402, "insufficient_quota", "budget_exceeded")),
     (errors.DeadlineExceeded, Told(504, "timeout_error", "deadline_exceeded")),
     (errors.QueryRefused, Told(400, "invalid_request_error", "query_refused")),
     (errors.RouterError, Told(500, "server_error", "internal_error")),
@@ -54,7 +56,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
 
 def told(error: Exception) -> Told:
     """How this error is told to a client; anything nobody foresaw is a bare 500."""
-    cause = error.attempts[-1].error if isinstance(error, errors.AllAttemptsFailed) and error.attempts else error
+    cause = error.attempts[0].error if isinstance(error, errors.AllAttemptsFailed) and error.attempts else error
     for kind, answer in TABLE:
         if isinstance(cause, kind):
             wait_s = cause.retry_after_s if isinstance(cause, backend.BackendError) else None

@@ -1,5 +1,7 @@
 """The `x-nearfar-*` headers: one outcome, told to the client in headers."""
 
+from typing import Any
+
 from router.outcome import Begun, Outcome
 from router.slate import Plan
 
@@ -25,6 +27,21 @@ def of_outcome(outcome: Outcome, request_id: str) -> dict[str, str]:
         if timings.service_s is not None:
             headers["x-nearfar-inference-ms"] = f"{timings.service_s * 1000:.3f}"
     return headers
+
+
+def trailer(outcome: Outcome) -> dict[str, Any]:
+    """What the headers of a stream could not know yet, for its last event."""
+    winner = outcome.winner
+    return {
+        "decision_id": outcome.decision_id,
+        "attempts": len(outcome.attempts),
+        "backend": None if winner is None else winner.backend,
+        "provider": None if winner is None else winner.provider,
+        "model": None if winner is None else winner.model,
+        "cost_usd": outcome.cost.usd,
+        "cost_source": outcome.cost.source,
+        "splices": [{"from_char": a.from_char, "candidate": a.candidate_id} for a in outcome.splices],
+    }
 
 
 def of_stream(begun: Begun, request_id: str) -> dict[str, str]:

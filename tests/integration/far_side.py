@@ -9,6 +9,7 @@ import hashlib
 import json
 import socket
 import struct
+import time
 from array import array
 from collections import deque
 from contextlib import suppress
@@ -20,29 +21,38 @@ from backends.fake.answers import png
 from backends.media import content_type
 
 HEAD_END = b"\r\n\r\n"
+Then = Literal["end", "cut", "reset", "hang", "flood"]
 
 
 class Request(Struct, frozen=True):
-    """What came in; header names are lower-case. The body is decoded where it is JSON, and bytes where it is not."""
+    """What came in; header names are lower-case. The body is decoded where it is JSON, and bytes where it is not.
+
+    `at` is when all of it had been read, in monotonic seconds.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: Any
+    at: float = field(default_factory=time.monotonic)
 
 
 class Reply(Struct, frozen=True, kw_only=True):
     """An answer, literally.
 
     `chunks` are flushed one by one. `then` says what follows them: `end` ends the body properly, `cut` closes the
-    socket inside the body, `reset` resets it, `hang` sends nothing more until the client goes away. With status 0 no
-    head is sent: `then` follows at once.
+    socket inside the body, `reset` resets it, `hang` sends nothing more until the client goes away, `flood` repeats the
+    last chunk until it does. With status 0 no head is sent: `then` follows at once.
+
+    `before_s` passes before the head, `between_s` between any two chunks; a client that leaves meanwhile is noticed.
     """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
     chunks: tuple[bytes, ...] = ()
-    then: Literal["end", "cut", "reset", "hang"] = "end"
+    then: Then = "end"
+    before_s: float = 0.0
+    between_s: float = 0.0
 
 
 def reply_json(payload: Any, status: int = 200, **headers: str) -> Reply:
@@ -53,7 +63,7 @@ def reply_json(payload: Any, status: int = 200, **headers: str) -> Reply:
     )
 
 
-def reply_events(*payloads: Any, then: Literal["end", "cut", "reset", "hang"] = "end", **headers: str) -> Reply:
+def reply_events(*payloads: Any, then: Then = "end", **headers: str) -> Reply:
     """A stream of events, one flush each; a str payload is sent as it is."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     chunks = tuple(
@@ -108,29 +118,62 @@ class FarSide:
         finally:
             writer.close()
 
+    def reply_to(self, request: Request) -> Reply:
+        """What this request gets: the next enqueued reply, else a good answer."""
+        return self._replies.popleft() if self._replies else good(request)
+
+    def left(self, request: Request) -> None:
+        """The client of this request went away before its answer was complete."""
+        self.gone.set()
+
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """True when the connection can serve again."""
         self.requests.append(request)
-        reply = self._replies.popleft() if self._replies else _good(request)
+        reply = self.reply_to(request)
         self.arrived.set()
-        if reply.status:
-            writer.write(_head(reply))
-        for chunk in reply.chunks:
-            writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-            await writer.drain()
-        if reply.then == "end":
-            writer.write(b"0\r\n\r\n")
-            await writer.drain()
-            return True
-        await writer.drain()
-        if reply.then == "reset":
-            linger = struct.pack("ii", 1, 0)  # closing then sends RST
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        if reply.then == "hang":
-            with suppress(ConnectionError):
-                await reader.read(1)
-            self.gone.set()
+        try:
+            stayed = await _send(reply, reader, writer)
+        except ConnectionError:
+            stayed = False
+        if not stayed:
+            self.left(request)
+        return stayed and reply.then == "end"
+
+
+async def _send(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Send the reply as it says. False when the client went away before its end."""
+    if reply.before_s and await _gone(reader, reply.before_s):
         return False
+    if reply.status:
+        writer.write(_head(reply))
+    for number, chunk in enumerate(reply.chunks):
+        if number and reply.between_s and await _gone(reader, reply.between_s):
+            return False
+        writer.write(_chunk(chunk))
+        await writer.drain()
+    while reply.then == "flood":
+        writer.write(_chunk(reply.chunks[-1]))
+        await writer.drain()
+    if reply.then == "end":
+        writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    if reply.then == "reset":
+        linger = struct.pack("ii", 1, 0)  # closing then sends RST
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    return reply.then != "hang" or not await _gone(reader, None)
+
+
+async def _gone(reader: asyncio.StreamReader, within_s: float | None) -> bool:
+    """Wait so long, or until the client closes its side, which makes it True."""
+    try:
+        async with asyncio.timeout(within_s):
+            return not await reader.read(1)
+    except TimeoutError:
+        return False
+
+
+def _chunk(content: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(content), content)
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:
@@ -152,7 +195,8 @@ def _head(reply: Reply) -> bytes:
 # --- the good answers ---------------------------------------------------------------------------
 
 
-def _good(request: Request) -> Reply:
+def good(request: Request) -> Reply:
+    """The right answer to any request that this far side understands."""
     for end, answer in _ROUTES.items():
         if request.path.endswith(end):
             return answer(request)

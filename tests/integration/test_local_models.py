@@ -10,6 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import ContextLengthExceeded, InvalidInput
 from backends.local import weight_packages
@@ -172,6 +173,16 @@ def test_a_stream_joins_to_the_buffered_answer(session):
     assert whole.usage == result.usage
     assert len(deltas) > 3
     assert result.output.text == "".join(delta.text for delta in deltas)
+
+
+@pytest.mark.parametrize("words", [1, 3, 5])
+def test_an_answer_that_somebody_else_began_is_continued(session, words) -> None:
+    """The model goes on after the words that were said, and says the same as if it had said them itself."""
+    whole = ask(session, Task.TEXT_GENERATION, CAPITAL, SMOLLM).output.text
+    said = " ".join(whole.split(" ")[:words])
+    rest = ask(session, Task.TEXT_GENERATION, replace(CAPITAL, partial=said), SMOLLM).output
+
+    assert (whole, "stop") == (said + rest.text, rest.finish_reason)
 
 
 def test_a_seed_is_reproducible(session):

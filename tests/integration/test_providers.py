@@ -359,6 +359,28 @@ def test_a_running_router_looks_for_new_keys_by_itself(side, monkeypatch) -> Non
     assert ["Bearer box-one", "Bearer hf_late", "Bearer box-two"] == sent
 
 
+def test_a_token_that_was_refused_may_be_replaced_at_once(side, monkeypatch) -> None:
+    """The refusal turns System Health red and opens the account's breaker; another token is tried without a pause."""
+
+    async def go(far, folder):
+        token = folder / "token"
+        token.write_text("hf_first")
+        monkeypatch.setenv("HF_TOKEN_PATH", str(token))
+        settings = settings_for(far, folder, policy="fastest")
+        async with open_house(settings, read_secrets(settings), DecisionLog.open(Path(":memory:"))) as house:
+            far.enqueue(reply_json({"error": "Invalid username or password."}, status=401))
+            seen = [((await asked(house)).status, house.far.health.state().state) for _ in range(2)]
+            token.write_text("hf_second")
+            await house.refresher.renew_keys()
+            seen.append(((await asked(house)).status, house.far.health.state().state))
+        return seen, [request.headers["authorization"] for request in far.requests]
+
+    seen, sent = side(go)
+
+    assert [("error", "invalid"), ("refused", "invalid"), ("ok", "valid")] == seen
+    assert ["Bearer hf_first", "Bearer hf_second"] == sent
+
+
 def test_a_broken_new_key_is_refused_without_being_shown(side, monkeypatch, caplog) -> None:
     """The old one goes on; the log output says whose it was."""
 

@@ -7,6 +7,7 @@ import pytest
 from backends.errors import (
     ContentRefused,
     ContextLengthExceeded,
+    Interrupted,
     ModelNotFound,
     Overloaded,
     PaymentRequired,
@@ -224,7 +225,7 @@ def test_nobody_there_is_unavailable(base_url, monkeypatch):
 
 
 @pytest.mark.parametrize("then", ["cut", "reset"])
-def test_a_connection_lost_before_the_headers_is_unavailable(then):
+def test_a_connection_lost_before_the_headers_is_an_interruption(then):
     """Whatever closed it, no answer had begun."""
 
     async def main():
@@ -232,7 +233,7 @@ def test_a_connection_lost_before_the_headers_is_unavailable(then):
             far.enqueue(*[Reply(status=0, then=then)] * 4)
             return [type(await failure(backend)), type((await listen(backend))[1])]
 
-    assert [Unavailable, Unavailable] == asyncio.run(main())
+    assert [Interrupted, Interrupted] == asyncio.run(main())
 
 
 @pytest.mark.parametrize("then", ["cut", "reset"])

@@ -88,7 +88,7 @@ def test_the_hub_draws_one_image_a_request():
     assert [5, 6] == [request.body["parameters"]["seed"] for request in requests]
     assert tuple(png(8, 4, colour("a red circle", seed)) for seed in (5, 6)) == result.output.images
     assert (5, 6) == result.output.seeds
-    assert Usage(images=2, pixel_steps=2 * 32 * 3) == result.usage
+    assert Usage(images=2, steps=2 * 3, pixel_steps=2 * 32 * 3) == result.usage
     assert ("peer", "m", "far-1") == (result.provider, result.model, result.provider_request_id)
 
 
@@ -99,7 +99,25 @@ def test_openai_draws_all_images_in_one_request():
 
     assert [("/v1/images/generations", 2)] == [(request.path, request.body["n"]) for request in requests]
     assert (PHOTO, PHOTO) == result.output.images
-    assert Usage(images=2, declared_cost_usd=0.5) == result.usage
+    assert Usage(images=2, declared_cost_usd=0.5, raw='{"cost":0.5}') == result.usage
+
+
+@pytest.mark.parametrize(
+    ("said", "cost_usd", "raw"),
+    [
+        ([{"cost": 0.5}, {"cost": 0.25}], 0.75, '[{"cost":0.5},{"cost":0.25}]'),
+        ([{"cost": 0.5}, None], None, '[{"cost":0.5},null]'),
+        ([None, None], None, None),
+        ([{"x": "y" * 3000}] * 2, None, None),
+    ],
+)
+def test_images_drawn_one_a_request_cost_what_all_requests_cost(said, cost_usd, raw):
+    """One answer that does not say its cost makes the whole unknown; the words of all are kept, within the bound."""
+    picture = base64.b64encode(PHOTO).decode()
+    answers = [reply_json({"data": [{"b64_json": picture}], "usage": usage}) for usage in said]
+    _, result = asked(draw(images=2), hub(), *answers)
+
+    assert (2, cost_usd, raw) == (result.usage.images, result.usage.declared_cost_usd, result.usage.raw)
 
 
 @pytest.mark.parametrize("kind", ["image/png", "IMAGE/PNG; q=1", "application/octet-stream"])

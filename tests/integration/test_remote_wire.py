@@ -137,7 +137,8 @@ def test_a_buffered_answer_says_all_it_knows():
     result = asyncio.run(main())
 
     assert GenerationOutput("hi", "length") == result.output
-    assert Usage(prompt_tokens=3, completion_tokens=1, declared_cost_usd=0.002) == result.usage
+    raw = '{"completion_tokens":1,"estimated_cost":0.002,"prompt_tokens":3}'
+    assert Usage(prompt_tokens=3, completion_tokens=1, declared_cost_usd=0.002, raw=raw) == result.usage
     assert ("peer", "org/m@main", "remote", "id-9") == (
         result.provider,
         result.model,
@@ -176,7 +177,8 @@ def test_usage_beyond_what_was_asked_is_unknown():
             far.enqueue(reply_json(last), reply_events(last))
             return await backend.infer(CHAT, target()), (await listen(backend))[0][-1]
 
-    assert [Usage(prompt_tokens=3)] * 2 == [result.usage for result in asyncio.run(main())]
+    counts = [(result.usage.prompt_tokens, result.usage.completion_tokens) for result in asyncio.run(main())]
+    assert [(3, None)] * 2 == counts
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,23 @@ def test_a_stream_is_read_as_each_server_sends_it(events):
     assert error is None
     assert [Delta("a"), Delta("b")] == deltas
     assert (GenerationOutput("ab", "stop"), "groq") == (result.output, result.provider)
-    assert Usage(prompt_tokens=2, completion_tokens=2) == result.usage
+    raw = '{"completion_tokens":2,"prompt_tokens":2}'
+    assert Usage(prompt_tokens=2, completion_tokens=2, raw=raw) == result.usage
+
+
+@pytest.mark.parametrize(
+    ("said", "compute_s"), [("0.000001", 0.000001), ("1", None), ("99999.5", None), ("fast", None)]
+)
+def test_compute_time_is_read_from_the_headers_whole_and_streamed(said, compute_s):
+    """Seconds that the exchange can have held; whole numbers are another server's milliseconds."""
+
+    async def main():
+        async with peer() as (far, backend):
+            last = piece("hi", "stop")
+            far.enqueue(reply_json(last, x_compute_time=said), reply_events(last, x_compute_time=said))
+            return await backend.infer(CHAT, target()), (await listen(backend))[0][-1]
+
+    assert [compute_s] * 2 == [result.usage.compute_s for result in asyncio.run(main())]
 
 
 def test_pieces_arrive_while_the_far_side_is_still_writing():

@@ -174,7 +174,7 @@ def test_a_drawing_has_a_seed_for_each_image():
 
     assert (7, 8, 9) == result.output.seeds
     assert 3 == len(set(result.output.images))
-    assert Usage(prompt_tokens=3, images=3, pixel_steps=3 * 4 * 4 * 5) == result.usage
+    assert Usage(prompt_tokens=3, images=3, steps=3 * 5, pixel_steps=3 * 4 * 4 * 5) == result.usage
     assert unseeded[0] == unseeded[1]
 
 

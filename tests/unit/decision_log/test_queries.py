@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from router.decision_log.log import DecisionLog
+from router.decision_log.queries import Spent
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.errors import InvalidRequest
 
@@ -45,6 +46,40 @@ def test_a_made_up_cursor_is_an_invalid_request(log: DecisionLog, cursor: str) -
     with pytest.raises(InvalidRequest) as error:
         log.reader().decisions(cursor=cursor)
     assert "cursor" == error.value.param
+
+
+def test_what_was_spent_far_is_summed_by_day_provider_and_both_names_of_a_model(log: DecisionLog, rows) -> None:
+    """Failed attempts too; an unknown cost counts as predicted, near and earlier ones not at all.
+
+    Whom it is charged to is who was asked: a router's attempt is logged under the name of who served.
+    """
+
+    def attempt(usd: float | None, ago: timedelta = timedelta(), **other) -> None:
+        ts_us = int((NOON - ago).timestamp() * 1e6)
+        far = rows["candidate"]("p:far", backend="remote", provider="p", model="far", pred_cost_usd=0.25)
+        decision = rows["decision"](ts_us=ts_us, model=other.pop("asked", "m"), candidates=[rows["candidate"](), far])
+        log.append(decision)
+        fields = {"candidate_id": "p:far", "backend": "remote", "provider": "who-served", "ts_us": ts_us + 1}
+        log.append(rows["attempt"](decision.decision_id, cost_usd=usd, **fields | other))
+
+    attempt(0.5)
+    attempt(1.0, status="error")
+    attempt(None, status="error")
+    attempt(0.125, asked="alias")
+    attempt(2.0, timedelta(days=1))
+    attempt(0.0, timedelta(days=2))
+    attempt(4.0, timedelta(days=5))
+    attempt(8.0, backend="local", candidate_id="near")
+    log.flush()
+    day_s = datetime(2025, 10, 9, tzinfo=UTC).timestamp()
+
+    expected = [
+        Spent("alias", "far", "p", day_s, 0.125),
+        Spent("m", "far", "p", day_s - 86_400, 2.0),
+        Spent("m", "far", "p", day_s, 1.75),
+    ]
+    assert expected == log.reader().spent(NOON - timedelta(days=3))
+    assert [] == log.reader().spent(NOON + timedelta(days=1))
 
 
 def test_filters_narrow_the_list(log: DecisionLog, rows) -> None:

@@ -93,6 +93,11 @@ def test_unavailable_and_too_large_say_why() -> None:
     assert ("does_not_fit", "does not fit this machine: needs 14 GiB, 6 GiB are free") == rejection(huge)
 
 
+def test_what_would_overspend_a_budget_is_rejected_with_its_sentence() -> None:
+    """A budget is a hard limit: no score outweighs it."""
+    assert ("budget", "over budget: $5 a day") == rejection(replace(FAR, over_budget="over budget: $5 a day"))
+
+
 @pytest.mark.parametrize("latency_s", [float("nan"), float("inf"), -1.0])
 def test_a_latency_that_is_no_duration_is_unavailable(latency_s: float) -> None:
     """NaN compares false with everything, so it must not reach a sort."""
@@ -121,7 +126,7 @@ def test_an_unknown_quality_keeps_no_quality_limit() -> None:
 
 def test_the_first_limit_in_the_stated_order_is_the_reason() -> None:
     """Offline is asked first, quality last; lifting one limit brings the next to light."""
-    worst = replace(FAR, unavailable="down", does_not_fit="huge", quality=0.1)
+    worst = replace(FAR, unavailable="down", does_not_fit="huge", over_budget="spent", quality=0.1)
     limits = Constraints(True, True, "local", max_cost_usd=0.0, max_latency_s=0.0, min_quality=1.0)
     lifts = {
         "offline": {"offline": False},
@@ -129,6 +134,7 @@ def test_the_first_limit_in_the_stated_order_is_the_reason() -> None:
         "excluded": {"backend": "any"},
         "unavailable": {},
         "does_not_fit": {},
+        "budget": {},
         "too_dear": {"max_cost_usd": None},
         "too_slow": {"max_latency_s": None},
         "quality_too_low": {"min_quality": None},
@@ -137,7 +143,7 @@ def test_the_first_limit_in_the_stated_order_is_the_reason() -> None:
     for code, lift in lifts.items():
         assert [code] == [r.code for r in apply([worst], limits)[1]]
         limits = replace(limits, **lift)
-        worst = worst if lift else replace(worst, **{code: None})
+        worst = worst if lift else replace(worst, **{"over_budget" if code == "budget" else code: None})
     assert ([worst], ()) == apply([worst], limits)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 from msgspec import Struct
 
 from backends.fake import FakeBackend
-from backends.types import Delta, EmbeddingInput, GenerationInput, InferenceRequest, Task
+from backends.types import Delta, EmbeddingInput, GenerationInput, InferenceRequest, Message, Task
 from router.app import open_house
 from router.decision_log.log import DecisionLog
 from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing
-from router.sections import CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
+from router.sections import AliasEntry, BudgetEntry, CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
 from router.settings import Secrets
 
 CHAT, VECTORS = "test/chat", "test/vectors"
@@ -39,7 +39,11 @@ class House(Struct):
 
     @property
     def breakers(self):
-        return self.services.breakers
+        return self.services.lessons.breakers
+
+    @property
+    def patience(self):
+        return self.services.lessons.patience
 
     async def row(self, decision_id: str) -> dict[str, Any]:
         """One decision with its candidates, attempts and outcome, once everything appended so far is committed."""
@@ -60,10 +64,17 @@ class House(Struct):
 
 
 def fake(
-    provider: str = "a", *, model: str | None = None, price: Price | None = PRICE, **script: Any
+    provider: str = "a",
+    *,
+    model: str | None = None,
+    price: Price | None = PRICE,
+    continues: bool = False,
+    **script: Any,
 ) -> CandidateEntry:
     """A candidate that pretends to be served by `provider`, as its script says."""
-    return CandidateEntry(backend="fake", provider=provider, model=model, price=price, script=script)
+    return CandidateEntry(
+        backend="fake", provider=provider, model=model, price=price, continues=continues, script=script
+    )
 
 
 def chat_model(*candidates: CandidateEntry, model: str = CHAT) -> ModelEntry:
@@ -75,9 +86,20 @@ def vector_model(*candidates: CandidateEntry) -> ModelEntry:
 
 
 @asynccontextmanager
-async def opened(*models: ModelEntry, backend: FakeBackend | None = None, **routing: Any) -> AsyncIterator[House]:
+async def opened(
+    *models: ModelEntry,
+    backend: FakeBackend | None = None,
+    aliases: Sequence[AliasEntry] = (),
+    budgets: Sequence[BudgetEntry] = (),
+    **routing: Any,
+) -> AsyncIterator[House]:
     """A house with these models beside the built-in ones; `routing` are the settings of that section."""
-    settings = Settings(models=models or (chat_model(),), routing=RoutingSettings(**{"policy": "fastest"} | routing))
+    settings = Settings(
+        models=models or (chat_model(),),
+        aliases=tuple(aliases),
+        budgets=tuple(budgets),
+        routing=RoutingSettings(**{"policy": "fastest"} | routing),
+    )
     async with open_house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as services:
         if backend is not None:
             services.backends["fake"] = backend
@@ -85,10 +107,18 @@ async def opened(*models: ModelEntry, backend: FakeBackend | None = None, **rout
 
 
 def chat(
-    *, model: str = CHAT, prompt: str = "hello there", max_tokens: int = 8, stream: bool = False, **routing
+    *,
+    model: str = CHAT,
+    prompt: str = "hello there",
+    max_tokens: int = 8,
+    stream: bool = False,
+    talks: bool = False,
+    **routing: Any,
 ) -> Call:
-    """A call that generates text."""
+    """A call that generates text; with `talks` the prompt is a user's message."""
     payload = GenerationInput(prompt=prompt, max_tokens=max_tokens)
+    if talks:
+        payload = GenerationInput(messages=(Message("user", prompt),), max_tokens=max_tokens)
     return _call(InferenceRequest(task=Task.TEXT_GENERATION, model=model, payload=payload, stream=stream), routing)
 
 

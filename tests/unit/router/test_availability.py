@@ -10,7 +10,7 @@ from router.availability import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_BREAKERS, TH
 SENDERS_FAULT = (errors.ContentRefused, errors.ContextLengthExceeded, errors.InvalidInput)
 OPENS_AT_ONCE = (errors.Unauthorized, errors.PaymentRequired)
 ORDINARY = (
-    errors.Unavailable, errors.Overloaded, errors.OutOfMemory, errors.ModelNotFound, errors.Timeout,
+    errors.Unavailable, errors.Interrupted, errors.Overloaded, errors.OutOfMemory, errors.ModelNotFound, errors.Timeout,
     errors.RateLimited, errors.RemoteError,
 )  # fmt: skip
 
@@ -117,6 +117,17 @@ def test_a_breaker_waits_at_least_as_long_as_it_was_asked_to() -> None:
     assert breakers.refusal("x", 90.0) is None
 
 
+def test_who_says_when_to_come_back_is_believed() -> None:
+    """A second is a second, and not our own first pause; who fails often has lost that trust."""
+    breakers = Breakers()
+    breakers.failed("x", errors.RateLimited("no", retry_after_s=1.0), 0.0)
+    assert breakers.refusal("x", 1.0) is None
+
+    often = broken(THRESHOLD - 1)
+    often.failed("x", errors.RateLimited("no", retry_after_s=1.0), 0.0)
+    assert often.refusal("x", 1.0) is not None
+
+
 @pytest.mark.parametrize("kind", [errors.RateLimited, errors.Overloaded])
 def test_a_provider_that_asks_to_wait_is_left_alone_from_the_first_time(kind) -> None:
     """`Retry-After` is honoured: asking again before it has passed is what it forbids."""
@@ -164,6 +175,7 @@ class Life(RuleBasedStateMachine):
         self.now = 0.0
         self.in_a_row = 0
         self.opened_at: float | None = None
+        self.least_s = FIRST_PAUSE_S
         self.running: list[bool] = []  # the attempts under way; True is the probe
 
     def is_open(self) -> bool:
@@ -186,12 +198,14 @@ class Life(RuleBasedStateMachine):
         probe = self.one(data)
         self.breakers.failed("x", kind("no", retry_after_s=retry_after_s), self.now, probe=probe)
         asked = kind in {errors.RateLimited, errors.Overloaded} and bool(retry_after_s)
-        self.note_failure(probe=probe, at_once=asked)
+        self.note_failure(probe=probe, at_once=asked, asked_s=retry_after_s if asked else None)
 
-    def note_failure(self, *, probe: bool, at_once: bool) -> None:
+    def note_failure(self, *, probe: bool, at_once: bool, asked_s: float | None = None) -> None:
         self.in_a_row += 1
         if probe or (not self.is_open() and (at_once or self.in_a_row >= THRESHOLD)):
             self.opened_at = self.now
+            often = probe or self.in_a_row >= THRESHOLD
+            self.least_s = FIRST_PAUSE_S if often or asked_s is None else asked_s
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), kind=st.sampled_from(OPENS_AT_ONCE))
@@ -228,8 +242,8 @@ class Life(RuleBasedStateMachine):
             assert self.breakers.refusal("x", self.now) is None
 
     @invariant()
-    def an_open_breaker_refuses_for_the_first_pause_at_least(self) -> None:
-        if self.opened_at is not None and self.now < self.opened_at + FIRST_PAUSE_S:
+    def an_open_breaker_refuses_for_the_first_pause_at_least_or_as_long_as_it_was_asked_to(self) -> None:
+        if self.opened_at is not None and self.now < self.opened_at + self.least_s:
             assert self.breakers.refusal("x", self.now) is not None
 
     @invariant()

@@ -6,7 +6,7 @@ import pytest
 
 from backends.fake import FakeBackend
 from backends.types import Target, Task
-from router.candidates import CandidateFinder
+from router.candidates import CandidateFinder, Offer
 from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, InvalidRequest, UnknownModel
 from router.listings import Listings
@@ -44,7 +44,7 @@ def test_each_entry_is_a_candidate_with_an_id_of_its_own() -> None:
             CandidateEntry(backend="fake"),
         ),
     )
-    one, other, plain = finder(entry)[0].for_request(chat().request, entry)
+    one, other, plain = finder(entry)[0].for_request(chat().request, Offer((entry,)))
 
     assert [f"a:{CHAT}", "b:other-name", f"fake:{CHAT}"] == [one.id, other.id, plain.id]
     assert (price, None, 0.5) == (one.price, other.price, other.quality)
@@ -62,7 +62,7 @@ def test_a_slate_holds_the_ineligible_too() -> None:
     asyncio.run(backend.aclose())
 
     assert ["the fake backend is closed"] * 2 == [
-        candidate.status.unavailable for candidate in find.for_request(chat().request, entry)
+        candidate.status.unavailable for candidate in find.for_request(chat().request, Offer((entry,)))
     ]
 
 
@@ -70,9 +70,9 @@ def test_the_status_is_of_this_instant() -> None:
     """Asking twice shows what changed in between."""
     entry = chat_model(fake("a", load_ms=1))
     find, backend, _ = finder(entry)
-    [before] = find.for_request(chat().request, entry)
+    [before] = find.for_request(chat().request, Offer((entry,)))
     asyncio.run(backend.load(before.target))
-    [after] = find.for_request(chat().request, entry)
+    [after] = find.for_request(chat().request, Offer((entry,)))
 
     assert [False, True] == [before.status.loaded, after.status.loaded]
 
@@ -82,14 +82,14 @@ def test_a_fake_may_pretend_to_be_near(near) -> None:
     """The script says so; without a word it is far."""
     entry = chat_model(fake("a", near=near))
 
-    assert [near] == [candidate.near for candidate in finder(entry)[0].for_request(chat().request, entry)]
+    assert [near] == [candidate.near for candidate in finder(entry)[0].for_request(chat().request, Offer((entry,)))]
 
 
 def test_the_wrong_task_is_the_senders_mistake() -> None:
     """The message names the model and both tasks, and the field at fault."""
     entry = vector_model()
     with pytest.raises(InvalidRequest, match=f"{VECTORS} does feature-extraction, not text-generation") as caught:
-        finder(entry)[0].for_request(chat(model=VECTORS).request, entry)
+        finder(entry)[0].for_request(chat(model=VECTORS).request, Offer((entry,)))
 
     assert "model" == caught.value.param
 
@@ -99,7 +99,7 @@ def test_vectors_of_one_name_and_revision_share_a_space() -> None:
     base = fake("a")
     entries = (base, fake("b"), fake("c", model="else"), CandidateEntry(backend="fake", provider="d", revision="v2"))
     entry = vector_model(*entries)
-    spaces = [candidate.vector_space for candidate in finder(entry)[0].for_request(embed().request, entry)]
+    spaces = [candidate.vector_space for candidate in finder(entry)[0].for_request(embed().request, Offer((entry,)))]
 
     assert spaces[0] == spaces[1]
     assert 3 == len(set(spaces))
@@ -122,7 +122,7 @@ class Listed:
         self.listings.replace(hub.name, listing(model(CHAT, *providers), of=hub))
 
     def slate(self, *only: str) -> dict[str, Candidate]:
-        found = self.finder.for_request(chat().request, self.entry, only)
+        found = self.finder.for_request(chat().request, Offer((self.entry,)), only)
         return {candidate.target.provider: candidate for candidate in found}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.types import Delta, InferenceRequest, Task
+from backends.types import Delta, InferenceRequest, Limits, Task
 from router.errors import InvalidRequest, NoCandidate, UnknownModel
 from router.outcome import Outcome
 from tests.unit.router.house import (
@@ -302,7 +302,7 @@ def test_a_request_is_never_changed_on_its_way() -> None:
             await house.dispatcher.infer(call)
 
             [seen] = house.fake.history
-            assert call.request == msgspec.structs.replace(seen, deadline=None)
+            assert call.request == msgspec.structs.replace(seen, deadline=None, limits=Limits())
             assert time.monotonic() < seen.deadline
             assert Task.TEXT_GENERATION == seen.task
             assert isinstance(seen, InferenceRequest)

@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.types import LoadReport, Measurement, Status, Target, Task, Timings, Usage
 from router.estimates import LEARNING_RATE, MAX_LEARNT, Estimator
@@ -40,6 +41,21 @@ def candidate(
         status=state,
         price=price,
     )
+
+
+def test_a_price_by_work_is_estimated_from_the_work_that_is_expected() -> None:
+    """Seconds of compute as long as the answer takes, the steps that were asked, and no input that was cached."""
+    drawing = Size(items=2, input_tokens=3, images=2, steps=5)
+    estimates, task = estimator(), Task.TEXT_TO_IMAGE
+    by_second = one(estimates, drawing, candidate("remote", task=task, price=Price(per_second_usd=0.5)))
+    by_step = one(estimates, drawing, candidate("remote", task=task, price=Price(per_step_usd=0.25)))
+    left_open = replace(drawing, steps=None)
+    price = Price(input_per_1m_usd=2e6, cached_input_per_1m_usd=1e6)
+
+    assert pytest.approx(0.5 * by_second.service_s) == by_second.cost_usd
+    assert 0.25 * 10 == by_step.cost_usd
+    assert None is one(estimates, left_open, candidate("remote", task=task, price=Price(per_step_usd=0.25))).cost_usd
+    assert 6.0 == one(estimates, drawing, candidate("remote", task=task, price=price)).cost_usd
 
 
 def one(estimates: Estimator, size: Size, whom: Candidate, refusal: str | None = None):

@@ -1,6 +1,7 @@
 """The rows of a request, and what it cost."""
 
 import asyncio
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
@@ -9,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import errors
-from backends.types import GenerationOutput, InferenceResult, Status, Target, Task, Timings, Usage
+from backends.types import Delta, GenerationOutput, InferenceResult, Status, Target, Task, Timings, Usage
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest, LogError
 from router.http.metrics import Metrics
 from router.ledger import Ledger, new_decision_id
-from router.outcome import Cost, total_cost
+from router.outcome import Cost, Said, total_cost
 from router.pricing import local_rates
 from router.rows import Refused
 from router.sections import LogSettings, Price
-from router.slate import Candidate
+from router.slate import Candidate, Size
 from tests.unit.router.house import CHAT, chat, chat_model, drained, embed, fake, opened, vector_model
 
 RATES = local_rates(3.6, 2)  # a thousandth of a dollar a second
@@ -59,6 +60,10 @@ def answer(
         device="cpu",
         batch_size=batch_size,
     )
+
+
+def said(busy_s: float | None, *, pieces: int = 0, input_tokens: int = 5) -> Said:
+    return Said(busy_s=busy_s, pieces=pieces, size=Size(items=1, input_tokens=input_tokens))
 
 
 # --- prices ---------------------------------------------------------------------------------------
@@ -129,31 +134,57 @@ def test_an_answer_without_a_price_has_an_unknown_cost(ledger) -> None:
 @pytest.mark.parametrize("kind", NEVER_RAN)
 def test_a_near_refusal_before_the_device_costs_nothing(ledger, kind) -> None:
     """The queue is not the device."""
-    assert Cost(0.0, "measured") == ledger.price_unanswered(place("local"), kind("no"), 10.0)
+    assert Cost(0.0, "measured") == ledger.price_unanswered(place("local"), kind("no"), said(10.0))
 
 
 @pytest.mark.parametrize("error", [None, errors.Timeout("no"), errors.BackendError("bug")])
 def test_a_near_failure_costs_the_time_it_held_the_device(ledger, error) -> None:
     """Cancelled, too slow or broken: the device was busy."""
-    assert Cost(pytest.approx(0.01), "measured") == ledger.price_unanswered(place("local"), error, 10.0)
+    assert Cost(pytest.approx(0.01), "measured") == ledger.price_unanswered(place("local"), error, said(10.0))
 
 
 def test_a_near_request_that_may_never_have_had_its_turn_costs_nobody_knows_what(ledger) -> None:
     """Time in the queue is not device time: without a sign of life the cost is unknown, not measured."""
-    assert Cost(None, "unknown") == ledger.price_unanswered(place("local"), None, None)
+    assert Cost(None, "unknown") == ledger.price_unanswered(place("local"), None, said(None))
 
 
 def test_a_far_refusal_costs_nothing_and_a_far_silence_nobody_knows_what(ledger) -> None:
     """After a timeout, a broken stream or a cancellation the provider may charge."""
     for kind in (errors.RateLimited, errors.Overloaded, errors.Unauthorized, errors.ModelNotFound):
-        assert Cost(0.0, "priced") == ledger.price_unanswered(place("remote"), kind("no"), 1.0)
+        assert Cost(0.0, "priced") == ledger.price_unanswered(place("remote"), kind("no"), said(1.0))
     for error in (None, errors.Timeout("no"), errors.RemoteError("no")):
-        assert Cost(None, "unknown") == ledger.price_unanswered(place("remote"), error, 1.0)
+        assert Cost(None, "unknown") == ledger.price_unanswered(place("remote"), error, said(1.0))
 
 
 def test_a_bug_after_a_far_request_was_sent_costs_nobody_knows_what(ledger) -> None:
     """What an unforeseen exception left behind at the provider cannot be told: unknown is not zero."""
-    assert Cost(None, "unknown") == ledger.price_unanswered(place("remote"), errors.RemoteError("internal error"), 1.0)
+    assert Cost(None, "unknown") == ledger.price_unanswered(
+        place("remote"), errors.RemoteError("internal error"), said(1.0)
+    )
+
+
+@pytest.mark.parametrize("error", [None, errors.Timeout("no"), errors.RemoteError("no"), errors.RateLimited("no")])
+def test_text_that_came_is_paid_as_an_estimate(ledger, error) -> None:
+    """A cut, a stall or a client that left ends what the provider bills no sooner than the text that came."""
+    price = Price(input_per_1m_usd=1e6, cached_input_per_1m_usd=1e5, output_per_1m_usd=2e6, per_request_usd=0.5)
+    cost = ledger.price_unanswered(place("remote", price), error, said(None, pieces=3, input_tokens=7))
+
+    assert Cost(0.5 + 7.0 + 6.0, "estimated") == cost
+
+
+def test_text_that_came_at_no_known_price_costs_nobody_knows_what(ledger) -> None:
+    """Nor does it where the price is by what only a whole answer tells."""
+    for price in (None, Price(per_second_usd=1.0)):
+        assert Cost(None, "unknown") == ledger.price_unanswered(place("remote", price), None, said(None, pieces=3))
+
+
+def test_an_answer_that_does_not_say_what_was_cached_is_priced_as_if_nothing_was(ledger) -> None:
+    """It is the most it can have cost, and called an estimate; a count makes it exact."""
+    price = Price(input_per_1m_usd=2e6, cached_input_per_1m_usd=1e6)
+
+    assert Cost(20.0, "estimated") == ledger.price(place("remote", price), answer(prompt_tokens=10))
+    assert Cost(16.0, "priced") == ledger.price(place("remote", price), answer(prompt_tokens=10, cached_tokens=4))
+    assert Cost(None, "unknown") == ledger.price(place("remote", price), answer())
 
 
 @given(st.lists(st.none() | st.floats(0, 1e6)))
@@ -164,6 +195,15 @@ def test_one_unknown_makes_the_sum_unknown(amounts) -> None:
     assert (None in amounts) == (total.usd is None) == (total.source == "unknown")
     assert total.usd is None or pytest.approx(sum(amounts)) == total.usd
     assert amounts or total == Cost(0.0, "measured")
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.sampled_from(["measured", "declared", "priced", "estimated"]))))
+def test_one_estimate_makes_the_sum_an_estimate(parts) -> None:
+    """Else the last attempt's source is the whole's."""
+    sources = [source for _, source in parts]
+    expected = "estimated" if "estimated" in sources else (sources or ["measured"])[-1]
+
+    assert expected == total_cost(tuple(Cost(usd, source) for usd, source in parts)).source
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -192,6 +232,28 @@ def test_the_row_of_a_decision_says_what_was_decided_and_of_what() -> None:
         assert "price unknown" in other["reason"]
         assert f"{CHAT}@a:{CHAT}" in row["price_book_body"]["remote"]
         assert "cheapest" == row["policy_body"]["policy"]
+
+    run(go)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_stream_that_broke_or_was_left_is_paid_for_the_text_that_came(leaves) -> None:
+    """Three words of it: the row of the attempt and of the request say so, as an estimate."""
+
+    async def go() -> None:
+        async with opened(chat_model(fake(tokens=9) if leaves else fake(fail_after_tokens=3))) as house:
+            pieces = house.dispatcher.stream(chat(prompt="x" * 20, stream=True, allow_fallbacks=False))
+            came = 0
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    came += isinstance(piece, Delta)
+                    if leaves and came == 3:
+                        break
+            row = await house.only_row()
+
+        expected = (pytest.approx(0.001 + 7 * 1e-6 + 3 * 2e-6), "estimated")
+        assert ("cancelled" if leaves else "error", *expected) == (row["status"], row["cost_usd"], row["cost_source"])
+        assert [expected] == [(attempt["cost_usd"], attempt["cost_source"]) for attempt in row["attempts"]]
 
     run(go)
 

@@ -435,3 +435,16 @@ def test_an_error_raised_again_and_again_stops_nobody():
         assert ["one", "two"] == await asyncio.wait_for(asyncio.gather(*tasks), 5)
 
     within(check, core=broken)
+
+
+@pytest.mark.parametrize(("device", "batches"), [("cpu", 4), ("cuda:0", 1)])
+def test_a_gpu_is_given_more_at_once(device, batches):
+    """A batch that keeps a processor busy is over on a GPU before it has begun to work."""
+
+    async def check(worker, parrot):
+        parrot.device = device
+        await worker.submit(ask("abcd abcd abcd abcd"))
+
+        assert batches == len(parrot.batches)
+
+    within(check, budget=4)

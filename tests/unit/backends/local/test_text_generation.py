@@ -122,6 +122,14 @@ def test_a_chat_is_written_out_by_the_models_template(model):
     assert 8 == answer.usage.prompt_tokens
 
 
+def test_a_partial_answer_stands_where_the_answer_begins(model):
+    """Behind the model's own template for a chat, behind a plain prompt as it is; so what follows goes on from it."""
+    talk = model.encode(GenerationInput(messages=(Message("user", "ab"),), partial="cd"))
+    plain = model.encode(GenerationInput(prompt="ab", partial="cd"))
+
+    assert ("user:ab;cd", "abcd") == (model.decode(talk), model.decode(plain))
+
+
 def test_a_chat_without_a_template_is_refused(model, monkeypatch):
     """Guessing a format would give nonsense."""
     monkeypatch.setattr(model.tokenizer, "chat_template", None)

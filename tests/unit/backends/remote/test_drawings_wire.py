@@ -139,7 +139,7 @@ def test_usage_counts_images_and_their_pixels_by_the_steps():
     """Steps nobody told make the product unknown; what the far side said is kept."""
     output = DrawingOutput((RED, BLUE), (None, None))
 
-    assert Usage(images=2, pixel_steps=2 * 8 * 5, declared_cost_usd=0.5) == usage_for(
+    assert Usage(images=2, steps=2 * 5, pixel_steps=2 * 8 * 5, declared_cost_usd=0.5) == usage_for(
         output, Usage(declared_cost_usd=0.5), 5
     )
     assert Usage(images=2) == usage_for(output, Usage(), None)

@@ -4,10 +4,12 @@ import base64
 from array import array
 
 import pytest
+from msgspec import structs
 
 from backends.errors import ContentRefused, RemoteError
 from backends.remote.call import Call
 from backends.remote.openai_wire import (
+    MAX_RAW_BYTES,
     GenerationReader,
     embeddings_call,
     generation_call,
@@ -68,6 +70,16 @@ def test_extended_servers_get_the_rest():
     body = generation_call(EVERYTHING, "m", stream=False, extended=True).body
 
     assert (4, 1.1) == (body["top_k"], body["repetition_penalty"])
+
+
+def test_a_partial_answer_is_sent_as_the_beginning_of_the_assistants_message() -> None:
+    """With the two fields that tell servers of vLLM's kind to go on with it; a plain prompt simply grows."""
+    talk = generation_call(GenerationInput(messages=(Message("user", "hi"),), partial="Hel"), "m", stream=True).body
+    plain = generation_call(GenerationInput(prompt="Once", partial=" upon"), "m", stream=True).body
+
+    assert {"role": "assistant", "content": "Hel"} == talk["messages"][-1]
+    assert (True, False) == (talk["continue_final_message"], talk["add_generation_prompt"])
+    assert "Once upon" == plain["prompt"]
 
 
 def test_streams_always_ask_for_usage():
@@ -160,7 +172,15 @@ def test_usage_may_stand_in_any_chunk_and_the_last_wins():
         {"choices": [], "usage": None},
     )
 
-    assert Usage(prompt_tokens=3, completion_tokens=2) == reader.usage
+    assert Usage(prompt_tokens=3, completion_tokens=2, raw='{"completion_tokens":2,"prompt_tokens":3}') == reader.usage
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], "soon", 0])
+def test_a_later_chunk_that_says_nothing_takes_nothing_back(nothing):
+    """A usage is replaced by a usage, not by an empty word for one."""
+    reader = read(piece("a", "stop", usage={"completion_tokens": 1}), {"choices": [], "usage": nothing})
+
+    assert 1 == reader.usage.completion_tokens
 
 
 @pytest.mark.parametrize(
@@ -184,7 +204,49 @@ def test_usage_may_stand_in_any_chunk_and_the_last_wins():
 )
 def test_unknown_usage_is_none_never_zero(raw, usage):
     """Only counts are counts, only prices are prices."""
-    assert usage == usage_of(raw)
+    assert usage == structs.replace(usage_of(raw), raw=None)
+
+
+@pytest.mark.parametrize(
+    ("said", "cached"),
+    [
+        ({"cached_tokens": 4}, 4),
+        ({"cached_tokens": 9}, 9),
+        ({"cached_tokens": 0}, 0),
+        ({"cached_tokens": 10}, None),
+        ({"cached_tokens": -1}, None),
+        ({"cached_tokens": True}, None),
+        ({"cached_tokens": 4.0}, None),
+        ({"cached_tokens": None}, None),
+        ({}, None),
+        (None, None),
+        ([4], None),
+    ],
+)
+def test_cached_tokens_are_part_of_the_prompt(said, cached):
+    """More than there were, or anything that is no count, is unknown, never 0."""
+    assert cached == usage_of({"prompt_tokens": 9, "prompt_tokens_details": said}).cached_tokens
+    assert usage_of({"prompt_tokens_details": said}).cached_tokens in {None, 0}
+
+
+def test_the_far_sides_own_words_are_kept_as_canonical_json():
+    """Whatever it says, in one order; nothing is kept where it said nothing."""
+    raw = {"total_tokens": 5, "prompt_tokens": 3, "details": {"z": None, "a": [1.5, "x"]}}
+    words = '{"details":{"a":[1.5,"x"],"z":null},"prompt_tokens":3,"total_tokens":5}'
+
+    assert words == usage_of(raw).raw
+    assert words == usage_of(dict(reversed(raw.items()))).raw
+    assert [None, None, None] == [usage_of(nothing).raw for nothing in (None, {}, "many")]
+
+
+def test_words_too_long_to_keep_are_dropped_not_cut():
+    """Half a JSON object is none; the counts are read all the same."""
+    fits = {"prompt_tokens": 3, "x": "y" * (MAX_RAW_BYTES - len('{"prompt_tokens":3,"x":""}'))}
+    longer = fits | {"x": fits["x"] + "y"}
+
+    assert MAX_RAW_BYTES == len(usage_of(fits).raw)
+    assert Usage(prompt_tokens=3) == usage_of(longer)
+    assert Usage(prompt_tokens=3) == usage_of({"prompt_tokens": 3, "x": "é" * 2048})
 
 
 def test_more_tokens_than_were_allowed_are_unknown():
@@ -192,9 +254,9 @@ def test_more_tokens_than_were_allowed_are_unknown():
     reader = GenerationReader(max_tokens=9)
     reader.feed(piece("a", usage={"prompt_tokens": 3, "completion_tokens": 10**12}))
 
-    assert Usage(prompt_tokens=3) == reader.usage
-    assert Usage(completion_tokens=9) == usage_of({"completion_tokens": 9}, max_tokens=9)
-    assert Usage() == usage_of({"completion_tokens": 10}, max_tokens=9)
+    assert (3, None) == (reader.usage.prompt_tokens, reader.usage.completion_tokens)
+    assert 9 == usage_of({"completion_tokens": 9}, max_tokens=9).completion_tokens
+    assert usage_of({"completion_tokens": 10}, max_tokens=9).completion_tokens is None
 
 
 @pytest.mark.parametrize("payload", [None, [], "text", {"choices": "a"}, {"choices": [{"delta": 3}]}])

@@ -39,7 +39,7 @@ def test_openai_gets_a_form():
         "language": [b"de"],
     }
     assert expected == fields
-    assert "language" not in parsed(openai_call(PLAIN, "m"))[0]
+    assert {"model", "response_format"} == parsed(openai_call(PLAIN, "m"))[0].keys()
 
 
 @pytest.mark.parametrize("audio", [b"", b"no sound at all", b"\x89PNG\r\n\x1a\n"])
@@ -142,4 +142,6 @@ def test_tokens_and_prices_of_a_transcript_are_read():
     """Some servers bill by the token, and some say what it cost."""
     said = {"text": "x", "usage": {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.25}}
 
-    assert Usage(prompt_tokens=3, completion_tokens=2, audio_s=1.5, declared_cost_usd=0.25) == usage_for(said, PLAIN)
+    raw = '{"completion_tokens":2,"cost":0.25,"prompt_tokens":3}'
+    expected = Usage(prompt_tokens=3, completion_tokens=2, audio_s=1.5, declared_cost_usd=0.25, raw=raw)
+    assert expected == usage_for(said, PLAIN)

@@ -1,0 +1,274 @@
+"""What may be spent far: reserved before an attempt and settled after it, by key, model, provider and altogether.
+
+State and arithmetic, with the clock passed in. Nothing here waits, so on the event loop to look and to reserve are one
+step: of any number of attempts at once exactly those are admitted that fit. Amounts are exact: cents add up to dollars.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from policies.base import dollars, known
+from router.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from backends.types import InferenceRequest
+    from router.sections import BudgetEntry
+    from router.slate import Candidate
+
+OnExceeded = Literal["near", "refuse", "warn"]
+STRICTEST_FIRST: tuple[OnExceeded, ...] = ("refuse", "near", "warn")
+
+
+class Charge(Struct, frozen=True):
+    """Whom an attempt is charged to.
+
+    Attributes:
+        tenant: Whose request it carries.
+        models: Every name of its model: as it was asked for, the catalogue's and the provider's own.
+        provider: Who is asked.
+    """
+
+    tenant: str
+    models: tuple[str, ...]
+    provider: str
+
+
+class Exceeded(Struct, frozen=True, kw_only=True):
+    """A budget that an attempt does not fit into. `reason` says it to people: figures, and when it begins anew."""
+
+    scope: str
+    period: Literal["day", "month"]
+    limit_usd: float
+    on_exceeded: OnExceeded
+    reason: str
+
+
+class BudgetState(Struct, frozen=True, kw_only=True):
+    """A budget at this moment. `resets_at` is when its period ends: ISO 8601, UTC."""
+
+    scope: str
+    period: Literal["day", "month"]
+    on_exceeded: OnExceeded
+    limit_usd: float
+    spent_usd: float
+    reserved_usd: float
+    resets_at: str
+
+
+class _Period:
+    """One day or month of a budget. What was reserved in it is settled in it, however late."""
+
+    def __init__(self, starts_at: datetime, ends_at: datetime) -> None:
+        self.starts_at, self.ends_at = starts_at.timestamp(), ends_at.timestamp()
+        self.spent = self.reserved = Fraction(0)
+
+    @property
+    def taken(self) -> Fraction:
+        return self.spent + self.reserved
+
+
+class Reservation:
+    """Money set aside for one attempt. It ends once: settled at what the attempt cost, or released."""
+
+    def __init__(self, periods: Sequence[_Period], amount: Fraction) -> None:
+        self._periods = periods
+        self._amount = amount
+        self._ended = False
+        for period in periods:
+            period.reserved += amount
+
+    def settle(self, usd: float | None) -> None:
+        """Book what the attempt cost. An unknown cost leaves spent all that was reserved, which is the most it can be.
+
+        Raises:
+            RuntimeError: it ended before.
+        """
+        cost = known(usd)
+        self._end(self._amount if cost is None else _exact(cost))
+
+    def release(self) -> None:
+        """Give everything back: the attempt cost nothing.
+
+        Raises:
+            RuntimeError: it ended before.
+        """
+        self._end(Fraction(0))
+
+    def _end(self, cost: Fraction) -> None:
+        if self._ended:
+            raise RuntimeError("this reservation was settled or released before")
+        self._ended = True
+        for period in self._periods:
+            period.reserved -= self._amount
+            period.spent += cost
+
+
+class _Budget:
+    """One entry of the configuration, and its present period."""
+
+    def __init__(self, entry: BudgetEntry, now: float) -> None:
+        self.entry = entry
+        self.limit = _exact(entry.limit_usd)
+        self._kind, _, self._name = entry.scope.partition(":")
+        self._period = _Period(*_bounds(entry.period, now))
+
+    def concerns(self, charge: Charge) -> bool:
+        names = {"key": (charge.tenant,), "model": charge.models, "provider": (charge.provider,)}
+        return self._kind == "global" or self._name in names[self._kind]
+
+    def at(self, now: float) -> _Period:
+        """The present period; a clock that was set back does not bring an old one back."""
+        if now >= self._period.ends_at:
+            self._period = _Period(*_bounds(self.entry.period, now))
+        return self._period
+
+    def holds(self, now: float, usd: float | None) -> bool:
+        """Whether this much more fits; what costs nothing always does, what nobody knows never."""
+        cost = known(usd)
+        return cost is not None and (cost == 0 or self.at(now).taken + _exact(cost) <= self.limit)
+
+    def reason(self, now: float, usd: float | None) -> str:
+        entry, period, cost = self.entry, self.at(now), known(usd)
+        whole = f"{dollars(entry.limit_usd, 6)} a {entry.period} ({entry.scope})"
+        if cost is None:
+            return f"price unknown, and the budget of {whole} counts known ones only: give it a price in the catalogue"
+        return (
+            f"over budget: of {whole}, {dollars(float(period.taken), 6)} is spent or reserved and this may cost "
+            f"{dollars(cost)}; the next {entry.period} begins at {_utc(period.ends_at):%Y-%m-%d %H:%M} UTC"
+        )
+
+
+class Budgets:
+    """All budgets of one router. Used from one thread; `clock` gives seconds since 1970, UTC."""
+
+    def __init__(self, entries: Sequence[BudgetEntry], clock: Callable[[], float]) -> None:
+        self._clock = clock
+        ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
+        self._budgets = [_Budget(entry, clock()) for entry in ordered]
+
+    def __len__(self) -> int:
+        """How many there are; none makes it false."""
+        return len(self._budgets)
+
+    def refusal(self, charge: Charge, usd: float | None) -> Exceeded | None:
+        """The strictest budget that an attempt of this cost does not fit into; None when it may be made.
+
+        An unknown cost (None) fits into no budget that could refuse it. Changes nothing.
+        """
+        return self._refusal(self._clock(), charge, usd)
+
+    def warnings(self, charge: Charge, usd: float | None) -> list[str]:
+        """What the soft budgets have to say of an attempt of this cost; they refuse nothing."""
+        now, soft = self._clock(), [b for b in self._of(charge) if b.entry.on_exceeded == "warn"]
+        return [budget.reason(now, usd) for budget in soft if not budget.holds(now, usd)]
+
+    def reserve(self, charge: Charge, usd: float | None) -> Reservation | Exceeded:
+        """Set the money aside in every budget that the charge concerns, or in none of them.
+
+        An unknown cost, where only soft budgets (or none) are concerned, sets nothing aside.
+        """
+        now = self._clock()
+        refused = self._refusal(now, charge, usd)
+        if refused is not None:
+            return refused
+        return Reservation([b.at(now) for b in self._of(charge)], _exact(known(usd) or 0.0))
+
+    def spend(self, charge: Charge, usd: float, at: float) -> None:
+        """Book what was spent at that time (seconds since 1970) without a reservation: what a log remembers."""
+        now = self._clock()
+        for budget in self._of(charge):
+            period = budget.at(now)
+            if period.starts_at <= at < period.ends_at:
+                period.spent += _exact(usd)
+
+    def since(self) -> float | None:
+        """When the longest of the present periods began (seconds since 1970): what was spent before no longer counts.
+
+        None when there are no budgets.
+        """
+        now = self._clock()
+        return min((budget.at(now).starts_at for budget in self._budgets), default=None)
+
+    def states(self) -> list[BudgetState]:
+        """Every budget as it stands, the strictest first."""
+        now = self._clock()
+        return [_state(budget.entry, budget.at(now)) for budget in self._budgets]
+
+    def _refusal(self, now: float, charge: Charge, usd: float | None) -> Exceeded | None:
+        for budget in self._of(charge):
+            entry = budget.entry
+            if entry.on_exceeded != "warn" and not budget.holds(now, usd):
+                return Exceeded(
+                    scope=entry.scope,
+                    period=entry.period,
+                    limit_usd=entry.limit_usd,
+                    on_exceeded=entry.on_exceeded,
+                    reason=budget.reason(now, usd),
+                )
+        return None
+
+    def _of(self, charge: Charge) -> Iterator[_Budget]:
+        return (budget for budget in self._budgets if budget.concerns(charge))
+
+
+def charge_of(request: InferenceRequest, candidate: Candidate) -> Charge:
+    """Whom asking this candidate would be charged to."""
+    models = tuple(dict.fromkeys((request.model, candidate.listed_as, candidate.target.model)))
+    return Charge(request.tenant, models, candidate.target.provider)
+
+
+def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], providers: Collection[str]) -> None:
+    """See that each budget can bind something, and none is there twice.
+
+    Raises:
+        SettingsError: naming the scope that is malformed, unknown or repeated.
+    """
+    known_names = {"model": models, "provider": providers}
+    for entry in entries:
+        kind, colon, name = entry.scope.partition(":")
+        if not (entry.scope == "global" or (kind in {"key", *known_names} and colon and name)):
+            forms = "global, key:NAME, model:ID, provider:NAME"
+            raise SettingsError(f"budgets: {entry.scope!r} is no scope; one of {forms}.")
+        if kind in known_names and name not in known_names[kind]:
+            there_are = ", ".join(sorted(known_names[kind]))
+            raise SettingsError(f"budgets: {entry.scope!r}: unknown {kind} {name!r}; there are: {there_are}.")
+    kinds = [(entry.scope, entry.period, entry.on_exceeded) for entry in entries]
+    for scope, period, on_exceeded in kinds:
+        if kinds.count((scope, period, on_exceeded)) > 1:
+            raise SettingsError(f"budgets: {scope!r} has two budgets a {period} that {on_exceeded}.")
+
+
+def _exact(usd: float) -> Fraction:
+    """The amount as it is written in decimals: ten times a tenth is one, which it is not in binary."""
+    return Fraction(repr(float(usd)))
+
+
+def _bounds(period: Literal["day", "month"], now: float) -> tuple[datetime, datetime]:
+    today = _utc(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return today, today + timedelta(days=1)
+    first = today.replace(day=1)
+    return first, (first + timedelta(days=32)).replace(day=1)
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _state(entry: BudgetEntry, period: _Period) -> BudgetState:
+    return BudgetState(
+        scope=entry.scope,
+        period=entry.period,
+        on_exceeded=entry.on_exceeded,
+        limit_usd=entry.limit_usd,
+        spent_usd=float(period.spent),
+        reserved_usd=float(period.reserved),
+        resets_at=f"{_utc(period.ends_at):%Y-%m-%dT%H:%M:%SZ}",
+    )

@@ -1,0 +1,181 @@
+"""Whom to try next, after what has happened so far: the rules of an attempt chain. No I/O, no clock, no dice.
+
+* Repeated at the same place, once: a connection that broke before headers, and 5xx; what asks to wait (429, 503) or
+  cannot be reached only where nobody else is left, after its Retry-After. Never: what was silent, and every other 4xx.
+* Elsewhere, in the order of the ranking: after any failure that another candidate may be spared. A context that was too
+  short goes to a longer one only. A refusal of the content goes nowhere.
+* What a fallback refuses for reasons of its own does not end the chain, and never hides the first failure.
+* One budget for the whole chain: whoever would exceed `max_cost_usd` together with what was spent is passed over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from backends.errors import (
+    ContentRefused,
+    ContextLengthExceeded,
+    Interrupted,
+    InvalidInput,
+    Overloaded,
+    RateLimited,
+    RemoteError,
+    Unavailable,
+)
+from backends.types import GenerationInput, Task
+from router.outcome import Role
+from router.slate import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backends.errors import BackendError
+    from router.outcome import Attempt
+    from router.slate import Plan
+
+LEAST_BACKOFF_S, MOST_BACKOFF_S = 0.1, 0.5
+_ASKS_TO_WAIT = (RateLimited, Overloaded)
+
+
+class Step(Struct, frozen=True):
+    """The next attempt: whom to ask, as what, and how long to wait before."""
+
+    candidate: Candidate
+    role: Role
+    wait_s: float = 0.0
+
+
+class Course:
+    """One chain of attempts. Told of every failure, it names the next step."""
+
+    def __init__(self, plan: Plan, most: int, refusal: Callable[[Candidate], str | None]) -> None:
+        """`most` bounds the attempts; `refusal` says why a candidate must not be tried now (its breaker is open)."""
+        self._plan = plan
+        self._refusal = refusal
+        self._most = most
+        self._left = _order(plan)
+        self._tried: list[tuple[Candidate, BackendError]] = []
+        self._repeated: set[str] = set()
+        self._spent_usd = 0.0
+        self._begun = 0
+        self.continuing = False  # something was said already: only who can go on from there may follow
+
+    def left(self) -> list[Candidate]:
+        """Whom the chain would still go to."""
+        return [candidate for candidate in self._left if self._may(candidate)]
+
+    def next(self, left_s: float, draw: float) -> Step | None:
+        """The next step, begun; None where the chain ends. `left_s` to the deadline; `draw` (0..1) spreads waits."""
+        if self._begun >= self._most or left_s <= 0 or (self._tried and self._is_over()):
+            return None
+        step = self._first() or self._repeat(left_s, draw) or self._elsewhere() or self._return(left_s, draw)
+        self._begun += step is not None
+        return step
+
+    def hedge(self, allowed: Callable[[Candidate], bool]) -> Step | None:
+        """A second attempt beside the one under way, at the next candidate that is allowed."""
+        found = next((candidate for candidate in self.left() if allowed(candidate)), None)
+        if found is None or self._begun >= self._most:
+            return None
+        self._left.remove(found)
+        self._begun += 1
+        return Step(found, "hedge")
+
+    def failed(self, candidate: Candidate, attempt: Attempt) -> None:
+        """An attempt ended without an answer."""
+        expected_usd = self._plan.estimate(candidate.id).cost_usd
+        self._spent_usd += (expected_usd if attempt.cost.usd is None else attempt.cost.usd) or 0.0
+        if attempt.error is not None:
+            self._tried.append((candidate, attempt.error))
+
+    def _is_over(self) -> bool:
+        """True where the last failure ends the chain."""
+        candidate, error = self._tried[-1]
+        if error.elsewhere or isinstance(error, ContextLengthExceeded):
+            return False
+        is_fallback = candidate.id != self._tried[0][0].id
+        if isinstance(error, ContentRefused):
+            return not (is_fallback and self.continuing)
+        return not (is_fallback and isinstance(error, InvalidInput))
+
+    def _first(self) -> Step | None:
+        if self._begun or not self._left:
+            return None
+        return Step(self._left.pop(0), "primary")
+
+    def _repeat(self, left_s: float, draw: float) -> Step | None:
+        """The same place again, where that is safe and likely to help."""
+        candidate, error = self._tried[-1]
+        server_failed = isinstance(error, RemoteError) and 500 <= (error.http_status or 0) < 600
+        if self.continuing or not (isinstance(error, Interrupted) or server_failed):
+            return None
+        return self._again(candidate, error, left_s, draw)
+
+    def _elsewhere(self) -> Step | None:
+        while self._left:
+            candidate = self._left.pop(0)
+            if self._may(candidate):
+                return Step(candidate, "continuation" if self.continuing else "fallback")
+        return None
+
+    def _return(self, left_s: float, draw: float) -> Step | None:
+        """Nobody is left: back to who asked to wait, or could not be reached, if there is time for it."""
+        for candidate, error in reversed(self._tried):
+            asks = isinstance(error, _ASKS_TO_WAIT) and error.http_status is not None
+            unreached = isinstance(error, Unavailable) and candidate.target.backend == "remote"
+            if (asks or unreached) and not self.continuing:
+                return self._again(candidate, error, left_s, draw)
+        return None
+
+    def _again(self, candidate: Candidate, error: BackendError, left_s: float, draw: float) -> Step | None:
+        backoff_s = LEAST_BACKOFF_S + draw * (MOST_BACKOFF_S - LEAST_BACKOFF_S)
+        wait_s = (error.retry_after_s or 0.0) + backoff_s
+        # What it asks to wait is waited; whether its breaker lets anybody through is seen after that.
+        refused = error.retry_after_s is None and self._refusal(candidate) is not None
+        if candidate.id in self._repeated or wait_s >= left_s or refused or not self._affordable(candidate):
+            return None
+        self._repeated.add(candidate.id)
+        return Step(candidate, "retry", wait_s)
+
+    def _may(self, candidate: Candidate) -> bool:
+        return (
+            self._refusal(candidate) is None
+            and self._affordable(candidate)
+            and (not self.continuing or _can_continue(self._plan, candidate))
+            and self._reads_more(candidate)
+        )
+
+    def _affordable(self, candidate: Candidate) -> bool:
+        limit_usd = self._plan.call.routing.max_cost_usd
+        if limit_usd is None or not self._spent_usd:
+            return True
+        return self._spent_usd + (self._plan.estimate(candidate.id).cost_usd or 0.0) <= limit_usd
+
+    def _reads_more(self, candidate: Candidate) -> bool:
+        """After a context that was too short: whether this one is known to be longer than it, or than what is asked."""
+        short = [tried for tried, error in self._tried if isinstance(error, ContextLengthExceeded)]
+        if not short:
+            return True
+        if candidate.context_length is None:
+            return False
+        size = self._plan.size
+        asked = (size.input_tokens or 0) + (size.output_tokens or 0)
+        return all(candidate.context_length > (tried.context_length or asked) for tried in short)
+
+
+def _order(plan: Plan) -> list[Candidate]:
+    """The ranking, cut where another vector space would begin; the first alone where no fallbacks are allowed."""
+    ranked = plan.ranked()
+    if plan.call.request.task is Task.FEATURE_EXTRACTION:
+        ranked = [candidate for candidate in ranked if candidate.vector_space == ranked[0].vector_space]
+    return ranked if plan.call.routing.allow_fallbacks else ranked[:1]
+
+
+def _can_continue(plan: Plan, candidate: Candidate) -> bool:
+    """A text without a chat around it anybody can go on with; a message only who says so."""
+    payload = plan.call.request.payload
+    if not isinstance(payload, GenerationInput):
+        return False
+    return payload.prompt is not None or candidate.continues

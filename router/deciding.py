@@ -1,0 +1,82 @@
+"""A policy's decision within the budgets: what would overspend one is no candidate, and the decision says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from policies.base import known
+from policies.types import Rejection
+from router.budgets import charge_of
+from router.errors import BudgetExceeded
+from router.pricing import asked_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from backends.types import InferenceRequest
+    from policies.types import Decision, Estimate
+    from router.budgets import Budgets, Charge, Exceeded
+    from router.slate import Candidate, Size
+
+Asked = dict[str, tuple["Charge", float | None]]
+"""By far candidate: whom asking it is charged to, and what a budget must have left for it; None where nobody knows."""
+
+
+class Decided(NamedTuple):
+    """A decision, the estimates with what the budgets say of them, and why the request is refused, if it is."""
+
+    decision: Decision
+    estimates: list[Estimate]
+    refusal: BudgetExceeded | None
+
+
+def asked_of(
+    request: InferenceRequest, size: Size, candidates: Sequence[Candidate], estimates: Sequence[Estimate]
+) -> Asked:
+    """What the far candidates of a slate ask of the budgets; the near ones ask nothing."""
+    return {
+        candidate.id: (charge_of(request, candidate), asked_usd(candidate, size, estimate))
+        for candidate, estimate in zip(candidates, estimates, strict=True)
+        if not candidate.near
+    }
+
+
+def decide(
+    choose: Callable[[Sequence[Estimate]], Decision], estimates: Sequence[Estimate], budgets: Budgets, asked: Asked
+) -> Decided:
+    """Decide among what the budgets can pay for; `choose` is the policy's word on a slate.
+
+    Where that leaves nothing far and the request would have gone far, a budget that refuses (`on_exceeded`) refuses it,
+    unless it is only that nobody knows the price; else what is near serves it. Reserves nothing.
+    """
+    over = {name: said for name, ask in asked.items() if (said := budgets.refusal(*ask)) is not None}
+    marked = [replace(e, over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in estimates]
+    decision = choose(marked)
+    if over and asked.keys().isdisjoint(decision.ranked):
+        wanted = next(iter(choose(estimates).ranked), "")
+        refusing = over.get(wanted)
+        if refusing is not None and refusing.on_exceeded == "refuse" and known(asked[wanted][1]) is not None:
+            return Decided(_refused(decision, refusing), marked, BudgetExceeded(_sentence(refusing.reason)))
+    return Decided(_noted(decision, over, budgets, asked), marked, None)
+
+
+def _noted(decision: Decision, over: dict[str, Exceeded], budgets: Budgets, asked: Asked) -> Decision:
+    """Say in the reason what the budgets ruled out, once a budget, and what the soft ones say of the first choice."""
+    rejected = [over[r.candidate_id] for r in decision.rejections if r.code == "budget"]
+    notes = list({(said.scope, said.period): said.reason for said in reversed(rejected)}.values())[::-1]
+    if decision.ranked and decision.ranked[0] in asked:
+        notes += budgets.warnings(*asked[decision.ranked[0]])
+    return replace(decision, reason=" ".join((decision.reason, *map(_sentence, notes)))) if notes else decision
+
+
+def _refused(decision: Decision, exceeded: Exceeded) -> Decision:
+    """The decision that nothing is tried, also what could have served the request near."""
+    why = f"this request is refused: {exceeded.reason}"
+    refused = [Rejection(candidate_id, "budget", why) for candidate_id in decision.ranked]
+    rejections = sorted((*decision.rejections, *refused), key=lambda r: r.candidate_id)
+    return replace(decision, ranked=(), scores={}, reason=_sentence(exceeded.reason), rejections=tuple(rejections))
+
+
+def _sentence(fragment: str) -> str:
+    return f"{fragment[:1].upper()}{fragment[1:]}."

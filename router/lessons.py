@@ -1,0 +1,112 @@
+"""What is learnt from attempts: estimates, patience, and whom to leave alone. Knows no request and starts nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from backends import errors
+from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from router.availability import Breakers
+    from router.estimates import Estimator
+    from router.outcome import Attempt
+    from router.patience import Patience
+    from router.slate import Candidate, Plan
+    from router.token_health import TokenHealth
+
+
+class DeadlineTimeout(Timeout):
+    """The request's own deadline ended the attempt; there is no time left to try elsewhere."""
+
+    elsewhere: ClassVar[bool] = False
+
+
+class Lessons:
+    """Tells everybody who learns of each attempt's beginning and end.
+
+    A candidate has a breaker of its own, and shares one with all whose account is the same: where credits are gone or a
+    token is not accepted, that is so for all of them.
+    """
+
+    def __init__(self, estimator: Estimator, breakers: Breakers, patience: Patience, token: TokenHealth) -> None:
+        self.estimator = estimator
+        self.breakers = breakers
+        self.patience = patience
+        self.token = token
+
+    def refusal(self, candidate: Candidate) -> str | None:
+        """Why the candidate must not be asked now; None when it may."""
+        now = time.monotonic()
+        reasons = (self.breakers.refusal(key, now) for key in _keys(candidate))
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def begin(self, candidate: Candidate) -> frozenset[str]:
+        """An attempt starts; which breakers it is the probe of."""
+        return frozenset(key for key in _keys(candidate) if self.breakers.begin(key))
+
+    def learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, probes: frozenset[str]) -> None:
+        """An attempt ended."""
+        self._first_byte(plan, candidate, attempt)
+        if attempt.status != "cancelled" and self.token.concerns(candidate.target.provider):
+            self.token.observe(attempt.error)
+        if attempt.result is not None:
+            for key in _keys(candidate):
+                self.breakers.succeeded(key)
+            result = attempt.result
+            self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s)
+            return
+        for key in _keys(candidate):
+            self._blame(key, candidate, attempt, probe=key in probes)
+
+    def rekeyed(self, candidates: Sequence[Candidate], providers: Container[str]) -> None:
+        """Other keys are used at these providers: what was refused with the old ones says nothing any more."""
+        accounts = {candidate.account for candidate in candidates if candidate.target.provider in providers}
+        for candidate in candidates:
+            if candidate.account and candidate.account in accounts:
+                for key in _keys(candidate):
+                    self.breakers.succeeded(key)
+
+    def remember(self, candidate: Candidate, error_class: str | None, ended: float) -> None:
+        """Take in how an attempt of an earlier process ended, and when: who was left alone then is left alone still.
+
+        Whose pause has passed meanwhile is probed with one request first.
+        """
+        kind = getattr(errors, error_class or "", None)
+        if error_class is None:
+            for key in _keys(candidate):
+                self.breakers.succeeded(key)
+        elif isinstance(kind, type) and issubclass(kind, BackendError):
+            for key in _keys(candidate):
+                if key == candidate.id or kind is PaymentRequired:
+                    self.breakers.failed(key, kind(f"before the restart: {error_class}"), ended)
+
+    def _blame(self, key: str, candidate: Candidate, attempt: Attempt, *, probe: bool) -> None:
+        error = attempt.error
+        # Cancelled, too impatient, a full queue of our own: nothing that speaks against the candidate.
+        innocent = (
+            error is None or isinstance(error, DeadlineTimeout) or (candidate.near and isinstance(error, Overloaded))
+        )
+        if error is None or innocent or (key == candidate.account and not _of_account(error)):
+            self.breakers.abandoned(key, probe=probe)
+        else:
+            self.breakers.failed(key, error, time.monotonic(), probe=probe)
+
+    def _first_byte(self, plan: Plan, candidate: Candidate, attempt: Attempt) -> None:
+        silent = isinstance(attempt.error, Timeout) and attempt.first_token_s is None
+        whole = attempt.result is not None and attempt.first_token_s is None and not plan.generates
+        seen_s = attempt.first_token_s if attempt.first_token_s is not None else attempt.total_s
+        if attempt.first_token_s is not None or silent or whole:
+            self.patience.observe(candidate, plan.size, seen_s)
+
+
+def _keys(candidate: Candidate) -> tuple[str, ...]:
+    return (candidate.id, candidate.account) if candidate.account else (candidate.id,)
+
+
+def _of_account(error: Exception) -> bool:
+    """Whether it would be the same for every candidate of the account: 403 may be about this model alone."""
+    return isinstance(error, PaymentRequired) or (isinstance(error, Unauthorized) and error.http_status == 401)

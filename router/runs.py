@@ -1,0 +1,185 @@
+"""One attempt: one call of one backend, watched from its beginning to its end. Chooses nobody.
+
+Whatever happens, a run that began leaves exactly one finished attempt behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from backends.errors import BackendError, RemoteError
+from backends.types import Delta, InferenceResult
+from router.ledger import now_us
+from router.lessons import DeadlineTimeout
+from router.outcome import Attempt, Cost, Said
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from backends.base import Backend
+    from backends.types import InferenceRequest, Piece
+    from router.course import Step
+    from router.ledger import Ledger
+    from router.lessons import Lessons
+    from router.slate import Plan
+
+
+class Runner:
+    """Starts runs."""
+
+    def __init__(self, backends: Mapping[str, Backend], ledger: Ledger, lessons: Lessons) -> None:
+        self.backends = backends
+        self.ledger = ledger
+        self.lessons = lessons
+
+    def run(self, plan: Plan, step: Step, request: InferenceRequest, from_char: int | None = None) -> Run:
+        """A run that begins when somebody waits for it."""
+        return Run(self, plan, step, request, from_char)
+
+
+class Run:
+    """One attempt under way.
+
+    Attributes:
+        attempt: What came of it; None until it has ended.
+    """
+
+    def __init__(
+        self, runner: Runner, plan: Plan, step: Step, request: InferenceRequest, from_char: int | None
+    ) -> None:
+        self.candidate = step.candidate
+        self.role = step.role
+        self.attempt: Attempt | None = None
+        self._runner = runner
+        self._plan = plan
+        self._request = request
+        self._from_char = from_char
+        self._first: list[Piece] = []
+        self._rest = self._watched()
+
+    @property
+    def answers(self) -> bool:
+        """Whether a piece of its answer exists, or the whole."""
+        return bool(self._first) or (self.attempt is not None and self.attempt.result is not None)
+
+    def lost(self) -> None:
+        """Another one answered first. It may be charged all the same: what was expected counts, and is marked so."""
+        if self.attempt is not None and self.attempt.status == "cancelled" and self.attempt.cost.usd is None:
+            expected_usd = self._plan.estimate(self.candidate.id).cost_usd
+            if expected_usd is not None:
+                self.attempt = replace(self.attempt, cost=Cost(expected_usd, "estimated"))
+
+    async def begin(self) -> None:
+        """Return when its first piece exists, or it has ended without one."""
+        async for piece in self._rest:
+            self._first.append(piece)
+            return
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """Every piece, each once. Afterwards `attempt` is there."""
+        while self._first:
+            yield self._first.pop(0)
+        async for piece in self._rest:
+            yield piece
+
+    async def aclose(self) -> None:
+        """Stop it, if it has not ended."""
+        await self._rest.aclose()
+
+    async def _watched(self) -> AsyncGenerator[Piece, None]:
+        clock = _Stopwatch()
+        result: InferenceResult | None = None
+        error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
+        probes = self._runner.lessons.begin(self.candidate)
+        try:
+            async with aclosing(self._called()) as pieces:
+                async for piece in _until(pieces, self._plan.deadline):
+                    if isinstance(piece, InferenceResult):
+                        result = piece
+                        break
+                    clock.seen(piece)
+                    yield piece
+            error = None if result is not None else RemoteError(f"{self.candidate.id} ended without a complete answer")
+        except BackendError as caught:
+            error = caught
+        except (asyncio.CancelledError, GeneratorExit):
+            error = None
+            raise
+        finally:
+            self.attempt = self._finished(result, error, clock)
+            self._runner.lessons.learn(self._plan, self.candidate, self.attempt, probes)
+
+    async def _called(self) -> AsyncGenerator[Piece | InferenceResult, None]:
+        target = self.candidate.target
+        backend = self._runner.backends[target.backend]
+        if not self._request.stream:
+            yield await backend.infer(self._request, target)
+            return
+        async with aclosing(backend.stream(self._request, target)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _finished(self, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch) -> Attempt:
+        candidate, ledger = self.candidate, self._runner.ledger
+        total_s = clock.elapsed_s()
+        if result is not None:
+            cost = ledger.price(candidate, result)
+        else:
+            said = Said(busy_s=clock.busy_s, pieces=clock.pieces, size=self._plan.size)
+            cost = ledger.price_unanswered(candidate, error, said)
+        return Attempt(
+            candidate_id=candidate.id,
+            backend=candidate.target.backend,
+            provider=candidate.target.provider if result is None else result.provider,
+            model=candidate.target.model if result is None else result.model,
+            device=candidate.status.device if result is None else result.device,
+            started_us=clock.started_us,
+            total_s=total_s,
+            cost=cost,
+            role=self.role,
+            from_char=self._from_char,
+            result=result,
+            error=error,
+            first_token_s=clock.first_token_s,
+        )
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.started_us = now_us()
+        self._started = time.monotonic()
+        self.first_token_s: float | None = None
+        self.busy_s: float | None = None
+        self.pieces = 0
+
+    def seen(self, piece: Piece) -> None:
+        self.busy_s = piece.service_s
+        self.pieces += isinstance(piece, Delta)
+        if self.first_token_s is None:
+            self.first_token_s = self.elapsed_s()
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started
+
+
+async def _until(
+    pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float
+) -> AsyncGenerator[Piece | InferenceResult, None]:
+    """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
+    while True:
+        limit = asyncio.timeout(deadline - time.monotonic())
+        try:
+            async with limit:
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineTimeout("the deadline of the whole request ran out") from error
+        yield piece

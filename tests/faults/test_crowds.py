@@ -1,0 +1,85 @@
+"""Thirty-two callers at once: everybody is answered, and a provider in trouble is not stormed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.conftest import SMOLLM
+from tests.faults.asking import crowd
+from tests.faults.house import HEALTHY, alias
+from tests.faults.scripts import SAID, TEXT
+from tests.faults.test_matrix import CASES, Case
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import House
+
+CALLERS = 32
+FLAPS = 600
+BODIES_OF_64_MB = {"endless", "bomb"}  # 32 of them at once fill this machine, not the router
+CROWDED = [
+    pytest.param(case, near, id=f"{case.script}-{case.mode}-{near}")
+    for case in CASES
+    for near in ("far", "near")
+    if case.script not in BODIES_OF_64_MB
+]
+
+
+def check(faulty: House, case: Case, fallback: str, most: int) -> None:
+    """Two waves of callers: all are answered; the far side has seen at most so many requests for each."""
+    use = f"{case.mode}.{fallback}.crowd"
+    before = len(faulty.far.asked(f"{case.script}.{use}"))
+    first = crowd(faulty.url, alias(case.script, use), stream=case.mode == "streamed", callers=CALLERS)
+    second = crowd(faulty.url, alias(case.script, use), stream=case.mode == "streamed", callers=CALLERS)
+
+    told = first + second
+    assert [] == [one for one in told if not one.complete]
+    assert len(told) == len({one.decision_id for one in told})
+    if fallback == "far":
+        assert {TEXT} == {one.text for one in told}
+    else:
+        assert [] == [one for one in told if one.models[-1] == SMOLLM and not one.text.strip()]
+    assert len(faulty.far.asked(f"{case.script}.{use}")) - before <= most
+    ids = ", ".join(f"'{one.decision_id}'" for one in told)
+    assert [["ok", len(told)]] == faulty.server.sql(
+        f"select status, count(*) from decisions where decision_id in ({ids}) group by status"
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "fallback"),
+    [
+        (Case("overloaded", "buffered", "fallback", 1), "far"),
+        (Case("cut", "streamed", "continuation", 1), "far"),
+        (Case("reset", "streamed", "fallback", 2), "near"),
+    ],
+    ids=["overloaded-far", "cut-far", "reset-near"],
+)
+def test_an_outage_under_a_crowd_reaches_nobody(faulty: House, case: Case, fallback: str) -> None:
+    """All 64 are answered; the first wave asks at most twice each, and the breaker keeps the second away."""
+    check(faulty, case, fallback, most=case.asked * CALLERS + 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "fallback"), CROWDED)
+def test_every_fault_under_a_crowd(faulty: House, case: Case, fallback: str) -> None:
+    """The matrix again, 32 callers at a time, twice; never more than two requests for each at the far side."""
+    check(faulty, case, fallback, most=2 * 2 * CALLERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["streamed", "buffered"])
+@pytest.mark.parametrize("fallback", ["far", "near"])
+def test_a_flapping_provider_never_shows(faulty: House, mode: str, fallback: str) -> None:
+    """Good and bad in turns, for so many requests: each caller gets a whole answer, at fewer than two requests each."""
+    use = f"{mode}.{fallback}.crowd"
+    told = crowd(faulty.url, alias("flapping", use), stream=mode == "streamed", callers=8, requests=FLAPS)
+
+    assert [] == [one for one in told if not one.complete]
+    served = Counter(one.models[-1] for one in told)
+    assert {f"flapping.{use}", HEALTHY if fallback == "far" else SMOLLM} == set(served)
+    assert len(faulty.far.asked(f"flapping.{use}")) < 2 * FLAPS
+    if mode == "streamed":
+        assert [] == [one for one in told if one.text.count(SAID) != 1 and fallback == "far"]

@@ -1,0 +1,157 @@
+"""A second attempt beside a slow first one: only where it pays, within its share, and with both in the log."""
+
+import asyncio
+
+import pytest
+
+from router.hedging import MOST_SAVED, Hedging
+from router.outcome import Outcome
+from router.patience import LEAST
+from router.sections import HedgingSettings
+from tests.unit.router.house import PRICE, House, chat, chat_model, embed, fake, opened, vector_model
+from tests.unit.router.test_course import NEAR, A, B
+
+SLOW_MS = 3_600_000
+ALWAYS = HedgingSettings(share=1.0)
+
+
+def run(go):
+    return asyncio.run(go())
+
+
+def tried(outcome: Outcome) -> list[str]:
+    return [attempt.candidate_id.partition(":")[0] for attempt in outcome.attempts]
+
+
+async def taught(house: House, model: str, first_byte_s: float = 0.01) -> None:
+    """Let the router believe that it knows the far candidate: it answers that fast."""
+    [candidate, *_] = house.services.finder.of_model(house.services.catalog.find(model))
+    size = (await house.dispatcher.plan(embed() if "vectors" in model else chat())).size
+    for _ in range(LEAST):
+        house.patience.observe(candidate, size, first_byte_s)
+
+
+def slow_far_and_near():
+    return vector_model(fake("a", latency_ms=SLOW_MS), fake("b", near=True))
+
+
+def test_the_first_good_answer_wins_and_both_are_in_the_log() -> None:
+    """The slow far attempt is stopped; what it may have cost counts, marked as estimated."""
+
+    async def go() -> None:
+        async with opened(slow_far_and_near(), hedging=ALWAYS) as house:
+            await taught(house, "test/vectors")
+            outcome = await house.dispatcher.infer(embed())
+            row = await house.row(outcome.decision_id)
+
+        assert ("ok", "b") == (outcome.status, outcome.winner.candidate_id.partition(":")[0])
+        assert [("primary", "cancelled", False), ("hedge", "ok", True)] == [
+            (attempt["role"], attempt["status"], attempt["won"]) for attempt in row["attempts"]
+        ]
+        lost, _ = row["attempts"]
+        assert ("estimated", "estimated") == (lost["cost_source"], row["cost_source"])
+        assert outcome.plan.estimate(lost["candidate_id"]).cost_usd == lost["cost_usd"]
+
+    run(go)
+
+
+def test_a_first_attempt_that_answers_in_time_stays_alone() -> None:
+    """Nobody else is asked."""
+
+    async def go() -> None:
+        async with opened(vector_model(fake("a"), fake("b", near=True)), hedging=ALWAYS) as house:
+            await taught(house, "test/vectors", first_byte_s=60.0)
+            outcome = await house.dispatcher.infer(embed())
+
+        assert ["a"] == tried(outcome)
+
+    run(go)
+
+
+@pytest.mark.parametrize("first", [{"fail": "Timeout", "latency_ms": 30}, {"latency_ms": SLOW_MS}])
+def test_a_hedge_that_fails_does_no_harm(first) -> None:
+    """The first attempt goes on; where that fails too, the chain does."""
+
+    async def go() -> None:
+        candidates = (fake("a", **first), fake("b", near=True, fail="OutOfMemory"), fake("c"))
+        async with opened(vector_model(*candidates), hedging=ALWAYS) as house:
+            await taught(house, "test/vectors")
+            outcome = await house.dispatcher.infer(embed(deadline_ms=400.0))
+
+        providers = tried(outcome)
+        assert ["a", "b"] == providers[:2]
+        assert ((["c"], "ok") if "fail" in first else ([], "error")) == (providers[2:], outcome.status)
+
+    run(go)
+
+
+def test_a_sender_that_goes_away_stops_both() -> None:
+    """Two attempts, both cancelled, one row."""
+
+    async def go() -> None:
+        entry = vector_model(fake("a", latency_ms=SLOW_MS), fake("b", near=True, latency_ms=SLOW_MS))
+        async with opened(entry, hedging=ALWAYS) as house:
+            await taught(house, "test/vectors")
+            task = asyncio.create_task(house.dispatcher.infer(embed()))
+            while house.fake.calls["infer"] < 2:  # noqa: ASYNC110 -- the backend tells nobody
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            row = await house.only_row()
+
+        assert ["cancelled", "cancelled"] == [attempt["status"] for attempt in row["attempts"]]
+
+    run(go)
+
+
+def test_costly_work_is_hedged_only_where_that_is_asked() -> None:
+    """A generation takes as long as it is; its first token may be hedged, and only of a stream."""
+
+    async def go(*, costly: bool, stream: bool) -> list[str]:
+        entry = chat_model(fake("a", first_token_ms=SLOW_MS), fake("b", near=True))
+        async with opened(entry, hedging=HedgingSettings(share=1.0, costly=costly)) as house:
+            await taught(house, "test/chat")
+            outcome = await house.dispatcher.infer(chat(stream=stream, deadline_ms=300.0))
+            return [attempt.role for attempt in outcome.attempts]
+
+    assert ["primary"] == asyncio.run(go(costly=False, stream=True))
+    assert ["primary"] == asyncio.run(go(costly=True, stream=False))
+    assert ["primary", "hedge"] == asyncio.run(go(costly=True, stream=True))
+
+
+@pytest.mark.parametrize(("to", "expected"), [("off", ["a"]), ("near", ["a"]), ("any", ["a", "b"])])
+def test_a_second_far_candidate_is_asked_only_where_that_is_allowed(to, expected) -> None:
+    """It costs money, so nobody is surprised by it."""
+
+    async def go() -> list[str]:
+        entry = vector_model(fake("a", latency_ms=SLOW_MS), fake("b"))
+        async with opened(entry, hedging=HedgingSettings(share=1.0, to=to)) as house:
+            await taught(house, "test/vectors")
+            outcome = await house.dispatcher.infer(embed(deadline_ms=300.0))
+            return tried(outcome)
+
+    assert expected == run(go)
+
+
+def test_hedges_keep_to_their_share() -> None:
+    """Of a thousand requests that could be hedged, five in a hundred are, and no burst of saved ones is long."""
+
+    class Knows:
+        def hedge_after_s(self, _candidate, _size) -> float:
+            return 1.0
+
+    async def plan():
+        async with opened(vector_model(fake("a"))) as house:
+            return await house.dispatcher.plan(embed())
+
+    hedging, asked = Hedging(HedgingSettings(share=0.05), Knows()), asyncio.run(plan())
+    taken = sum(hedging.after_s(asked, A) is not None and hedging.take() for _ in range(1000))
+    for _ in range(1000):
+        hedging.after_s(asked, A)
+    saved = sum(hedging.take() for _ in range(1000))
+
+    assert 45 <= taken <= 50
+    assert MOST_SAVED == saved
+    assert (True, False) == (hedging.allows(NEAR), hedging.allows(B))
+    assert PRICE.known

@@ -1,0 +1,140 @@
+"""What attempts teach: accounts that break together, and a restart that does not forget who was left alone."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from backends.errors import PaymentRequired, RemoteError, Unauthorized
+from router.app import open_house
+from router.availability import THRESHOLD, Breakers
+from router.decision_log.log import DecisionLog
+from router.lessons import Lessons
+from router.outcome import Attempt, Cost
+from router.patience import Patience
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
+from router.settings import Secrets
+from router.token_health import TokenHealth
+from tests.unit.router.house import chat
+from tests.unit.router.test_course import candidate, plan_of
+
+ONE, SAME, OTHER = (candidate(name) for name in ("one", "same", "other"))
+ONE, SAME = (
+    each.__class__(**{f: getattr(each, f) for f in each.__struct_fields__} | {"account": "token"})
+    for each in (ONE, SAME)
+)
+
+
+def token() -> TokenHealth:
+    return TokenHealth(lambda: "hf_x", {})
+
+
+def taught(*errors: Exception | None) -> Lessons:
+    lessons = Lessons(None, Breakers(), Patience(), token())
+    for error in errors:
+        lessons.learn(plan_of(ONE), ONE, failed(error), lessons.begin(ONE))
+    return lessons
+
+
+def failed(error: Exception | None) -> Attempt:
+    """An attempt that ended so; without an error it was cancelled."""
+    return Attempt(
+        candidate_id=ONE.id, backend="remote", provider="p", model="m", device="remote", started_us=0, total_s=0.1,
+        cost=Cost(0.0, "priced"), error=error,
+    )  # fmt: skip
+
+
+def refused(lessons: Lessons) -> list[bool]:
+    return [lessons.refusal(each) is not None for each in (ONE, SAME, OTHER)]
+
+
+def test_where_credits_are_gone_they_are_gone_for_the_whole_account() -> None:
+    """A 402 and a 401 are about the key; nobody with that key is asked, others are."""
+    assert [True, True, False] == refused(taught(PaymentRequired("gone", http_status=402)))
+    assert [True, True, False] == refused(taught(Unauthorized("who?", http_status=401)))
+
+
+def test_what_one_model_forbids_it_forbids_alone() -> None:
+    """A 403 may be a licence nobody accepted; a failure is the candidate's own."""
+    assert [True, False, False] == refused(taught(Unauthorized("gated", http_status=403)))
+    assert [True, False, False] == refused(taught(*[RemoteError("x")] * THRESHOLD))
+
+
+def test_the_hubs_token_is_judged_by_whom_it_is_sent_to() -> None:
+    """A refusal or an answer there counts; what was cancelled, and whoever uses another key, says nothing."""
+    hub = {"huggingface": ProviderSettings(name="huggingface", protocol="openai", base_url="http://127.0.0.1:9/v1",
+                                           api_key_env="HF_TOKEN")}  # fmt: skip
+    lessons = Lessons(None, Breakers(), Patience(), TokenHealth(lambda: "hf_x", hub))
+    seen = []
+    for provider, error in (
+        ("gpu-box", Unauthorized("no", http_status=401)),
+        ("huggingface", PaymentRequired("gone", http_status=402)),
+        ("huggingface", None),
+        ("together", Unauthorized("no", http_status=401)),
+    ):
+        asked = replace(ONE, target=replace(ONE.target, provider=provider))
+        lessons.learn(plan_of(asked), asked, failed(error), lessons.begin(asked))
+        seen.append(lessons.token.state().state)
+
+    assert ["unknown", "exhausted", "exhausted", "invalid"] == seen
+
+
+def test_another_key_is_another_chance() -> None:
+    """For the whole account whose key it is, and for nobody else."""
+    lessons = taught(Unauthorized("who?", http_status=401))
+    lessons.learn(plan_of(OTHER), OTHER, failed(PaymentRequired("gone")), lessons.begin(OTHER))
+    before = refused(lessons)
+    lessons.rekeyed([ONE, SAME, OTHER], {"nobody"})
+    unchanged = refused(lessons)
+    keyed = replace(ONE, target=replace(ONE.target, provider="rekeyed"))
+    lessons.rekeyed([keyed, SAME, OTHER], {"rekeyed"})
+
+    assert ([True, True, True], [True, True, True], [False, False, True]) == (before, unchanged, refused(lessons))
+
+
+def test_a_restart_remembers_who_was_left_alone() -> None:
+    """For as long as the pause still lasts; then one request probes."""
+    lessons, now = Lessons(None, Breakers(), Patience(), token()), time.monotonic()
+    for _ in range(THRESHOLD):
+        lessons.remember(ONE, "RemoteError", now)
+    lessons.remember(OTHER, "PaymentRequired", now - 3600)
+
+    assert [True, False, False] == refused(lessons)
+    assert lessons.begin(OTHER) == {"other"}
+    assert lessons.refusal(OTHER) is not None
+
+
+def test_a_success_before_the_restart_closes_what_failures_had_opened() -> None:
+    """In the order in which it happened; a class nobody knows any more teaches nothing."""
+    lessons, now = Lessons(None, Breakers(), Patience(), token()), time.monotonic()
+    for error_class in (*["RemoteError"] * THRESHOLD, None, "NoSuchError"):
+        lessons.remember(ONE, error_class, now)
+
+    assert [False, False, False] == refused(lessons)
+
+
+def test_a_house_opened_again_on_its_log_leaves_a_dead_provider_alone(tmp_path: Path) -> None:
+    """Nobody listens there: after three failures and a restart the next request is refused without asking."""
+    settings = Settings(
+        providers=(ProviderSettings(name="dead", protocol="openai", base_url="http://127.0.0.1:9/v1"),),
+        models=(
+            ModelEntry(
+                id="test/chat",
+                task="text-generation",
+                candidates=(CandidateEntry(backend="remote", provider="dead"),),
+            ),
+        ),
+        routing=RoutingSettings(policy="fastest"),
+    )
+
+    async def go() -> str:
+        path = tmp_path / "log.duckdb"
+        async with open_house(settings, Secrets(), DecisionLog.open(path)) as house:
+            for _ in range(THRESHOLD):
+                await house.dispatcher.infer(chat(order=()))
+        async with open_house(settings, Secrets(), DecisionLog.open(path)) as house:
+            outcome = await house.dispatcher.infer(chat(order=()))
+            return str(outcome.error)
+
+    assert "circuit breaker open" in asyncio.run(go())
