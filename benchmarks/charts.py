@@ -38,8 +38,9 @@ def page(panels: Sequence[Panel], *, columns: int, below: str) -> str:
     width, height = columns * WIDTH, rows * HEIGHT + LEGEND
     names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
     colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
+    drawn = f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {drawn}>',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for index, panel in enumerate(panels):

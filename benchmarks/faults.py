@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 RESULT = Path(__file__).parent / "results" / "faults.json"
 PACKAGES = ("litestar", "uvicorn", "pyreqwest", "duckdb", "torch", "transformers")
+NEVER = 0.0  # a share of faults
+LOAD_S = 300.0
 WARM_UP = 40  # requests of each cell, so that the usual latency of its far sides is known; neither timed nor counted
 
 
@@ -70,7 +72,7 @@ def run(options: Options) -> dict[str, Any]:
         ExitStack() as servers,
     ):
         try:
-            far = servers.enter_context(faults_arms.provider(options.shares, options.seed))
+            far = servers.enter_context(faults_arms.provider(sorted({NEVER, *options.shares}), options.seed))
             routers = {
                 hedging: servers.enter_context(
                     faults_arms.router(far.url, Path(folder), hedging, options.shares, errors)
@@ -103,8 +105,23 @@ async def _measured(options: Options, far: str, routers: Mapping[str, str]) -> l
     """Every cell of every round, in an order drawn anew: what it was, its answers, and its seconds."""
     limits = httpx.Limits(max_connections=options.callers * 2)
     async with httpx.AsyncClient(timeout=None, limits=limits) as client:  # a caller's patience is its own
-        whole = await text_of(client, Asked(far, "chat", "mixed-0"))
+        whole = await text_of(client, Asked(far, "chat", f"mixed-{NEVER:g}"))
+        await _load_near(client, options, routers)
         return [each async for each in _rounds(client, options, far, routers, whole)]
+
+
+async def _load_near(client: httpx.AsyncClient, options: Options, routers: Mapping[str, str]) -> None:
+    """Have every near model loaded before anything is timed.
+
+    Raises:
+        RuntimeError: one does not answer.
+    """
+    for arm in (arm for arm in ARMS if arm.second == "near"):
+        for task, share in ((task, share) for task in TASKS for share in options.shares):
+            asked = Asked(routers[arm.hedging], task, arm.model(task, share), LOAD_S, near=True)
+            (answer,) = await ask_all(client, asked, requests=1, callers=1)
+            if answer.ended != "ok":
+                raise RuntimeError(f"near {task} of {arm.name!r}: {answer.ended}")
 
 
 async def _rounds(

@@ -49,14 +49,9 @@ def config(far: str, log: Path, hedging: str, shares: Sequence[float]) -> str:
         f'[log]\npath = "{log}"',
         '[routing]\npolicy = "remote-first"',
         f'[routing.hedging]\nto = "{hedging}"\ncostly = true',
-        f"[local]\nwarm = {[CHAT, *(_embedder(share) for share in shares)]}",
         *(_provider(name, far) for name in ("far-a", "far-b")),
         *(text for share in shares for text in _models(share)),
     ])  # fmt: skip
-
-
-def _embedder(share: float) -> str:
-    return f"embeddings-near-{share:g}"
 
 
 def _provider(name: str, far: str) -> str:
@@ -70,7 +65,7 @@ def _models(share: float) -> Iterator[str]:
     near = f'{{ backend = "local", model = "{name}", source = "{EMBEDDER}" }}'
     vectors_a, vectors_b = (_far(provider, name, "input_per_1m_usd = 1.0") for provider in ("far-a", "far-b"))
     yield _model(f"embeddings-far-{share:g}", "feature-extraction", vectors_a, vectors_b)
-    yield _model(_embedder(share), "feature-extraction", vectors_a, near)
+    yield _model(f"embeddings-near-{share:g}", "feature-extraction", vectors_a, near)
     for provider in ("far-a", "far-b"):
         text = _far(provider, name, "input_per_1m_usd = 1.0, output_per_1m_usd = 2.0")
         yield _model(f"{provider}-{share:g}", "text-generation", text)

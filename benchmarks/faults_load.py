@@ -10,20 +10,24 @@ from typing import Any
 
 import httpx
 
-MAX_TOKENS = 12
+MAX_TOKENS = 6
 DIMENSIONS = 384
 PATIENCE_S = 30.0  # a caller's own; a router is quicker
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Who is asked, and for what: a task's route, a model, and the text of a whole answer where one is known."""
+    """Who is asked, and for what: a task's route, a model, and the text of a whole answer where one is known.
+
+    `near` keeps the request on this machine, which loads the model there.
+    """
 
     url: str
     task: str
     model: str
     patience_s: float = PATIENCE_S
     text: str | None = None
+    near: bool = False
 
     @property
     def path(self) -> str:
@@ -32,10 +36,13 @@ class Asked:
 
     def body(self, number: int) -> dict[str, Any]:
         """The n-th request: each has words of its own, so that nobody could have kept the answer."""
+        more: dict[str, Any] = {"routing": {"backend": "local"}} if self.near else {}
         if self.task == "embeddings":
-            return {"model": self.model, "input": [f"the request of number {number}"], "encoding_format": "float"}
+            text = f"the request of number {number}"
+            return more | {"model": self.model, "input": [text], "encoding_format": "float"}
         messages = [{"role": "user", "content": f"What arrives, number {number}?"}]
-        return {"model": self.model, "messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
+        said = {"messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
+        return more | {"model": self.model} | said
 
 
 @dataclass(frozen=True)

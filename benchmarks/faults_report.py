@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from charts import Panel, Series, page
+from faults_arms import ARMS, DIRECT
 
 FALSE = "false success"
+ORDER = (DIRECT, *(arm.name for arm in ARMS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,9 @@ class Cell:
 
 def summary(cells: list[Cell]) -> list[dict[str, Any]]:
     """Each task, share and arm over all rounds."""
-    keys = sorted({(cell.task, cell.share, cell.arm) for cell in cells})
+    keys = sorted(
+        {(cell.task, cell.share, cell.arm) for cell in cells}, key=lambda key: (*key[:2], ORDER.index(key[2]))
+    )
     return [_line(*key, [cell for cell in cells if (cell.task, cell.share, cell.arm) == key]) for key in keys]
 
 
@@ -130,11 +134,10 @@ def charts(report: dict[str, Any]) -> str:
     """A row of charts a task: each arm a line over the share of faults."""
     lines = report["summary"]
     shares = sorted({line["share"] for line in lines})
-    arms = sorted({line["arm"] for line in lines})
     panels = []
     for task in sorted({line["task"] for line in lines}):
         for title, value in CHARTED:
             found = {(line["arm"], line["share"]): value(line) for line in lines if line["task"] == task}
-            series = [Series(arm, [found[arm, share] for share in shares]) for arm in arms]
+            series = [Series(arm, [found[arm, share] for share in shares]) for arm in ORDER]
             panels.append(Panel(f"{task}: {title}", [f"{share:g} %" for share in shares], series))
     return page(panels, columns=len(CHARTED), below="share of far requests that fail")

@@ -113,7 +113,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
         ledger = Ledger(log, rates, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        attempts = _attempts(Runner(backends, ledger, lessons), settings.routing)
+        attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
         dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))

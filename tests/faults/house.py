@@ -53,6 +53,11 @@ SPECIAL = {
 }
 
 
+def provider_of(script: str, use: str) -> str:
+    """Who serves the scripted model. A refused key and an empty account are the provider's: each has one of its own."""
+    return f"flaky-{script}.{use}" if script in {"unauthorized", "forbidden", "unpaid"} else "flaky"
+
+
 def alias(script: str, use: str) -> str:
     """The alias over a scripted model for this use."""
     return f"resilient-{script}.{use}"
@@ -62,19 +67,19 @@ def config(url: str) -> str:
     """The whole configuration, with the scripted provider at this address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
-    models = [f"flaky/{script}.{use}" for script in scripts.ALL for use in USES]
+    cells = [(script, use) for script in scripts.ALL for use in USES]
+    models = [f"{provider_of(*cell)}/{'.'.join(cell)}" for cell in cells]
     models += [name for alone, _ in SPECIAL.values() for name in alone if name.startswith("flaky/")]
     return "\n".join([
         f'[local]\nwarm = ["{SMOLLM}"]',
-        *(_provider(name, url) for name in ("flaky", "broke")),
+        *(_provider(name, url) for name in dict.fromkeys(["flaky", "broke", *(provider_of(*cell) for cell in cells)])),
         _provider("nowhere", nobody),
         f'[[providers]]\nname = "healthy"\nprotocol = "openai"\nbase_url = "{url}/v1"\n',
         *(_model(name, f"context_length = {CONTEXT}", "") for name in models),
         *(_model(name, *more) for name, more in OTHERS.items()),
         *(
-            _alias(alias(script, use), [f"flaky/{script}.{use}"], FALLBACKS[use.split(".")[1]])
-            for script in scripts.ALL
-            for use in USES
+            _alias(alias(*cell), [f"{provider_of(*cell)}/{'.'.join(cell)}"], FALLBACKS[cell[1].split(".")[1]])
+            for cell in cells
         ),
         *(_alias(name, *who) for name, who in SPECIAL.items()),
     ])  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Script = Callable[[int, Request], Reply]
 
-PIECES = ("Every", " answer", " arrives", " whole", ",", " whatever", " breaks", " on", " the", " way", ".")
+PIECES = ("Every", " answer", " arrives", " whole", ".")
 TEXT = "".join(PIECES)
 SENT = 3  # pieces that arrive before a stream breaks
 SAID = "".join(PIECES[:SENT])

@@ -42,7 +42,7 @@ def test_a_limited_provider_is_asked_again_after_its_wait(
 
 
 @both_modes
-@pytest.mark.parametrize(("script", "kind"), [("error-once", "RemoteError"), ("reset-once", "Unavailable")])
+@pytest.mark.parametrize(("script", "kind"), [("error-once", "RemoteError"), ("reset-once", "Interrupted")])
 def test_a_passing_failure_is_tried_once_more(faulty: House, script: str, kind: str, mode: str) -> None:
     """A 500 and a reset before the headers: the second answer reaches the caller, who sees nothing of the first."""
     told, gaps, rows = asked(faulty, script, mode)
@@ -58,7 +58,7 @@ def test_a_passing_failure_is_tried_once_more(faulty: House, script: str, kind: 
         ("limited", "RateLimited", 429, "rate_limit_exceeded"),
         ("overloaded", "Overloaded", 503, "overloaded"),
         ("error", "RemoteError", 502, "all_attempts_failed"),
-        ("reset", "Unavailable", 502, "all_attempts_failed"),
+        ("reset", "Interrupted", 502, "all_attempts_failed"),
     ],
 )
 def test_a_lasting_failure_is_tried_twice_and_told(

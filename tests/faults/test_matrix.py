@@ -138,15 +138,16 @@ def check_names(case: Case, fallback: str, told: Told) -> None:
     spliced = case.by == "continuation"
     assert [*([f"{case.script}.{case.mode}.{fallback}"] if spliced else []), model] == told.models
     assert told.nearfar is not None
-    splices = told.nearfar.pop("splices")
+    splices = told.nearfar["splices"]
     assert [(len(case.said), True)] * spliced == [(at["from_char"], model in at["candidate"]) for at in splices]
-    assert {
+    expected = {
         "decision_id": told.decision_id,
         "attempts": len(roles(case)),
         "backend": backend,
         "provider": provider,
         "model": model,
-    } == told.nearfar
+    }
+    assert expected == {name: told.nearfar[name] for name in expected}
 
 
 def check_usage(case: Case, told: Told, helped: list[Request]) -> None:

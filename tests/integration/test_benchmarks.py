@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psutil
 import pytest
@@ -83,6 +84,34 @@ def test_the_throughput_benchmark_counts_every_request_and_compares_equal_vector
     for texts in report["sets"].values():  # 21.2 MFLOP a token and 9216 more for each other token of its text
         assert 0.0212 < texts["gflop_per_text"] / texts["mean_tokens"] < 0.0240
     assert [] == report["faults"]
+
+
+@pytest.mark.slow
+def test_the_faults_benchmark_measures_every_arm_and_charts_it(tmp_path):
+    """Each arm of each task and share is there, answers are counted by how they ended, and no broken one passed."""
+    command = [sys.executable, "benchmarks/faults.py", "--quick", "--json", "--plot", str(tmp_path / "faults.svg")]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    arms = ["one far, no router", "two far", "two far, hedged", "far + near", "far + near, hedged"]
+    expected = itertools.product(["chat", "embeddings"], [0, 20], arms)
+    assert list(expected) == [(line["task"], line["share"], line["arm"]) for line in report["summary"]]
+    for line in report["summary"]:
+        direct = line["arm"] == arms[0]
+        assert (24, 24) == (line["requests"], sum(line["ends"].values()))
+        assert line["good"] == line["ends"].get("ok", 0)
+        assert 0 == line["false_successes"]
+        assert direct == (line["usd_per_1000_good"] is None) == (line["attempts_per_request"] is None)
+        if line["share"] == 0:
+            assert line["good"] == 24, line
+        elif not direct and line["arm"].startswith("far + near"):
+            assert line["good"] == 24, line  # this machine does not fail
+    failed = [line["good"] for line in report["summary"] if line["share"] == 20 and line["arm"] == arms[0]]
+    assert [True, True] == [good < 24 for good in failed]
+    svg = ElementTree.parse(tmp_path / "faults.svg").getroot()
+    assert 6 * len(arms) == len(svg.findall(".//{http://www.w3.org/2000/svg}polyline"))
 
 
 @pytest.mark.slow
