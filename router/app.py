@@ -8,9 +8,10 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata, resources
 
 import msgspec
@@ -24,9 +25,9 @@ from litestar.static_files import create_static_files_router
 import router
 from backends import fake, hardware, registry
 from backends.base import Backend
-from backends.errors import BackendError, ModelNotFound
+from backends.errors import BackendError
 from backends.local.backend import LocalOptions
-from backends.remote import hub
+from backends.remote.backend import RemoteBackend
 from backends.remote.provider import Provider
 from backends.types import Target, Task
 from policies.registry import create as create_policy
@@ -34,12 +35,14 @@ from router.attempts import Attempts
 from router.availability import Breakers
 from router.budgets import Budgets, Charge, check_scopes
 from router.candidates import CandidateFinder, target_of
-from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, Catalog
+from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.decision_log.log import DecisionLog
 from router.decision_log.record import NodeRow
+from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.errors import CatalogError, SettingsError
 from router.estimates import Estimator
+from router.far_side import FarSide
 from router.hedging import Hedging
 from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, system
 from router.http import intents as intent_routes
@@ -49,12 +52,14 @@ from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
+from router.listings import Listings
 from router.patience import Patience
 from router.planning import Planner, weights_of
 from router.pricing import LocalRates, local_rates, price_book
+from router.renewal import Refresher
 from router.runs import Runner
 from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
-from router.settings import HUB_TOKEN, Secrets, check_listener, intents_dir, models_dir
+from router.settings import Secrets, check_listener, intents_dir, models_dir
 from router.slate import Candidate
 
 logger = logging.getLogger("nearfar")
@@ -83,6 +88,7 @@ HANDLERS = (
     system.live,
     system.ready,
     system.system,
+    system.check_token,
     system.metrics,
 )
 
@@ -98,24 +104,24 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         closing.push_async_callback(asyncio.to_thread, log.close)
         catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
         rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
-        backends = registry.create(_local(settings), _providers(catalog, secrets), probe)
-        for backend in backends.values():
-            closing.push_async_callback(backend.aclose)
+        backends = _backends(closing, settings, _providers(catalog, secrets), probe)
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
-        finder = CandidateFinder(catalog, backends, _discoverer(settings, secrets, catalog))
-        await finder.prepare()
+        far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        lessons, metrics = Lessons(_estimator(rates, finder, backends), Breakers(), Patience()), Metrics()
+        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
-        ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
+        book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
+        ledger = Ledger(log, rates, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
         dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
-        closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))
+        refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
+        _beside(closing, _warm(dispatcher, settings.local.warm), refresher.watch(), _refreshed(settings, refresher))
         yield Services(
             settings=settings,
-            secrets=secrets,
+            far=far,
+            refresher=refresher,
             catalog=catalog,
             finder=finder,
             backends=backends,
@@ -128,6 +134,31 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
         )
+
+
+def _backends(
+    closing: AsyncExitStack, settings: Settings, providers: Sequence[Provider], probe: hardware.Probe
+) -> dict[str, Backend]:
+    backends = registry.create(_local(settings), providers, probe)
+    for backend in backends.values():
+        closing.push_async_callback(backend.aclose)
+    return backends
+
+
+async def _finder(
+    settings: Settings, secrets: Secrets, catalog: Catalog, backends: Mapping[str, Backend]
+) -> tuple[FarSide, CandidateFinder]:
+    """What is known of the far side, and who finds candidates with it."""
+    far = await asyncio.to_thread(FarSide.opened, settings, secrets, catalog.providers)
+    finder = CandidateFinder(catalog, backends, discoverer(settings, far, catalog), far.listings, far.routed)
+    await finder.prepare()
+    return far, finder
+
+
+def _beside(closing: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
+    """Let these run beside the requests, until the house closes."""
+    for work in works:
+        closing.push_async_callback(_cancelled, asyncio.create_task(work))
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
@@ -181,6 +212,30 @@ async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
             await dispatcher.warm(model)
         except BackendError as error:
             logger.warning("local.warm: %s could not be loaded: %s", model, error)
+
+
+async def _refreshed(settings: Settings, refresher: Refresher) -> None:
+    hours = settings.routing.refresh_hours
+    if hours is not None and not settings.routing.offline:
+        await refresher.every(hours)
+
+
+def _refresher(
+    far: FarSide,
+    catalog: Catalog,
+    finder: CandidateFinder,
+    lessons: Lessons,
+    backends: Mapping[str, Backend],
+    reprice: Callable[[], None],
+) -> Refresher:
+    remote = backends["remote"]
+    if not isinstance(remote, RemoteBackend):
+        raise TypeError(f"the remote backend is a {type(remote).__name__}")
+    return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
+
+
+def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, rates, listings.prices())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -296,12 +351,7 @@ def _openapi() -> OpenAPIConfig:
 
 def _providers(catalog: Catalog, secrets: Secrets) -> list[Provider]:
     """The far sides with their keys. A key goes to the provider that names its variable, and to no other host."""
-    keys = secrets.provider_keys | {
-        entry.name: secrets.hf_token
-        for entry in catalog.providers.values()
-        if entry.api_key_env == HUB_TOKEN and secrets.hf_token is not None
-    }
-    return [_provider(entry, keys.get(entry.name)) for entry in catalog.providers.values()]
+    return [_provider(entry, secrets.key_of(entry)) for entry in catalog.providers.values()]
 
 
 def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
@@ -311,7 +361,7 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
             protocol=entry.protocol,
             base_url=entry.base_url,
             api_key=api_key,
-            needs_key=entry.api_key_env is not None,
+            needs_key=entry.api_key_env is not None or entry.api_key_file is not None,
             tasks=(Task.TEXT_GENERATION,) if entry == BUILTIN_PROVIDERS[0] else None,  # the hub's router only chats
             connect_timeout_s=entry.connect_timeout_s,
             first_token_timeout_s=entry.first_token_timeout_s,
@@ -320,29 +370,6 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
         )
     except ValueError as error:
         raise SettingsError(f"providers: {entry.name}: {error}.") from error
-
-
-def _discoverer(
-    settings: Settings, secrets: Secrets, catalog: Catalog
-) -> Callable[[str], Awaitable[ModelEntry | None]]:
-    """How a model that the catalogue does not list is looked up: on the hub, where this router may use the hub."""
-    allowed = not settings.routing.offline and (secrets.hf_token is not None or settings.local.downloads)
-
-    async def discover(model_id: str) -> ModelEntry | None:
-        if not allowed or model_id.count("/") != 1:
-            return None
-        try:
-            card = await asyncio.to_thread(hub.model_info, model_id, secrets.hf_token, HUB_TIMEOUT_S)
-        except ModelNotFound:
-            return None
-        except BackendError as error:
-            logger.warning("the hub could not be asked for a model: %s", type(error).__name__)
-            return None
-        if card.task not in KNOWN_TASKS:
-            return None
-        return catalog.discover(model_id, card.task, card.parameters)
-
-    return discover
 
 
 def _node(log: DecisionLog, probe: hardware.Probe) -> NodeRow:
