@@ -109,7 +109,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
         ledger = Ledger(log, rates, price_book(catalog, rates), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        attempts = _attempts(Runner(backends, ledger, lessons), settings.routing)
+        attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
         dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
         closing.push_async_callback(_cancelled, asyncio.create_task(_warm(dispatcher, settings.local.warm)))

@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from backends.types import Delta, GenerationInput, GenerationOutput, Limits
+from router.budgets import Exceeded
 from router.course import Course
-from router.errors import AllAttemptsFailed, DeadlineExceeded, FailedAttempt
+from router.errors import AllAttemptsFailed, BudgetExceeded, DeadlineExceeded, FailedAttempt
 from router.hedging import first_of
 from router.outcome import Answered, Attempt, Begun, Outcome
+from router.runs import Errand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from backends.types import InferenceRequest, InferenceResult, LoadReport, Piece
+    from router.budgets import Reservation
     from router.course import Step
     from router.errors import RouterError
     from router.hedging import Hedging
@@ -54,7 +57,7 @@ class Attempts:
                 async for piece in pieces:
                     yield piece
             settled = True
-            error = None if chain.answered is not None else _failure(plan, chain.attempts)
+            error = None if chain.answered is not None else chain.failure()
             status = "ok" if error is None else "error"
             yield settle(plan, chain.attempts, status=status, error=error, answered=chain.answered)
         except (asyncio.CancelledError, GeneratorExit):
@@ -62,7 +65,7 @@ class Attempts:
             raise
         finally:
             if not settled:
-                error = _failure(plan, chain.attempts) if status == "error" else None
+                error = chain.failure() if status == "error" else None
                 settle(plan, chain.attempts, status=status, error=error)
 
     async def warm(self, candidate: Candidate, *, thorough: bool = False) -> LoadReport:
@@ -81,10 +84,12 @@ class _Chain:
 
     Attributes:
         answered: The answer, once there is one.
+        exceeded: The last budget that somebody was passed over for.
     """
 
     def __init__(self, plan: Plan, runner: Runner, hedging: Hedging, max_attempts: int) -> None:
         self.answered: Answered | None = None
+        self.exceeded: Exceeded | None = None
         self._plan = plan
         self._runner = runner
         self._hedging = hedging
@@ -105,16 +110,21 @@ class _Chain:
                 await asyncio.sleep(step.wait_s)
                 if self._runner.lessons.refusal(step.candidate) is not None:
                     continue
-            async with aclosing(self._tried(step)) as pieces:
+            reservation = self._runner.reserve(self._plan, step.candidate)
+            if isinstance(reservation, Exceeded):
+                self.exceeded = reservation
+                self._course.passed_over()
+                continue
+            async with aclosing(self._tried(step, reservation)) as pieces:
                 async for piece in pieces:
                     yield piece
             if self.answered is not None or (self._said and self._plan.on_stream_failure != "continue"):
                 return
             self._course.continuing = bool(self._said)
 
-    async def _tried(self, step: Step) -> AsyncGenerator[Begun | Piece, None]:
+    async def _tried(self, step: Step, reservation: Reservation | None) -> AsyncGenerator[Begun | Piece, None]:
         number = len(self._runs)
-        run = self._started(step)
+        run = self._started(step, reservation)
         after_s = self._hedging.after_s(self._plan, step.candidate) if step.role == "primary" else None
         if after_s is not None:
             run = await first_of(run, after_s, self._hedged)
@@ -159,9 +169,9 @@ class _Chain:
             self._said.append(piece.text)
         return told
 
-    def _started(self, step: Step) -> Run:
+    def _started(self, step: Step, reservation: Reservation | None) -> Run:
         from_char = sum(map(len, self._said)) if self._course.continuing else None
-        run = self._runner.run(self._plan, step, self._request(step.candidate), from_char)
+        run = self._runner.run(self._plan, step, Errand(self._request(step.candidate), from_char, reservation))
         self._runs.append(run)
         return run
 
@@ -170,7 +180,8 @@ class _Chain:
         if not any(self._hedging.allows(candidate) for candidate in self._course.left()) or not self._hedging.take():
             return None
         step = self._course.hedge(self._hedging.allows)
-        return None if step is None else self._started(step)
+        reservation = None if step is None else self._runner.reserve(self._plan, step.candidate)
+        return None if step is None or isinstance(reservation, Exceeded) else self._started(step, reservation)
 
     def _request(self, candidate: Candidate) -> InferenceRequest:
         request = self._plan.call.request
@@ -199,16 +210,18 @@ class _Chain:
         # What was said by this one went out piece by piece, too: the answer is all that went out.
         return replace(result, output=GenerationOutput("".join(self._said), output.finish_reason))
 
+    def failure(self) -> RouterError:
+        """Why there is no answer."""
+        failed = [FailedAttempt(a.candidate_id, a.error) for a in self.attempts if a.error is not None]
+        if self._left_s() <= 0:
+            return DeadlineExceeded(self._plan.deadline_s, failed)
+        if self.exceeded is not None and not failed:
+            return BudgetExceeded(self.exceeded.reason)
+        return AllAttemptsFailed(failed)
+
     def _left_s(self) -> float:
         return self._plan.deadline - time.monotonic()
 
 
 def _least(*seconds: float | None) -> float | None:
     return min((value for value in seconds if value is not None), default=None)
-
-
-def _failure(plan: Plan, attempts: tuple[Attempt, ...]) -> RouterError:
-    failed = [FailedAttempt(a.candidate_id, a.error) for a in attempts if a.error is not None]
-    if time.monotonic() >= plan.deadline:
-        return DeadlineExceeded(plan.deadline_s, failed)
-    return AllAttemptsFailed(failed)

@@ -83,6 +83,10 @@ class Course:
         self._begun += 1
         return Step(found, "hedge")
 
+    def passed_over(self) -> None:
+        """The step just given was not taken: nobody was asked."""
+        self._begun -= 1
+
     def failed(self, candidate: Candidate, attempt: Attempt) -> None:
         """An attempt ended without an answer."""
         expected_usd = self._plan.estimate(candidate.id).cost_usd
@@ -101,12 +105,15 @@ class Course:
         return not (is_fallback and isinstance(error, InvalidInput))
 
     def _first(self) -> Step | None:
-        if self._begun or not self._left:
+        """The decision's choice, as it was made an instant ago."""
+        if self._tried or not self._left:
             return None
         return Step(self._left.pop(0), "primary")
 
     def _repeat(self, left_s: float, draw: float) -> Step | None:
         """The same place again, where that is safe and likely to help."""
+        if not self._tried:
+            return None
         candidate, error = self._tried[-1]
         server_failed = isinstance(error, RemoteError) and 500 <= (error.http_status or 0) < 600
         if self.continuing or not (isinstance(error, Interrupted) or server_failed):

@@ -10,36 +10,62 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from backends.errors import BackendError, RemoteError
-from backends.types import Delta, InferenceResult
+from backends.types import Delta, InferenceRequest, InferenceResult
+from router.budgets import Exceeded, Reservation, charge_of
 from router.ledger import now_us
 from router.lessons import DeadlineTimeout
 from router.outcome import Attempt, Cost, Said
+from router.pricing import asked_usd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from backends.base import Backend
-    from backends.types import InferenceRequest, Piece
+    from backends.types import Piece
+    from router.budgets import Budgets
     from router.course import Step
     from router.ledger import Ledger
     from router.lessons import Lessons
-    from router.slate import Plan
+    from router.slate import Candidate, Plan
 
 
 class Runner:
     """Starts runs."""
 
-    def __init__(self, backends: Mapping[str, Backend], ledger: Ledger, lessons: Lessons) -> None:
+    def __init__(self, backends: Mapping[str, Backend], ledger: Ledger, lessons: Lessons, budgets: Budgets) -> None:
         self.backends = backends
         self.ledger = ledger
         self.lessons = lessons
+        self._budgets = budgets
 
-    def run(self, plan: Plan, step: Step, request: InferenceRequest, from_char: int | None = None) -> Run:
+    def reserve(self, plan: Plan, candidate: Candidate) -> Reservation | Exceeded | None:
+        """Set aside what asking a far candidate may cost; None where no budget looks."""
+        if candidate.near or not self._budgets:
+            return None
+        most_usd = asked_usd(candidate, plan.size, plan.estimate(candidate.id))
+        return self._budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
+
+    def run(self, plan: Plan, step: Step, errand: Errand) -> Run:
         """A run that begins when somebody waits for it."""
-        return Run(self, plan, step, request, from_char)
+        return Run(self, plan, step, errand)
+
+
+class Errand(Struct, frozen=True):
+    """What a run is to bring.
+
+    Attributes:
+        request: As the candidate gets it.
+        from_char: Where its text begins in an answer that others began; None in one of its own.
+        reservation: What was set aside for it; settled when it ends.
+    """
+
+    request: InferenceRequest
+    from_char: int | None = None
+    reservation: Reservation | None = None
 
 
 class Run:
@@ -49,16 +75,13 @@ class Run:
         attempt: What came of it; None until it has ended.
     """
 
-    def __init__(
-        self, runner: Runner, plan: Plan, step: Step, request: InferenceRequest, from_char: int | None
-    ) -> None:
+    def __init__(self, runner: Runner, plan: Plan, step: Step, errand: Errand) -> None:
         self.candidate = step.candidate
         self.role = step.role
         self.attempt: Attempt | None = None
         self._runner = runner
         self._plan = plan
-        self._request = request
-        self._from_char = from_char
+        self._errand = errand
         self._first: list[Piece] = []
         self._rest = self._watched()
 
@@ -90,6 +113,8 @@ class Run:
     async def aclose(self) -> None:
         """Stop it, if it has not ended."""
         await self._rest.aclose()
+        if self.attempt is None and self._errand.reservation is not None:  # it never began
+            self._errand.reservation.release()
 
     async def _watched(self) -> AsyncGenerator[Piece, None]:
         clock = _Stopwatch()
@@ -112,15 +137,18 @@ class Run:
             raise
         finally:
             self.attempt = self._finished(result, error, clock)
+            if self._errand.reservation is not None:
+                self._errand.reservation.settle(self.attempt.cost.usd)
             self._runner.lessons.learn(self._plan, self.candidate, self.attempt, probes)
 
     async def _called(self) -> AsyncGenerator[Piece | InferenceResult, None]:
         target = self.candidate.target
         backend = self._runner.backends[target.backend]
-        if not self._request.stream:
-            yield await backend.infer(self._request, target)
+        request = self._errand.request
+        if not request.stream:
+            yield await backend.infer(request, target)
             return
-        async with aclosing(backend.stream(self._request, target)) as pieces:
+        async with aclosing(backend.stream(request, target)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -142,7 +170,7 @@ class Run:
             total_s=total_s,
             cost=cost,
             role=self.role,
-            from_char=self._from_char,
+            from_char=self._errand.from_char,
             result=result,
             error=error,
             first_token_s=clock.first_token_s,

@@ -44,7 +44,7 @@ class Tokens:
         Raises:
             ContextLengthExceeded: A text is longer and `truncate` is off; names its index, its length and the limit.
         """
-        encoded = self._tokenizer.encode_batch([self._prefix + text for text in texts])
+        encoded = self._tokenizer.encode_batch_fast([self._prefix + text for text in texts])
         return [self._cut(index, row.ids, truncate=truncate) for index, row in enumerate(encoded)]
 
     def _cut(self, index: int, ids: list[int], *, truncate: bool) -> list[int]:

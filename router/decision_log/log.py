@@ -107,7 +107,7 @@ class DecisionLog:
         *,
         durability: Durability = "batch",
         queue_rows: int = 100_000,
-        flush_s: float = 0.25,
+        flush_s: float = 0.5,
         flush_rows: int = 1000,
     ) -> DecisionLog:
         """Open the log, make it if there is none, and take in what a crashed process left in the spill file.

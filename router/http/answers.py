@@ -1,11 +1,12 @@
 """From the dispatcher to a handler: only whole answers and opened streams get through, errors are raised."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from litestar import Request
+from litestar.types import Receive, Scope, Send
 
 from backends.types import Delta, InferenceResult, Piece, Progress
 from router.errors import RouterError
@@ -28,18 +29,24 @@ async def answered(request: Request[Any, Any, Any], call: Call) -> Answer:
     Raises:
         RouterError: the outcome's own error, carrying its decision's id.
     """
-    running = asyncio.create_task(services(request).dispatcher.infer(call))
+    running = asyncio.current_task()
+    assert running is not None  # noqa: S101 -- a handler runs in a task
     leaving = asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            raise Logged("The sender went away before the answer.")
-        with _dispatched():
-            return answer_of(running.result())
-    finally:
+
+    def stop(_: object) -> None:
         running.cancel()
+
+    leaving.add_done_callback(stop)
+    try:
+        with _dispatched():
+            return answer_of(await services(request).dispatcher.infer(call))
+    except asyncio.CancelledError:
+        if leaving.done() and not running.uncancel():  # nobody else wants it stopped
+            raise Logged("The sender went away before the answer.") from None
+        raise
+    finally:
+        leaving.remove_done_callback(stop)
         leaving.cancel()
-        await asyncio.wait({running, leaving})
 
 
 async def opened(
@@ -86,6 +93,21 @@ def _dispatched() -> Iterator[None]:
         raise
     except Exception as bug:
         raise Logged("Internal error.") from bug
+
+
+class Whole:
+    """A complete JSON answer, as ASGI sends it; a `Response` would first copy its headers into an object of its own."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
+        self._body = body
+        self._headers = headers
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self._body)).encode())]
+        headers += [(name.encode(), value.encode()) for name, value in self._headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
 async def _left(request: Request[Any, Any, Any]) -> None:

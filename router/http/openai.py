@@ -17,7 +17,7 @@ from backends.types import Delta, EmbeddingOutput, GenerationOutput, Output, Pie
 from router.candidates import CandidateFinder
 from router.errors import RouterError, UnknownModel
 from router.http import headers
-from router.http.answers import Answer, answer_of, answered, opened
+from router.http.answers import Answer, Whole, answer_of, answered, opened
 from router.http.errors import body_of
 from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, embeddings_request
 from router.http.schemas import routing_of
@@ -48,7 +48,7 @@ async def chatted(request: Request[Any, Any, Any], body: ChatBody, name: str) ->
 
 
 @post("/v1/embeddings", status_code=200, opt={"inference": True}, summary="Embed texts")
-async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsBody]) -> Response[Any]:
+async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsBody]) -> Whole:
     """One vector a text, as floats or as base64 of little-endian float32."""
     model, routing = model_and_routing(request, data.model, routing_of(data.routing, data.provider))
     max_items = services(request).settings.server.max_batch_items
@@ -64,7 +64,7 @@ async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsB
         "model": answer.result.model,
         "usage": _usage(answer),
     }
-    return Response(body, headers=headers.of_outcome(answer.outcome, request_id(request)))
+    return Whole(encode(body), headers.of_outcome(answer.outcome, request_id(request)))
 
 
 @get("/v1/models", summary="The catalogue, with the state of each candidate")
@@ -132,6 +132,8 @@ class _Chunk:
         return b"data: " + encode(self._common | {"choices": [choice]} | usage | ours) + b"\n\n"
 
     def end(self, answer: Answer) -> bytes:
+        if answer.outcome.splices:  # whoever went on may have had nothing to add, and has the last word all the same
+            self._common["model"] = answer.winner.model
         last = self.event({}, text_of(answer.result.output).finish_reason, headers.trailer(answer.outcome))
         if self._include_usage:
             last += b"data: " + encode(self._common | {"choices": [], "usage": _usage(answer)}) + b"\n\n"

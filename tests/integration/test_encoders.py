@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import random
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,20 @@ def test_with_fewer_threads_the_vectors_are_the_same(encoder, minilm):
         np.testing.assert_allclose(encoder.encode(sequences), vectors, atol=2e-6)
     finally:
         del encoder._spare.threads
+
+
+def test_threads_that_compute_side_by_side_end_with_their_encoder(minilm, cache_dir):
+    sequences = Tokens(minilm).ids(texts_of(60, 30), truncate=True)
+    before = set(threading.enumerate())
+    encoder = open_encoder("onnx", minilm, "cpu", "float32", 2, cache_dir)
+    encoder.encode(sequences)
+    helpers = set(threading.enumerate()) - before
+    del encoder
+    gc.collect()
+    for helper in helpers:
+        helper.join(30)
+    assert [True, True] == ["onnx" in helper.name for helper in helpers]
+    assert before >= set(threading.enumerate())
 
 
 def small_model(minilm, directory, *, kind="bert", pooling="mean", modules=("Pooling",)):

@@ -4,11 +4,15 @@ Two threads wait for each other some fifty times a text. Waiting threads that sp
 but take 6 to 13 ms once another process keeps a core busy; one thread always takes 3 ms. So there are two
 sessions, of one thread and of all, and the wide one runs while its cores are free. The second one costs its weights
 again in memory, word embeddings included: 80 MB for MiniLM.
+
+Many texts need no such waiting: they are cut into as many batches as there are threads, or more, each computed by one
+thread, which takes the next one when it is done. Nobody spins, and a core that others use does its part more slowly.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from backends.errors import Unavailable
@@ -26,8 +30,9 @@ if TYPE_CHECKING:
 
 _TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "electra")  # the fusions know these
 _MOST_BYTES = 1_900_000_000  # a graph with its weights is one protobuf message, of less than 2 GiB
-_FLOAT32 = 4
 _ERRORS_ONLY = 3
+_MOST_TOKENS = 512  # padded, of a call: activations stay in a core's own cache; with 2048 a token costs a fifth more
+_LEAST_TOKENS = 128  # to leave a thread without work rather than cut: products of few rows are slow
 
 
 def supports(directory: Path) -> str | None:
@@ -69,17 +74,30 @@ class OnnxEncoder:
         self._wide = _session(graph, threads) if threads > 1 else self._narrow
         self._threads = threads
         self._spare = SpareCores(threads)
+        self._pool = ThreadPoolExecutor(threads, "onnx")  # starts none before it must; they end with the encoder
 
     def encode(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """As `Encoder.encode`: in batches of like length, each padded to its longest."""
+        lengths = [len(sequence) for sequence in sequences]
+        batches = plan(lengths, budget(sum(lengths), self._threads))
+        return in_order(self._computed([[sequences[index] for index in batch] for batch in batches]), batches)
+
+    def _computed(self, batches: list[list[Sequence[int]]]) -> list[NDArray[np.float32]]:
+        """Vectors of each batch: side by side where every thread gets one, else in turn on all cores that are free."""
+        if len(batches) >= self._threads > 1:
+            return list(self._pool.map(lambda batch: self._run(self._narrow, batch), batches))
         session = self._wide if self._spare.threads() == self._threads else self._narrow
-        batches = plan([len(sequence) for sequence in sequences])
-        return in_order([self._run(session, [sequences[index] for index in batch]) for batch in batches], batches)
+        return [self._run(session, batch) for batch in batches]
 
     def _run(self, session: Any, batch: list[Sequence[int]]) -> NDArray[np.float32]:
         inputs = dict(zip(INPUTS, padded(batch, self._filler), strict=True))
         vectors: NDArray[np.float32] = session.run(None, inputs)[0]
         return vectors
+
+
+def budget(tokens: int, threads: int) -> int:
+    """Padded tokens a batch may have, so that `tokens` in all give each thread work."""
+    return max(_LEAST_TOKENS, min(_MOST_TOKENS, -(-tokens // threads)))
 
 
 def _session(graph: Path, threads: int) -> Any:

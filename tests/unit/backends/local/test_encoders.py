@@ -112,6 +112,15 @@ def test_batches_hold_every_sequence_once_within_their_limits(lengths, budget, r
         assert len(batch) == 1 or (len(batch) * longest <= budget and longest <= ratio * shortest)
 
 
+@given(st.integers(1, 16), st.integers(1, 64), st.integers(1, 600))
+def test_texts_of_one_length_give_every_thread_work_before_any_batch_grows_large(threads, length, count):
+    """There may be fewer batches than threads only where there is too little work to share."""
+    budget = onnx.budget(length * count, threads)
+    batches = plan([length] * count, budget)
+    assert 128 <= budget <= 512
+    assert len(batches) >= threads or budget == 128
+
+
 @given(lengths, st.booleans())
 def test_padding_keeps_every_token_at_its_side(lengths, left):
     sequences = [list(range(1, length + 1)) for length in lengths]
