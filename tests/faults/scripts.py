@@ -150,6 +150,8 @@ def breaking(*last: Any, then: str = "end") -> Script:
     """A stream has some pieces and then these events and this end; of a whole answer only half the body comes."""
 
     def broken(number: int, request: Request) -> Reply:
+        if request.path.endswith("/embeddings"):
+            return cut_vectors(number, request)
         if request.body.get("stream"):
             return reply_events(*_events(request)[:SENT], *last, then=then)
         body = json.dumps(_whole(request)).encode()
@@ -248,8 +250,6 @@ def mixed(share: float, pace: Pace) -> Script:
         wait_s = pace.median_s * dice.lognormvariate(0.0, pace.sigma)
         fault = MIX[dice.randrange(len(MIX))]
         script = fault if dice.random() < share else good
-        if request.path.endswith("/embeddings") and script is cut:
-            script = cut_vectors
         reply = script(number, request)
         return replace(reply, before_s=wait_s, between_s=wait_s / 10) if reply.then in {"end", "cut"} else reply
 

@@ -61,11 +61,6 @@ def test_an_outage_under_a_crowd_reaches_nobody(faulty: House, case: Case, fallb
     check(faulty, case, fallback, waves=3, most=case.asked * CALLERS + 2)
 
 
-def test_a_crowd_that_falls_back_near_is_answered(faulty: House) -> None:
-    """The near model takes them one after the other: nobody is turned away, and the far side is not asked again."""
-    check(faulty, Case("overloaded", "streamed", "fallback", 1), "near", waves=1, most=CALLERS)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "fallback"), CROWDED)
 def test_every_fault_under_a_crowd(faulty: House, case: Case, fallback: str) -> None:
