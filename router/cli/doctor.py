@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 import msgspec
 
-from router.app import open_house
 from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
 from router.decision_log.log import DecisionLog
 from router.errors import CatalogError, LogError, SettingsError
+from router.house import open_house
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

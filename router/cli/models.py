@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from router.app import open_house
 from router.cli.console import config_option, configured, json_option, ms, reported, show_json, show_table, size
 from router.cli.pull import pull
 from router.cli.refresh import refresh
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest, UnknownModel
+from router.house import open_house
 from router.http.openai import model_answer
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from router.app import open_house
 from router.cli.console import config_option, configured, json_option, reported, show_json, show_table
 from router.decision_log.log import DecisionLog
+from router.house import open_house
 
 if TYPE_CHECKING:
     from router.drift import PriceDrift

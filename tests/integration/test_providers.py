@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from backends.types import GenerationInput, InferenceRequest, Message, Task
-from router.app import open_house
 from router.decision_log.log import DecisionLog
 from router.errors import RouterError, UnknownModel
+from router.house import open_house
 from router.request import Call, Routing, split_suffix
 from router.sections import CandidateEntry, ModelEntry, Price, ProviderSettings, RoutingSettings, Settings
 from router.settings import Secrets, read_secrets

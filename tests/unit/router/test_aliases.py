@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from router.app import checked
 from router.catalog import Catalog
+from router.checks import checked
 from router.errors import CatalogError, SettingsError
 from router.http.openai import alias_answer
 from router.outcome import Outcome

@@ -7,9 +7,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from backends.errors import PaymentRequired, RemoteError, Unauthorized
-from router.app import open_house
 from router.availability import THRESHOLD, Breakers
 from router.decision_log.log import DecisionLog
+from router.house import open_house
 from router.lessons import Lessons
 from router.outcome import Attempt, Cost
 from router.patience import Patience
