@@ -4,6 +4,7 @@
   cannot be reached only where nobody else is left, after its Retry-After. Never: what was silent, and every other 4xx.
 * Elsewhere, in the order of the ranking: after any failure that another candidate may be spared. A context that was too
   short goes to a longer one only. A refusal of the content goes nowhere.
+* The last attempt goes near where that can serve: an outage of all far ones must not use up the chain before it.
 * What a fallback refuses for reasons of its own does not end the chain, and never hides the first failure.
 * One budget for the whole chain: whoever would exceed `max_cost_usd` together with what was spent is passed over.
 """
@@ -121,11 +122,14 @@ class Course:
         return self._again(candidate, error, left_s, draw)
 
     def _elsewhere(self) -> Step | None:
-        while self._left:
-            candidate = self._left.pop(0)
-            if self._may(candidate):
-                return Step(candidate, "continuation" if self.continuing else "fallback")
-        return None
+        """The next that may; with the last attempt that is allowed, one that is near, if there is any."""
+        may = self.left()
+        near = [candidate for candidate in may if candidate.near]
+        found = next(iter(near if near and self._begun == self._most - 1 else may), None)
+        if found is None:
+            return None
+        self._left.remove(found)
+        return Step(found, "continuation" if self.continuing else "fallback")
 
     def _return(self, left_s: float, draw: float) -> Step | None:
         """Nobody is left: back to who asked to wait, or could not be reached, if there is time for it."""

@@ -155,6 +155,14 @@ def test_an_open_breaker_is_respected_in_the_chain() -> None:
     assert [("primary", "a")] == walked(course_of(A, refused={"a"}), errors.Interrupted("reset"))
 
 
+def test_the_last_attempt_is_kept_for_who_is_near() -> None:
+    """Many far candidates that fail together must not use up the chain before this machine is asked."""
+    far = [candidate(str(number)) for number in range(6)]
+    walk = walked(course_of(*far, NEAR, most=4), *[NEVER_AGAIN[0]] * 6)
+
+    assert ["0", "1", "2", "near"] == [name for _, name in walk]
+
+
 def test_a_context_that_was_too_short_goes_to_a_longer_one_only() -> None:
     """A shorter or unknown one would refuse it again."""
     contexts = {"s": 100, "r": 50, "u": None, "l": 200}
