@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 
 class Prompt(Struct, frozen=True):
-    """A prompt in tokens, how the next token is chosen, and how many there may be."""
+    """A prompt in tokens, how the next token is chosen, and how many there may be.
+
+    `context` are the last tokens of an answer that is gone on with.
+    """
 
     tokens: list[int]
     wanted: Sampling
     room: int
     stop: tuple[str, ...]
+    context: tuple[int, ...] = ()
 
 
 class Generated(Struct, frozen=True):
@@ -94,10 +98,12 @@ class LanguageModel(ABC):
 class Conversation:
     """Takes each token, passes its text on as soon as it is sure, and knows when to stop."""
 
-    def __init__(self, model: LanguageModel, stop: tuple[str, ...], control: Control) -> None:
+    def __init__(
+        self, model: LanguageModel, stop: tuple[str, ...], control: Control, context: tuple[int, ...] = ()
+    ) -> None:
         self._control = control
         self._ends = model.end_tokens
-        self._detokenizer = Detokenizer(model.decode, stop)
+        self._detokenizer = Detokenizer(model.decode, stop, context)
         self._pieces: list[str] = []
         self._ended = False
 

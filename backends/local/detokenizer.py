@@ -16,19 +16,23 @@ _INCOMPLETE = "\ufffd"
 class Detokenizer:
     """Feed it tokens with `push`; the pieces it returns, with the last one of `finish`, are the whole text."""
 
-    def __init__(self, decode: Callable[[list[int]], str], stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self, decode: Callable[[list[int]], str], stop: Sequence[str] = (), context: Sequence[int] = ()
+    ) -> None:
+        """`context` are tokens told before: some tokenizers write a text's first word unlike the others."""
         self._decode = decode
         self._stop = tuple(stop)
-        self._tokens: list[int] = []
+        self._tokens: list[int] = list(context)
+        self._context = len(self._tokens)
         self._window = 0  # where the tokens begin that the next piece depends on
-        self._told = 0  # tokens whose text has been taken
+        self._told = self._context  # tokens whose text has been taken
         self._held = ""  # text that may be the beginning of a stop string
         self.stopped = False
 
     @property
     def tokens(self) -> int:
         """How many tokens came."""
-        return len(self._tokens)
+        return len(self._tokens) - self._context
 
     def push(self, token: int) -> str:
         """Take a token; the text that is now sure, often none."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backends.local.types import Control, Opening
 
 logger = logging.getLogger("nearfar")
+CONTEXT = 4  # tokens of a partial answer that the text of the next one may depend on
 
 
 class CausalLM(LanguageModel):
@@ -81,7 +82,8 @@ def pre(model: LanguageModel, payload: GenerationInput) -> list[Unit]:
     if limit is not None and len(tokens) + 1 > limit:
         raise ContextLengthExceeded(f"the prompt has {len(tokens)} tokens; the model reads {limit}, answer included")
     room = payload.max_tokens if limit is None else min(payload.max_tokens, limit - len(tokens))
-    return [Unit(Prompt(tokens, wanted, room, payload.stop))]
+    context = tuple(tokens[-CONTEXT:]) if payload.partial else ()
+    return [Unit(Prompt(tokens, wanted, room, payload.stop, context))]
 
 
 def core(model: LanguageModel, contents: list[Prompt], control: Control) -> list[Generated]:
@@ -97,7 +99,7 @@ def post(_model: LanguageModel, _payload: GenerationInput, units: list[Unit], re
 
 
 def _continued(model: LanguageModel, prompt: Prompt, control: Control) -> Generated:
-    conversation = Conversation(model, prompt.stop, control)
+    conversation = Conversation(model, prompt.stop, control, prompt.context)
     control.check()
     model.generate(prompt, conversation)
     control.check()

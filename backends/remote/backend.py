@@ -136,8 +136,10 @@ class RemoteBackend:
                 timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()
                 usage = replace(reader.usage, compute_s=compute_s([far.headers], service_s + far.paused_s))
-                yield _result(target, far.headers, output=output, usage=usage, model=reader.model, timings=timings)
-                await far.drain()
+                try:
+                    yield _result(target, far.headers, output=output, usage=usage, model=reader.model, timings=timings)
+                finally:  # whoever has the result closes the generator here
+                    await far.drain()
 
     async def listing(self, provider: str) -> tuple[ListedModel, ...]:
         """Ask a provider what it serves. Spends nothing, and needs a key only where the provider wants one for this.

@@ -72,8 +72,8 @@ class _Limits:
         self._total_at = now + self._seconds["total"]
 
     def hurry(self) -> None:
-        """Wait no longer than a moment between two chunks."""
-        self._seconds["idle"] = min(self._seconds["idle"], _BEHIND_S)
+        """Whatever comes now must come within a moment, however it is spread."""
+        self._total_at = min(self._total_at, _now() + _BEHIND_S)
 
     def extend(self, seconds: float) -> None:
         """Move the total limit by time that was not the far side's."""
@@ -146,11 +146,12 @@ class FarStream:
             self._limits.extend(seconds)
 
     async def drain(self) -> None:
-        """Read the few bytes behind `[DONE]`, so that the connection can serve again; give up quickly."""
+        """Read what little follows the answer, so that the connection can serve again; give up quickly."""
         with suppress(BackendError, TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 with translated(self._provider.name):
-                    await self._reader.read_chunk()
+                    while await self._reader.read_chunk() is not None:
+                        pass
 
     def _decoded(self, event: Event) -> Any:
         payload = _decoded(self._provider, event.data)
@@ -273,9 +274,13 @@ class Connections:
         if 200 <= response.status < 300:
             return response
         body = b""
+        limits.hurry()
         with suppress(BackendError):  # the status says enough
             body = await self._body(response, limits, MAX_ERROR_BYTES)
-        raise from_status(response.status, _headers(response), body, provider=provider.name, secret=provider.api_key)
+        said = from_status(response.status, _headers(response), body, provider=provider.name, secret=provider.api_key)
+        if response.status >= 500 and not isinstance(said, Timeout):  # providers charge for what they completed
+            said.billed = False
+        raise said
 
     async def _other(self, response: Response, limits: _Limits, kind: str, wanted: str) -> RemoteError:
         """The error of an answer of another kind than was asked for; raises the error that its body says, if any."""

@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import json
+from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import (
     RemoteError,
@@ -291,6 +293,36 @@ def test_connections_are_used_again():
             return far.connections
 
     assert 1 == asyncio.run(main())
+
+
+def test_a_connection_is_used_again_by_whoever_leaves_with_the_result() -> None:
+    """The router closes the stream at its result; what follows, `[DONE]` a moment later, is read all the same."""
+    events = (piece("hi"), piece("", "stop"), {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+
+    async def main():
+        async with peer() as (far, backend):
+            for _ in range(3):
+                far.enqueue(replace(reply_events(*events, "[DONE]"), between_s=0.01))
+                async with aclosing(backend.stream(CHAT, target())) as stream:
+                    async for item in stream:
+                        if isinstance(item, InferenceResult):
+                            break
+            return far.connections
+
+    assert 1 == asyncio.run(main())
+
+
+def test_the_body_of_an_error_is_not_waited_for_long() -> None:
+    """The status says enough, and somebody else could be answering by now."""
+
+    async def main():
+        async with peer(idle_timeout_s=30) as (far, backend):
+            far.enqueue(Reply(status=500, chunks=(b'{"error"',), then="hang"))
+            async with asyncio.timeout(10):
+                return await failure(backend)
+
+    error = asyncio.run(main())
+    assert (500, False) == (error.http_status, error.billed)
 
 
 @pytest.mark.parametrize("usage", [None, {"prompt_tokens": 2, "completion_tokens": 2}], ids=["uncounted", "counted"])

@@ -76,3 +76,16 @@ def test_an_incomplete_end_is_shown_as_such():
     pieces = [detokenizer.push(token) for token in "é".encode()[:1]]
 
     assert ["", "\ufffd"] == [*pieces, detokenizer.finish()]
+
+
+def test_a_text_that_is_gone_on_with_keeps_the_space_before_its_next_word():
+    """Some tokenizers write the first word of a text without the space that others have; told words come first."""
+    words = {1: "Hello", 2: "there", 3: "world"}
+
+    def decode(tokens):
+        return " ".join(words[token] for token in tokens)
+
+    detokenizer = Detokenizer(decode, context=[1])
+    text = "".join([detokenizer.push(2), detokenizer.push(3), detokenizer.finish()])
+
+    assert (" there world", 2) == (text, detokenizer.tokens)
