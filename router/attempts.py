@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from router.runs import Run, Runner
     from router.slate import Candidate, Plan
 
+MOST_CHARS_PER_TOKEN = 8  # twice as many as usual: what was said has this many tokens at least
 SPARED = 1.5  # times what the next candidate should take: so much of the deadline is kept for it
 
 
@@ -51,15 +52,18 @@ class Attempts:
         chain = _Chain(plan, self._runner, self._hedging, self._max_attempts)
         settle = self._runner.ledger.settle
         settled = False
+        first_s: float | None = None
         status: Status = "error"  # what stays when a bug escapes a backend; it is raised on
         try:
             async with aclosing(chain.pieces()) as pieces:
                 async for piece in pieces:
+                    first_s = first_s or time.monotonic() - plan.call.received
                     yield piece
             settled = True
             error = None if chain.answered is not None else chain.failure()
             status = "ok" if error is None else "error"
-            yield settle(plan, chain.attempts, status=status, error=error, answered=chain.answered)
+            answered = None if chain.answered is None else replace(chain.answered, first_token_s=first_s)
+            yield settle(plan, chain.attempts, status=status, error=error, answered=answered)
         except (asyncio.CancelledError, GeneratorExit):
             status = "cancelled"
             raise
@@ -108,7 +112,8 @@ class _Chain:
         while (step := self._course.next(self._left_s(), random.random())) is not None:  # noqa: S311 -- spreads waits
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
-                if self._runner.lessons.refusal(step.candidate) is not None:
+                if not step.as_told and self._runner.lessons.refusal(step.candidate) is not None:
+                    self._course.passed_over()
                     continue
             reservation = self._runner.reserve(self._plan, step.candidate)
             if isinstance(reservation, Exceeded):
@@ -127,7 +132,7 @@ class _Chain:
         run = self._started(step, reservation)
         after_s = self._hedging.after_s(self._plan, step.candidate) if step.role == "primary" else None
         if after_s is not None:
-            run = await first_of(run, after_s, self._hedged)
+            run = await first_of(run, after_s, lambda: self._hedged(step.candidate))
         held: list[Piece] = []
         async with aclosing(run), aclosing(run.pieces()) as pieces:
             async for piece in pieces:
@@ -153,7 +158,7 @@ class _Chain:
     def _told(self, run: Run, piece: Piece) -> list[Begun | Piece]:
         """The piece, and before it who speaks, where that is somebody new."""
         told: list[Begun | Piece] = [piece]
-        if self._speaker is None or (run is not self._speaker and self._said):
+        if run is not self._speaker:
             target = run.candidate.target
             begun = Begun(
                 plan=self._plan,
@@ -171,36 +176,47 @@ class _Chain:
 
     def _started(self, step: Step, reservation: Reservation | None) -> Run:
         from_char = sum(map(len, self._said)) if self._course.continuing else None
-        run = self._runner.run(self._plan, step, Errand(self._request(step.candidate), from_char, reservation))
+        errand = Errand(self._request(step.candidate), self._room_s(), from_char, reservation)
+        run = self._runner.run(self._plan, step, errand)
         self._runs.append(run)
         return run
 
-    def _hedged(self) -> Run | None:
+    def _hedged(self, under_way: Candidate) -> Run | None:
         """The second attempt of a hedge, if there may be one now."""
-        if not any(self._hedging.allows(candidate) for candidate in self._course.left()) or not self._hedging.take():
+        for candidate in filter(self._hedging.allows, self._course.beside(under_way)):
+            reservation = self._runner.reserve(self._plan, candidate)
+            if isinstance(reservation, Exceeded):
+                continue
+            if self._hedging.take():
+                return self._started(self._course.hedge(candidate), reservation)
+            if reservation is not None:
+                reservation.release()
             return None
-        step = self._course.hedge(self._hedging.allows)
-        reservation = None if step is None else self._runner.reserve(self._plan, step.candidate)
-        return None if step is None or isinstance(reservation, Exceeded) else self._started(step, reservation)
+        return None
 
     def _request(self, candidate: Candidate) -> InferenceRequest:
         request = self._plan.call.request
         payload = request.payload
         if self._course.continuing and isinstance(payload, GenerationInput):
-            room = max(1, payload.max_tokens - len(self._said))  # a piece is a token at least
-            payload = replace(payload, partial="".join(self._said), max_tokens=room)
+            partial = "".join(self._said)
+            said = max(len(self._said), len(partial) // MOST_CHARS_PER_TOKEN)  # a piece is a token at least
+            payload = replace(payload, partial=partial, max_tokens=max(1, payload.max_tokens - said))
         return replace(request, payload=payload, deadline=self._plan.deadline, limits=self._limits(candidate))
 
     def _limits(self, candidate: Candidate) -> Limits:
         """What a far candidate may take: as long as is usual for it, and not what the next one needs."""
         if candidate.near:
             return Limits()
-        own, left_s = candidate.limits, self._left_s()
-        others = [self._plan.estimate(other.id).latency_s for other in self._course.left()]
-        room_s = max(left_s - SPARED * min(others), left_s / 2) if others else left_s
+        own, room_s = candidate.limits, self._room_s()
         usual_s = self._runner.lessons.patience.limit_s(candidate, self._plan.size)
         total_s = own.total_s if self._plan.call.request.stream else _least(own.total_s, room_s)
         return Limits(first_token_s=_least(own.first_token_s, usual_s, room_s), idle_s=own.idle_s, total_s=total_s)
+
+    def _room_s(self) -> float:
+        """The time that is left, less what the next candidate needs of it, but half of it at least."""
+        left_s = self._left_s()
+        others = [self._plan.estimate(other.id).latency_s for other in self._course.left()]
+        return max(left_s - SPARED * min(others), left_s / 2) if others else left_s
 
     def _whole(self, result: InferenceResult) -> InferenceResult:
         """The result with what others had said before it."""

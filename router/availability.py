@@ -64,7 +64,7 @@ class Breakers:
     def begin(self, candidate_id: str) -> bool:
         """An attempt starts. True makes it the probe: behind an open breaker, it decides for everybody."""
         breaker = self._breakers.get(candidate_id)
-        if breaker is None or breaker.pause_s == 0.0:
+        if breaker is None or breaker.pause_s == 0.0 or breaker.probing:
             return False
         breaker.probing = True
         return True

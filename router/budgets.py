@@ -236,6 +236,8 @@ def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], provid
         if not (entry.scope == "global" or (kind in {"key", *known_names} and colon and name)):
             forms = "global, key:NAME, model:ID, provider:NAME"
             raise SettingsError(f"budgets: {entry.scope!r} is no scope; one of {forms}.")
+        if kind == "key":
+            raise SettingsError(f"budgets: {entry.scope!r}: there are no keys yet, so it would bind nobody.")
         if kind in known_names and name not in known_names[kind]:
             there_are = ", ".join(sorted(known_names[kind]))
             raise SettingsError(f"budgets: {entry.scope!r}: unknown {kind} {name!r}; there are: {there_are}.")

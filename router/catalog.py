@@ -151,9 +151,20 @@ class Catalog:
             if candidate.backend == "remote" and candidate.provider not in self.providers:
                 known = ", ".join(sorted(self.providers))
                 raise CatalogError(f"models: {entry.id}: unknown provider {candidate.provider!r}; one of {known}.")
+            if candidate.backend == "remote":
+                self._check_limits(entry, candidate, self.providers[candidate.provider or ""])
             if candidate.backend == "local" and not candidate.source:
                 raise CatalogError(
                     f"models: {entry.id}: a local candidate needs a source: a directory, 'package:NAME' or 'hub'."
+                )
+
+    def _check_limits(self, entry: ModelEntry, candidate: CandidateEntry, provider: ProviderSettings) -> None:
+        for name in candidate.limits.__struct_fields__:
+            own, most = getattr(candidate.limits, name), getattr(provider, name)
+            if own is not None and own > most:
+                raise CatalogError(
+                    f"models: {entry.id}: limits.{name} of {own:g} s is longer than that of provider {provider.name}, "
+                    f"{most:g} s: raise the provider's."
                 )
 
     def _check_alias(self, alias: AliasEntry) -> None:

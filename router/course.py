@@ -41,11 +41,12 @@ _ASKS_TO_WAIT = (RateLimited, Overloaded)
 
 
 class Step(Struct, frozen=True):
-    """The next attempt: whom to ask, as what, and how long to wait before."""
+    """The next attempt: whom to ask, as what, and how long to wait before; `as_told`: because the place said so."""
 
     candidate: Candidate
     role: Role
     wait_s: float = 0.0
+    as_told: bool = False
 
 
 class Course:
@@ -75,14 +76,17 @@ class Course:
         self._begun += step is not None
         return step
 
-    def hedge(self, allowed: Callable[[Candidate], bool]) -> Step | None:
-        """A second attempt beside the one under way, at the next candidate that is allowed."""
-        found = next((candidate for candidate in self.left() if allowed(candidate)), None)
-        if found is None or self._begun >= self._most:
-            return None
-        self._left.remove(found)
+    def beside(self, under_way: Candidate) -> list[Candidate]:
+        """Who could be asked as well while this one is: both must be paid for within the request's limit."""
+        if self._begun >= self._most:
+            return []
+        return [candidate for candidate in self.left() if self._affordable(candidate, under_way)]
+
+    def hedge(self, candidate: Candidate) -> Step:
+        """A second attempt beside the one under way, begun."""
+        self._left.remove(candidate)
         self._begun += 1
-        return Step(found, "hedge")
+        return Step(candidate, "hedge")
 
     def passed_over(self) -> None:
         """The step just given was not taken: nobody was asked."""
@@ -116,8 +120,9 @@ class Course:
         if not self._tried:
             return None
         candidate, error = self._tried[-1]
-        server_failed = isinstance(error, RemoteError) and 500 <= (error.http_status or 0) < 600
-        if self.continuing or not (isinstance(error, Interrupted) or server_failed):
+        if self.continuing or not (isinstance(error, Interrupted) or _server_failed(error)):
+            return None
+        if error.retry_after_s is not None and self.left():
             return None
         return self._again(candidate, error, left_s, draw)
 
@@ -133,22 +138,30 @@ class Course:
 
     def _return(self, left_s: float, draw: float) -> Step | None:
         """Nobody is left: back to who asked to wait, or could not be reached, if there is time for it."""
-        for candidate, error in reversed(self._tried):
-            asks = isinstance(error, _ASKS_TO_WAIT) and error.http_status is not None
-            unreached = isinstance(error, Unavailable) and candidate.target.backend == "remote"
-            if (asks or unreached) and not self.continuing:
-                return self._again(candidate, error, left_s, draw)
-        return None
+        if self.continuing:
+            return None
+        steps = [
+            self._again(candidate, error, left_s, draw, begin=False)
+            for candidate, error in self._tried
+            if _may_come_back(candidate, error)
+        ]
+        soonest = min((step for step in steps if step is not None), key=lambda step: step.wait_s, default=None)
+        if soonest is not None:
+            self._repeated.add(soonest.candidate.id)
+        return soonest
 
-    def _again(self, candidate: Candidate, error: BackendError, left_s: float, draw: float) -> Step | None:
+    def _again(
+        self, candidate: Candidate, error: BackendError, left_s: float, draw: float, *, begin: bool = True
+    ) -> Step | None:
         backoff_s = LEAST_BACKOFF_S + draw * (MOST_BACKOFF_S - LEAST_BACKOFF_S)
         wait_s = (error.retry_after_s or 0.0) + backoff_s
         # What it asks to wait is waited; whether its breaker lets anybody through is seen after that.
         refused = error.retry_after_s is None and self._refusal(candidate) is not None
         if candidate.id in self._repeated or wait_s >= left_s or refused or not self._affordable(candidate):
             return None
-        self._repeated.add(candidate.id)
-        return Step(candidate, "retry", wait_s)
+        if begin:
+            self._repeated.add(candidate.id)
+        return Step(candidate, "retry", wait_s, as_told=error.retry_after_s is not None)
 
     def _may(self, candidate: Candidate) -> bool:
         return (
@@ -158,11 +171,13 @@ class Course:
             and self._reads_more(candidate)
         )
 
-    def _affordable(self, candidate: Candidate) -> bool:
+    def _affordable(self, candidate: Candidate, *others: Candidate) -> bool:
+        """Whether asking it, and others that are being asked, keeps to what the request may cost in all."""
         limit_usd = self._plan.call.routing.max_cost_usd
-        if limit_usd is None or not self._spent_usd:
+        if limit_usd is None or not (self._spent_usd or others):
             return True
-        return self._spent_usd + (self._plan.estimate(candidate.id).cost_usd or 0.0) <= limit_usd
+        expected = (self._plan.estimate(each.id).cost_usd or 0.0 for each in (candidate, *others))
+        return self._spent_usd + sum(expected) <= limit_usd
 
     def _reads_more(self, candidate: Candidate) -> bool:
         """After a context that was too short: whether this one is known to be longer than it, or than what is asked."""
@@ -174,6 +189,16 @@ class Course:
         size = self._plan.size
         asked = (size.input_tokens or 0) + (size.output_tokens or 0)
         return all(candidate.context_length > (tried.context_length or asked) for tried in short)
+
+
+def _server_failed(error: BackendError) -> bool:
+    return isinstance(error, RemoteError) and 500 <= (error.http_status or 0) < 600
+
+
+def _may_come_back(candidate: Candidate, error: BackendError) -> bool:
+    """Whether it said when to come back, or could not be reached."""
+    asks = error.http_status is not None and (isinstance(error, _ASKS_TO_WAIT) or _server_failed(error))
+    return asks or (isinstance(error, Unavailable) and candidate.target.backend == "remote")
 
 
 def _order(plan: Plan) -> list[Candidate]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from backends.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from router.patience import Patience
     from router.runs import Run
@@ -75,15 +75,34 @@ async def first_of(run: Run, after_s: float, second: Callable[[], Run | None]) -
         winner = await _first_good(tasks)
         return winner
     finally:
-        losers = {task: each for task, each in tasks.items() if each is not winner}
-        for task in losers:
-            task.cancel()
-        if losers:
-            await asyncio.wait(losers)
-        for each in losers.values():
-            await each.aclose()
-            if winner is not None and winner.answers:
-                each.lost()
+        await _to_its_end(_stopped(tasks, winner))
+
+
+async def _stopped(tasks: dict[asyncio.Task[None], Run], winner: Run | None) -> None:
+    """End all runs but the winner."""
+    losers = {task: run for task, run in tasks.items() if run is not winner}
+    for task in losers:
+        task.cancel()
+    if losers:
+        await asyncio.wait(losers)
+    for run in losers.values():
+        await run.aclose()
+        if winner is not None and winner.answers:
+            run.lost()
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Wait for work that must be done, also when whoever waits is cancelled meanwhile; that is raised afterwards."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 async def _first_good(tasks: dict[asyncio.Task[None], Run]) -> Run:

@@ -130,12 +130,12 @@ class Ledger:
             status=status,
             attempts=attempts,
             latency_s=latency_s,
-            overhead_s=max(0.0, latency_s - sum(a.total_s for a in attempts if a.role != "hedge")),
+            overhead_s=max(0.0, latency_s - _under_way_s(attempts)),
             cost=total_cost(tuple(a.cost for a in attempts)),
             winner=won,
             result=None if answered is None else answered.result,
             error=error,
-            first_token_s=_first_token_s(attempts, answered),
+            first_token_s=None if answered is None else answered.first_token_s,
         )
         for number, attempt in enumerate(attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))
@@ -192,10 +192,11 @@ def _estimated(price: Price | None, usage: Usage) -> Cost:
     return Cost(usd, "unknown" if usd is None else "estimated")
 
 
-def _first_token_s(attempts: tuple[Attempt, ...], answered: Answered | None) -> float | None:
-    """Of the attempt that the sender heard first: the one others went on from, else the winner."""
-    if answered is None:
-        return None
-    begun = next((at for at, attempt in enumerate(attempts) if attempt.from_char is not None), None)
-    heard = answered.attempt if not begun else attempts[begun - 1]
-    return heard.first_token_s
+def _under_way_s(attempts: tuple[Attempt, ...]) -> float:
+    """How long at least one attempt was under way: hedges run beside others, and waits lie between."""
+    busy_s, until_us = 0.0, 0.0
+    for attempt in sorted(attempts, key=lambda attempt: attempt.started_us):
+        ended_us = attempt.started_us + attempt.total_s * 1e6
+        busy_s += max(0.0, ended_us - max(until_us, attempt.started_us)) / 1e6
+        until_us = max(until_us, ended_us)
+    return busy_s

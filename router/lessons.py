@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from router.token_health import TokenHealth
 
 
-class DeadlineTimeout(Timeout):
+class Impatient(Timeout):
+    """We took back the time that the next candidate needs: it says nothing of this one."""
+
+
+class DeadlineTimeout(Impatient):
     """The request's own deadline ended the attempt; there is no time left to try elsewhere."""
 
     elsewhere: ClassVar[bool] = False
@@ -47,6 +51,15 @@ class Lessons:
     def begin(self, candidate: Candidate) -> frozenset[str]:
         """An attempt starts; which breakers it is the probe of."""
         return frozenset(key for key in _keys(candidate) if self.breakers.begin(key))
+
+    def heard(self, probes: frozenset[str]) -> None:
+        """A probe began to answer: the next request may follow before its end, which may be a minute away."""
+        for key in probes:
+            self.breakers.abandoned(key, probe=True)
+
+    def outrun(self, plan: Plan, candidate: Candidate, waited_s: float) -> None:
+        """A hedge was faster: the candidate would have taken longer than this, which its percentiles must know."""
+        self.patience.observe(candidate, plan.size, waited_s)
 
     def learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, probes: frozenset[str]) -> None:
         """An attempt ended."""
@@ -86,21 +99,23 @@ class Lessons:
 
     def _blame(self, key: str, candidate: Candidate, attempt: Attempt, *, probe: bool) -> None:
         error = attempt.error
-        # Cancelled, too impatient, a full queue of our own: nothing that speaks against the candidate.
-        innocent = (
-            error is None or isinstance(error, DeadlineTimeout) or (candidate.near and isinstance(error, Overloaded))
-        )
+        # Cancelled, too impatient, a full queue or pool of our own: nothing that speaks against the candidate.
+        ours = isinstance(error, Overloaded) and error.http_status is None
+        innocent = error is None or isinstance(error, Impatient) or ours
         if error is None or innocent or (key == candidate.account and not _of_account(error)):
             self.breakers.abandoned(key, probe=probe)
         else:
             self.breakers.failed(key, error, time.monotonic(), probe=probe)
 
     def _first_byte(self, plan: Plan, candidate: Candidate, attempt: Attempt) -> None:
-        silent = isinstance(attempt.error, Timeout) and attempt.first_token_s is None
-        whole = attempt.result is not None and attempt.first_token_s is None and not plan.generates
-        seen_s = attempt.first_token_s if attempt.first_token_s is not None else attempt.total_s
-        if attempt.first_token_s is not None or silent or whole:
-            self.patience.observe(candidate, plan.size, seen_s)
+        """Of a stream its first piece; of what comes at once the whole; and a silence that was long enough."""
+        if attempt.first_token_s is not None:
+            self.patience.observe(candidate, plan.size, attempt.first_token_s)
+            return
+        at_once = plan.call.request.stream or not plan.generates
+        silent = isinstance(attempt.error, Timeout) and not isinstance(attempt.error, Impatient)
+        if at_once and (silent or (attempt.result is not None and not plan.generates)):
+            self.patience.observe(candidate, plan.size, attempt.total_s)
 
 
 def _keys(candidate: Candidate) -> tuple[str, ...]:

@@ -77,10 +77,11 @@ class Begun(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """A complete answer: the attempt that gave it or its end, and the whole of it."""
+    """A complete answer: the attempt that gave it or its end, the whole of it, and when the sender heard the first."""
 
     attempt: Attempt
     result: InferenceResult
+    first_token_s: float | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backends.errors import BackendError, RemoteError
+from backends.errors import BackendError, RemoteError, Timeout
 from backends.types import Delta, InferenceRequest, InferenceResult
 from router.budgets import Exceeded, Reservation, charge_of
 from router.ledger import now_us
-from router.lessons import DeadlineTimeout
+from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Cost, Said
 from router.pricing import asked_usd
 
@@ -59,11 +59,13 @@ class Errand(Struct, frozen=True):
 
     Attributes:
         request: As the candidate gets it.
+        room_s: What it may take before the next candidate's time begins.
         from_char: Where its text begins in an answer that others began; None in one of its own.
         reservation: What was set aside for it; settled when it ends.
     """
 
     request: InferenceRequest
+    room_s: float
     from_char: int | None = None
     reservation: Reservation | None = None
 
@@ -96,6 +98,7 @@ class Run:
             expected_usd = self._plan.estimate(self.candidate.id).cost_usd
             if expected_usd is not None:
                 self.attempt = replace(self.attempt, cost=Cost(expected_usd, "estimated"))
+            self._runner.lessons.outrun(self._plan, self.candidate, self.attempt.total_s)
 
     async def begin(self) -> None:
         """Return when its first piece exists, or it has ended without one."""
@@ -127,11 +130,13 @@ class Run:
                     if isinstance(piece, InferenceResult):
                         result = piece
                         break
+                    if clock.first_token_s is None:
+                        self._runner.lessons.heard(probes)
                     clock.seen(piece)
                     yield piece
             error = None if result is not None else RemoteError(f"{self.candidate.id} ended without a complete answer")
         except BackendError as caught:
-            error = caught
+            error = self._blamed(caught, clock)
         except (asyncio.CancelledError, GeneratorExit):
             error = None
             raise
@@ -140,6 +145,13 @@ class Run:
             if self._errand.reservation is not None:
                 self._errand.reservation.settle(self.attempt.cost.usd)
             self._runner.lessons.learn(self._plan, self.candidate, self.attempt, probes)
+
+    def _blamed(self, error: BackendError, clock: _Stopwatch) -> BackendError:
+        """The error; where it was our own haste that ended the wait, an error that says so."""
+        hurried = type(error) is Timeout and clock.first_token_s is None and clock.elapsed_s() >= self._errand.room_s
+        if not hurried:
+            return error
+        return Impatient(f"{self.candidate.id} was not waited for any longer: the next candidate needs the time")
 
     async def _called(self) -> AsyncGenerator[Piece | InferenceResult, None]:
         target = self.candidate.target

@@ -159,7 +159,7 @@ class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class LimitsEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Time limits of one candidate; what is absent is its provider's, or derived from what it took before."""
+    """Time limits of one candidate, shorter than its provider's; what is absent follows from what it took before."""
 
     first_token_timeout_s: Positive | None = None
     idle_timeout_s: Positive | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
 from litestar import Request
@@ -29,24 +29,9 @@ async def answered(request: Request[Any, Any, Any], call: Call) -> Answer:
     Raises:
         RouterError: the outcome's own error, carrying its decision's id.
     """
-    running = asyncio.current_task()
-    assert running is not None  # noqa: S101 -- a handler runs in a task
-    leaving = asyncio.create_task(_left(request))
-
-    def stop(_: object) -> None:
-        running.cancel()
-
-    leaving.add_done_callback(stop)
-    try:
+    async with _watched(request):
         with _dispatched():
             return answer_of(await services(request).dispatcher.infer(call))
-    except asyncio.CancelledError:
-        if leaving.done() and not running.uncancel():  # nobody else wants it stopped
-            raise Logged("The sender went away before the answer.") from None
-        raise
-    finally:
-        leaving.remove_done_callback(stop)
-        leaving.cancel()
 
 
 async def opened(
@@ -58,8 +43,9 @@ async def opened(
         RouterError: nobody could begin an answer.
     """
     pieces = services(request).dispatcher.stream(call)
-    with _dispatched():
-        first = await anext(pieces)
+    async with _watched(request):
+        with _dispatched():
+            first = await anext(pieces)
     if isinstance(first, Begun):
         return first, pieces
     if isinstance(first, Delta | Progress):
@@ -82,6 +68,32 @@ def answer_of(outcome: Outcome) -> Answer:
 
 class Logged(RouterError):
     """The request failed after it reached the dispatcher, which wrote its rows: they must not be written again."""
+
+
+@asynccontextmanager
+async def _watched(request: Request[Any, Any, Any]) -> AsyncGenerator[None, None]:
+    """Stop what runs inside when the sender goes away.
+
+    Raises:
+        Logged: it went.
+    """
+    running = asyncio.current_task()
+    assert running is not None  # noqa: S101 -- a handler runs in a task
+    leaving = asyncio.create_task(_left(request))
+
+    def stop(_: object) -> None:
+        running.cancel()
+
+    leaving.add_done_callback(stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if leaving.done() and not running.uncancel():  # nobody else wants it stopped
+            raise Logged("The sender went away before the answer.") from None
+        raise
+    finally:
+        leaving.remove_done_callback(stop)
+        leaving.cancel()
 
 
 @contextmanager

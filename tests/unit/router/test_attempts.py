@@ -166,7 +166,7 @@ def test_a_candidate_that_keeps_failing_is_left_alone() -> None:
     """After three failures in a row its breaker refuses it, and the row says why."""
 
     async def go() -> None:
-        async with opened(chat_model(fake("a", fail="Overloaded"), fake("b"))) as house:
+        async with opened(chat_model(fake("a", fail="RemoteError"), fake("b"))) as house:
             outcomes = [await house.dispatcher.infer(chat()) for _ in range(4)]
             row = await house.row(outcomes[-1].decision_id)
 
@@ -306,6 +306,18 @@ def test_an_impatient_sender_takes_nothing_from_the_others() -> None:
             for _ in range(3):
                 await house.dispatcher.infer(chat(deadline_ms=100.0))
             assert "ok" == (await house.dispatcher.infer(chat())).status
+
+    run(go)
+
+
+def test_an_answer_of_two_attempts_was_heard_when_its_first_word_went_out() -> None:
+    """What the sender waited for the first word, failed attempts included."""
+
+    async def go() -> None:
+        async with opened(chat_model(fake("a", latency_ms=50, fail="RemoteError"), fake("b"))) as house:
+            [*_, outcome] = await drained(house.dispatcher.stream(chat(stream=True)))
+
+        assert outcome.latency_s >= outcome.first_token_s >= 0.05 > outcome.winner.first_token_s
 
     run(go)
 

@@ -368,6 +368,7 @@ def test_only_what_was_spent_in_the_present_periods_is_remembered() -> None:
         ("global:x", "is no scope"),
         ("key", "is no scope"),
         ("key:", "is no scope"),
+        ("key:anybody", "there are no keys yet"),
         ("team:x", "is no scope"),
         ("model:chatt", "unknown model 'chatt'; there are: chat, org/chat"),
         ("provider:grok", "unknown provider 'grok'; there are: groq"),
@@ -381,7 +382,7 @@ def test_a_budget_that_could_never_bind_is_refused(scope, said) -> None:
 
 def test_each_known_scope_is_taken_once() -> None:
     """A soft one beside a hard one, and a day's beside a month's, are different budgets."""
-    fine = [entry(1.0, scope) for scope in ("global", "key:anybody", "model:chat", "provider:groq")]
+    fine = [entry(1.0, scope) for scope in ("global", "model:chat", "provider:groq")]
     fine += [entry(0.5, on_exceeded="warn"), entry(9.0, period="month")]
     check_scopes(fine, {"chat"}, {"groq"})
 

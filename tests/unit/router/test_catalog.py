@@ -5,7 +5,7 @@ import pytest
 from backends.types import Task
 from router.catalog import BUILTIN_PROVIDERS, KNOWN_TASKS, MAX_DISCOVERED, Catalog
 from router.errors import CatalogError
-from router.sections import CandidateEntry, ModelEntry, ProviderSettings
+from router.sections import CandidateEntry, LimitsEntry, ModelEntry, ProviderSettings
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -169,3 +169,15 @@ def test_a_model_that_nobody_serves_far_runs_near_or_nowhere() -> None:
     )
 
     assert [["local", "remote"], ["local"]] == [[c.backend for c in entry.candidates] for entry in (served, alone)]
+
+
+def test_a_candidates_limit_longer_than_its_providers_is_refused() -> None:
+    """It would be cut short without a word."""
+    limits = LimitsEntry(first_token_timeout_s=10.0)
+    entry = ModelEntry(
+        id="m", task="text-generation", candidates=(CandidateEntry(backend="remote", provider="box", limits=limits),)
+    )
+    box = ProviderSettings(name="box", protocol="openai", base_url="http://127.0.0.1:1/v1", first_token_timeout_s=5.0)
+
+    with pytest.raises(CatalogError, match="first_token_timeout_s of 10 s is longer than that of provider box, 5 s"):
+        Catalog([entry], [box])

@@ -125,6 +125,41 @@ def test_a_full_queue_of_our_own_is_not_waited_for() -> None:
     assert [("primary", "near")] == walked(course_of(NEAR), errors.Overloaded("full", retry_after_s=0.1))
 
 
+def test_a_server_that_fails_and_asks_to_wait_is_not_waited_for_while_others_are_there() -> None:
+    """A gateway's 500 with a Retry-After of two minutes is no reason to stand still."""
+    error = errors.RemoteError("down", http_status=500, retry_after_s=120.0)
+
+    assert [("primary", "a"), ("fallback", "b")] == walked(course_of(A, B), error)
+    assert [("primary", "a"), ("retry", "a")] == walked(course_of(A), error)
+
+
+def test_of_two_that_asked_to_wait_the_sooner_is_returned_to() -> None:
+    """Whoever it was that asked last."""
+    soon = errors.RateLimited("wait", retry_after_s=1.0, http_status=429)
+    late = errors.RateLimited("wait", retry_after_s=3600.0, http_status=429)
+
+    assert [("primary", "a"), ("fallback", "b"), ("retry", "a")] == walked(course_of(A, B), soon, late)
+
+
+def test_a_step_that_was_not_taken_costs_no_attempt() -> None:
+    """Nobody was asked."""
+    course = course_of(A, B, most=2)
+    failed(course, course.next(LONG_S, 0.5), errors.Interrupted("reset"))
+    assert "retry" == course.next(LONG_S, 0.5).role
+    course.passed_over()
+
+    assert "b" == course.next(LONG_S, 0.5).candidate.id
+
+
+def test_a_hedge_keeps_to_the_requests_budget_together_with_what_it_stands_beside() -> None:
+    """Each is expected at a cent."""
+    for limit_usd, expected in ((0.015, []), (0.02, ["b"]), (None, ["b"])):
+        course = course_of(A, B, max_cost_usd=limit_usd)
+        under_way = course.next(LONG_S, 0.5).candidate
+
+        assert expected == [each.id for each in course.beside(under_way)]
+
+
 def test_nothing_is_waited_for_past_the_deadline() -> None:
     """A Retry-After that does not fit is an end, not a sleep."""
     course = course_of(A)

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from backends.fake import FakeBackend
 from router.hedging import MOST_SAVED, Hedging
 from router.outcome import Outcome
 from router.patience import LEAST
-from router.sections import HedgingSettings
+from router.sections import BudgetEntry, HedgingSettings
 from tests.unit.router.house import PRICE, House, chat, chat_model, embed, fake, opened, vector_model
 from tests.unit.router.test_course import NEAR, A, B
 
@@ -103,6 +104,73 @@ def test_a_sender_that_goes_away_stops_both() -> None:
         assert ["cancelled", "cancelled"] == [attempt["status"] for attempt in row["attempts"]]
 
     run(go)
+
+
+def test_a_hedge_that_no_budget_pays_for_is_none() -> None:
+    """It takes no candidate and no attempt away: the chain can still go where it would have gone."""
+
+    async def go() -> None:
+        candidates = (fake("a", latency_ms=150, fail="Timeout"), fake("b"), fake("c", near=True))
+        settings = HedgingSettings(share=1.0, to="any")
+        budgets = [BudgetEntry(limit_usd=0.0015)]
+        async with opened(vector_model(*candidates), hedging=settings, budgets=budgets, max_attempts=2) as house:
+            await taught(house, "test/vectors")
+            outcome = await house.dispatcher.infer(embed())
+
+        assert (["a", "c"], "ok") == (tried(outcome), outcome.status)
+
+    run(go)
+
+
+def test_a_sender_that_leaves_while_the_loser_is_stopped_leaves_both_rows() -> None:
+    """However long stopping takes, and whoever goes away meanwhile: no attempt without its row."""
+
+    class Clinging(FakeBackend):
+        """Takes a moment to let go of a cancelled call."""
+
+        async def infer(self, request, target):
+            try:
+                return await super().infer(request, target)
+            except asyncio.CancelledError:
+                letting_go.set()
+                await may_go.wait()
+                raise
+
+    letting_go, may_go = asyncio.Event(), asyncio.Event()
+
+    async def go() -> None:
+        async with opened(slow_far_and_near(), backend=Clinging(), hedging=ALWAYS) as house:
+            await taught(house, "test/vectors")
+            task = asyncio.create_task(house.dispatcher.infer(embed()))
+            await letting_go.wait()
+            task.cancel()
+            await asyncio.sleep(0)
+            may_go.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            row = await house.only_row()
+
+        assert ["primary", "hedge"] == [attempt["role"] for attempt in row["attempts"]]
+        assert "cancelled" == row["status"]
+
+    run(go)
+
+
+def test_losers_teach_how_slow_they_were() -> None:
+    """Else only quick answers would be known, and ever more requests would be hedged."""
+
+    async def go() -> tuple[float, float]:
+        async with opened(slow_far_and_near(), hedging=ALWAYS) as house:
+            await taught(house, "test/vectors")
+            size = (await house.dispatcher.plan(embed())).size
+            [far, _] = house.services.finder.of_model(house.services.catalog.find("test/vectors"))
+            before_s = house.patience.hedge_after_s(far, size)
+            for _ in range(LEAST):
+                await house.dispatcher.infer(embed())
+            return before_s, house.patience.hedge_after_s(far, size)
+
+    before_s, after_s = run(go)
+    assert after_s > before_s
 
 
 def test_costly_work_is_hedged_only_where_that_is_asked() -> None:

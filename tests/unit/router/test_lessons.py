@@ -6,13 +6,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from backends.errors import PaymentRequired, RemoteError, Unauthorized
+from backends.errors import Overloaded, PaymentRequired, RemoteError, Unauthorized
 from router.availability import THRESHOLD, Breakers
 from router.decision_log.log import DecisionLog
 from router.house import open_house
-from router.lessons import Lessons
+from router.lessons import DeadlineTimeout, Impatient, Lessons
 from router.outcome import Attempt, Cost
-from router.patience import Patience
+from router.patience import LEAST, Patience
 from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
 from router.settings import Secrets
 from router.token_health import TokenHealth
@@ -91,6 +91,31 @@ def test_another_key_is_another_chance() -> None:
     lessons.rekeyed([keyed, SAME, OTHER], {"rekeyed"})
 
     assert ([True, True, True], [True, True, True], [False, False, True]) == (before, unchanged, refused(lessons))
+
+
+def test_what_is_our_own_haste_or_our_own_full_pool_is_no_fault_of_the_candidate() -> None:
+    """A deadline, time that the next candidate needs, connections that are all in use."""
+    for error in (DeadlineTimeout("over"), Impatient("enough"), Overloaded("all connections are in use")):
+        assert [False] * 3 == refused(taught(*[error] * THRESHOLD))
+    assert [True, False, False] == refused(taught(*[Overloaded("busy", http_status=503)] * THRESHOLD))
+
+
+def test_our_own_haste_teaches_no_patience() -> None:
+    """Twenty senders with an impossible deadline do not make everybody impatient."""
+    lessons = taught(*[DeadlineTimeout("over")] * LEAST)
+
+    assert lessons.patience.limit_s(ONE, plan_of(ONE).size) is None
+
+
+def test_a_probe_that_speaks_lets_the_next_one_follow() -> None:
+    """It may speak for a minute; nobody need wait for its end."""
+    lessons = taught(*[RemoteError("x")] * THRESHOLD)
+    later = time.monotonic() + 100
+
+    assert lessons.breakers.begin(ONE.id)
+    assert lessons.breakers.refusal(ONE.id, later) is not None
+    lessons.heard(frozenset({ONE.id}))
+    assert lessons.breakers.refusal(ONE.id, later) is None
 
 
 def test_a_restart_remembers_who_was_left_alone() -> None:
