@@ -1,6 +1,6 @@
 """A closed-loop load generator: N connections, each sending its next request when the last answer is complete.
 
-A raw asyncio protocol in a process of its own, so that neither a heavy client nor the measuring program's own work is
+A raw protocol on uvloop in a process of its own, so that neither a heavy client nor the measuring program's own work is
 part of what is measured. `measure` runs it from another benchmark; alone it is
 `python benchmarks/load.py URL --requests 1000 --concurrency 16 < bodies.jsonl`: one body a line, sent in turn.
 Answers need a content-length.
@@ -19,8 +19,10 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
+
+import uvloop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,8 +97,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to send."""
-        assert isinstance(transport, asyncio.Transport)
-        self.open, self._transport = True, transport
+        self.open, self._transport = True, cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Collect the answer; a complete one ends the exchange with its status and its seconds."""
@@ -193,7 +194,7 @@ def main() -> None:
     plan = Plan(**vars(parser.parse_args()))
     bodies = sys.stdin.buffer.read().splitlines()
     gc.disable()  # its pauses would be taken for the server's
-    print(json.dumps(asdict(asyncio.run(Load(plan, bodies).run()))))
+    print(json.dumps(asdict(uvloop.run(Load(plan, bodies).run()))))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Below the protocol stands what all policies end with: one way to rank, and one w
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from hashlib import blake2b
 from math import floor, isfinite, log10
 from typing import TYPE_CHECKING, Protocol
@@ -79,6 +80,7 @@ def conclude(
     )
 
 
+@lru_cache(maxsize=256)
 def versioned(code: str, **parameters: float) -> str:
     """The version of a policy with parameters: its code's version and a hash of their names and values."""
     return f"{code}-{blake2b(repr(sorted(parameters.items())).encode(), digest_size=4).hexdigest()}"

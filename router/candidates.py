@@ -10,6 +10,7 @@ from backends.remote.provider import ROUTER, SUB_PROVIDERS
 from backends.types import Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
 from router.slate import Candidate
+from router.sub_providers import Place, plain, routed, spread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from backends.base import Backend
     from backends.types import InferenceRequest
     from router.catalog import Catalog
+    from router.listings import Listings
     from router.sections import AliasEntry, CandidateEntry, ModelEntry
+
+
+MAX_SPREAD = 2000
 
 
 class Offer(NamedTuple):
@@ -29,17 +34,26 @@ class Offer(NamedTuple):
 
 
 class CandidateFinder:
-    """Knows the catalogue and the backends, and makes the slate of a request."""
+    """Knows the catalogue and the backends, and makes the slate of a request.
+
+    Behind the hub's router stand providers with prices of their own: where `listings` are given and `far` says that
+    they may be used, each model's cheapest become candidates too.
+    """
 
     def __init__(
         self,
         catalog: Catalog,
         backends: Mapping[str, Backend],
         discover: Callable[[str], Awaitable[ModelEntry | None]],
+        listings: Listings | None = None,
+        far: Callable[[], bool] = lambda: False,
     ) -> None:
         self._catalog = catalog
         self._backends = backends
         self._discover = discover
+        self._listings = listings
+        self._far = far
+        self._spread: dict[str, tuple[ModelEntry, int, list[Place]]] = {}
 
     async def prepare(self) -> None:
         """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later."""
@@ -83,7 +97,7 @@ class CandidateFinder:
         A place that several models of an alias name is a candidate once.
 
         Providers behind the hub's router that `only` names join the slate where the router itself is a candidate; what
-        they charge is not known here.
+        they charge is known where the router's listing says so.
 
         Raises:
             InvalidRequest: the model does another task.
@@ -92,26 +106,42 @@ class CandidateFinder:
         for place, model in enumerate((*offer.models, *offer.fallbacks), start=1 - len(offer.models)):
             if model.task != request.task:
                 raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
-            for candidate in self._of(model, only):
+            for candidate in self.of_model(model, only):
                 slate.setdefault(candidate.id, replace(candidate, fallback=max(0, place)))
         return list(slate.values())
-
-    def _of(self, model: ModelEntry, only: Sequence[str]) -> list[Candidate]:
-        routed = [
-            replace(entry, provider=name, price=None)
-            for entry in model.candidates
-            for name in only
-            if entry.provider == ROUTER and name in SUB_PROVIDERS
-        ]
-        return [self._candidate(model, entry) for entry in (*model.candidates, *routed)]
 
     def every(self) -> list[Candidate]:
         """Every candidate of the catalogue, as it is now."""
         return [candidate for model in self._catalog for candidate in self.of_model(model)]
 
-    def of_model(self, model: ModelEntry) -> list[Candidate]:
-        """The model's candidates outside any request."""
-        return [self._candidate(model, entry) for entry in model.candidates]
+    def of_model(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
+        """The model's candidates; behind the router the cheapest, or those that `only` names."""
+        return [self._at(model, place) for place in self._places(model, only)]
+
+    def _places(self, model: ModelEntry, only: Sequence[str]) -> list[Place]:
+        """Where the model is, from memory where nothing has changed since."""
+        if self._listings is None or not any(map(routed, model.candidates)) or not self._far():
+            return plain(model, only)
+        if only:
+            return spread(model, self._listings, self._catalog.providers, only)
+        entry, version, places = self._spread.get(model.id, (None, 0, []))
+        if entry is not model or version != self._listings.version:
+            if len(self._spread) >= MAX_SPREAD:
+                self._spread.clear()
+            version = self._listings.version
+            places = spread(model, self._listings, self._catalog.providers)
+            self._spread[model.id] = (model, version, places)
+        return places
+
+    def _at(self, model: ModelEntry, place: Place) -> Candidate:
+        candidate, listed = self._candidate(model, place.entry), place.listed
+        return replace(
+            candidate,
+            context_length=(listed and listed.context_length) or candidate.context_length,
+            served_prices=place.served_prices,
+            first_token_s=listed.first_token_ms / 1000 if listed and listed.first_token_ms else None,
+            tokens_per_s=listed.tokens_per_s if listed else None,
+        )
 
     async def _prepare(self, model: ModelEntry) -> None:
         for entry in model.candidates:

@@ -119,8 +119,8 @@ class Catalog:
         """Forget a model that was added; an id that is not there is no error."""
         self._models.pop(model_id, None)
 
-    def discover(self, model_id: str, task: str, parameters: int | None) -> ModelEntry:
-        """Remember a model found on the hub: it may run near from the hub, or far at a price nobody knows yet."""
+    def discover(self, model_id: str, task: str, parameters: int | None, *, far: bool = True) -> ModelEntry:
+        """Remember a model found on the hub: it may run near from the hub, or far unless nobody serves it there."""
         provider = "huggingface" if task == "text-generation" else "hf-inference"
         entry = ModelEntry(
             id=model_id,
@@ -129,7 +129,7 @@ class Catalog:
             description="Looked up on the hub.",
             candidates=(
                 CandidateEntry(backend="local", source="hub"),
-                CandidateEntry(backend="remote", provider=provider),
+                *((CandidateEntry(backend="remote", provider=provider),) if far else ()),
             ),
         )
         if len(self._discovered) >= MAX_DISCOVERED:

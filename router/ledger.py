@@ -81,6 +81,12 @@ class Ledger:
         self._policies: set[str] = set()
         log.append(PriceBookRow(price_book=self._price_book, ts_us=now_us(), body=body))
 
+    def reprice(self, price_book: tuple[str, str]) -> None:
+        """Write what is decided from now on under another price book; rows already written keep theirs."""
+        if price_book[0] != self._price_book:
+            self._price_book, body = price_book
+            self._log.append(PriceBookRow(price_book=self._price_book, ts_us=now_us(), body=body))
+
     def decided(self, plan: Plan, policy: Policy) -> None:
         """Write the decision, before anything is dispatched."""
         version = f"{policy.name}@{policy.version}"
@@ -152,9 +158,10 @@ class Ledger:
         usage = result.usage
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
-        usd = priced_usd(candidate.price, usage)
+        price = candidate.served_prices.get(result.provider, candidate.price)
+        usd = priced_usd(price, usage)
         if usd is None and usage.cached_tokens is None:  # as if nothing was cached: the most it can have been
-            return _estimated(candidate.price, replace(usage, cached_tokens=0))
+            return _estimated(price, replace(usage, cached_tokens=0))
         return Cost(usd, "unknown" if usd is None else "priced")
 
     def price_unanswered(self, candidate: Candidate, error: BackendError | None, said: Said) -> Cost:

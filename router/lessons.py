@@ -9,11 +9,14 @@ from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
     from router.availability import Breakers
     from router.estimates import Estimator
     from router.outcome import Attempt
     from router.patience import Patience
     from router.slate import Candidate, Plan
+    from router.token_health import TokenHealth
 
 
 class DeadlineTimeout(Timeout):
@@ -29,10 +32,11 @@ class Lessons:
     token is not accepted, that is so for all of them.
     """
 
-    def __init__(self, estimator: Estimator, breakers: Breakers, patience: Patience) -> None:
+    def __init__(self, estimator: Estimator, breakers: Breakers, patience: Patience, token: TokenHealth) -> None:
         self.estimator = estimator
         self.breakers = breakers
         self.patience = patience
+        self.token = token
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate must not be asked now; None when it may."""
@@ -47,6 +51,8 @@ class Lessons:
     def learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, probes: frozenset[str]) -> None:
         """An attempt ended."""
         self._first_byte(plan, candidate, attempt)
+        if attempt.status != "cancelled" and self.token.concerns(candidate.target.provider):
+            self.token.observe(attempt.error)
         if attempt.result is not None:
             for key in _keys(candidate):
                 self.breakers.succeeded(key)
@@ -55,6 +61,14 @@ class Lessons:
             return
         for key in _keys(candidate):
             self._blame(key, candidate, attempt, probe=key in probes)
+
+    def rekeyed(self, candidates: Sequence[Candidate], providers: Container[str]) -> None:
+        """Other keys are used at these providers: what was refused with the old ones says nothing any more."""
+        accounts = {candidate.account for candidate in candidates if candidate.target.provider in providers}
+        for candidate in candidates:
+            if candidate.account and candidate.account in accounts:
+                for key in _keys(candidate):
+                    self.breakers.succeeded(key)
 
     def remember(self, candidate: Candidate, error_class: str | None, ended: float) -> None:
         """Take in how an attempt of an earlier process ended, and when: who was left alone then is left alone still.

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from backends.types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from policies.types import Estimate
     from router.sections import ModelEntry, Price
@@ -101,16 +101,30 @@ def asked_usd(candidate: Candidate, size: Size, estimate: Estimate) -> float | N
     return estimate.cost_usd if most is None else most
 
 
-def price_book(models: Iterable[ModelEntry], rates: LocalRates) -> tuple[str, str]:
-    """Every price in force as canonical JSON, with its hash: `(id, body)`. Equal content has an equal id."""
+def price_book(
+    models: Iterable[ModelEntry], rates: LocalRates, listed: Mapping[str, Mapping[str, Price]] | None = None
+) -> tuple[str, str]:
+    """Every price in force as canonical JSON, with its hash: `(id, body)`. Equal content has an equal id.
+
+    `listed` are the prices that far sides list, by far side and `PROVIDER:MODEL`; models found later have theirs there.
+    """
     remote = {
         f"{model.id}@{candidate.provider or candidate.backend}:{candidate.model or model.id}": candidate.price
         for model in models
         for candidate in model.candidates
         if candidate.backend != "local"
     }
-    body = msgspec.json.encode({"local": rates, "remote": remote}, order="sorted")
+    prices: dict[str, object] = {"local": rates, "remote": remote}
+    if listed:
+        prices["listed"] = {side: {key: _figures(price) for key, price in of.items()} for side, of in listed.items()}
+    body = msgspec.json.encode(prices, order="sorted")
     return hashlib.blake2b(body, digest_size=8).hexdigest(), body.decode()
+
+
+def _figures(price: Price) -> dict[str, float]:
+    """A price without its date: the same figures, fetched again, are the same book."""
+    found: dict[str, object] = msgspec.to_builtins(price)
+    return {unit: figure for unit, figure in found.items() if isinstance(figure, float)}
 
 
 def _input(price: Price, usage: Usage) -> tuple[int | None, int | None]:

@@ -53,7 +53,7 @@ def prior_service_s(candidate: Candidate, size: Size) -> float:
     if candidate.target.backend == "fake":
         return FAKE_S
     if candidate.target.backend != "local":
-        return _far_s(candidate.target.task, size)
+        return _far_s(candidate, size)
     on_cpu = candidate.status.device == "cpu"
     parameters = candidate.target.parameters or PRIOR_PARAMETERS
     read_s = 2 * parameters * _positions(candidate, size) / (CPU_FLOPS if on_cpu else GPU_FLOPS)
@@ -90,9 +90,12 @@ def _positions(candidate: Candidate, size: Size) -> float:
     return size.input_tokens or 0
 
 
-def _far_s(task: Task, size: Size) -> float:
-    seconds = FAR_OVERHEAD_S + FAR_S_PER_INPUT_TOKEN * (size.input_tokens or 0)
-    seconds += FAR_S_PER_OUTPUT_TOKEN * (size.output_tokens or 0)
+def _far_s(candidate: Candidate, size: Size) -> float:
+    """One round trip plus a time per unit; for text what the router measured of this provider, where it says so."""
+    task = candidate.target.task
+    seconds = (candidate.first_token_s or FAR_OVERHEAD_S) + FAR_S_PER_INPUT_TOKEN * (size.input_tokens or 0)
+    each_s = 1 / candidate.tokens_per_s if candidate.tokens_per_s else FAR_S_PER_OUTPUT_TOKEN
+    seconds += each_s * (size.output_tokens or 0)
     if task is Task.TEXT_TO_IMAGE:
         seconds += FAR_S_PER_DRAWING * (size.images or 1)
     elif task is Task.IMAGE_CLASSIFICATION:

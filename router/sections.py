@@ -65,6 +65,8 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempts: Annotated[int, Meta(ge=1)] = 4
     on_stream_failure: OnStreamFailure | None = None  # None: `continue` where an alias declares fallbacks, else `error`
     hedging: HedgingSettings = HedgingSettings()
+    refresh_hours: Positive | None = None  # how often far sides are asked what they serve and charge; None: never
+    listings_dir: str | None = None  # where their answers are kept
     intents: str | None = (
         None  # the set of intents that says what a prompt wants, in the log and to whoever routes by it
     )
@@ -117,12 +119,16 @@ class IntentsSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ProviderSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A far side. `protocol` says which shapes it speaks; the key is read from the variable `api_key_env`."""
+    """A far side. `protocol` says which shapes it speaks; the key is read from the variable `api_key_env`, else a file.
+
+    The file `api_key_file` holds the key alone, and is read again whenever it changes.
+    """
 
     name: Annotated[str, Meta(min_length=1)]
     protocol: Literal["openai", "huggingface"]
     base_url: Annotated[str, Meta(pattern="^https?://[^/]+")]
     api_key_env: str | None = None
+    api_key_file: str | None = None
     connect_timeout_s: Positive = 5.0
     first_token_timeout_s: Positive = 60.0
     idle_timeout_s: Positive = 60.0

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from router.errors import SettingsError
-from router.sections import Settings
+from router.sections import ProviderSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -26,10 +26,15 @@ HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """Keys by provider name, and the hub token. Never shown, never logged."""
+    """Keys by provider name, and the hub token. Never shown, never logged. `files` are where keys are read from."""
 
     hf_token: str | None = None
     provider_keys: dict[str, str] = {}
+    files: tuple[Path, ...] = ()
+
+    def key_of(self, provider: ProviderSettings) -> str | None:
+        """The key of one far side: that of its own entry, and the hub's token only where the entry names it."""
+        return self.hf_token if provider.api_key_env == HUB_TOKEN else self.provider_keys.get(provider.name)
 
     def __repr__(self) -> str:
         return f"Secrets(hf_token={'set' if self.hf_token else 'not set'}, provider_keys={sorted(self.provider_keys)})"
@@ -61,20 +66,31 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def read_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> Secrets:
-    """Collect keys from the environment, and the token saved by the hub's own login. No network."""
+    """Collect keys from the environment and from files, and the token saved by the hub's own login. No network.
+
+    The environment goes before a file, and a file that is not needed is not watched.
+    """
     environ = os.environ if environ is None else environ
-    keys = {}
+    keys: dict[str, str] = {}
+    files: list[Path] = []
     for provider in settings.providers:
-        if provider.api_key_env not in {None, HUB_TOKEN}:
-            value = environ.get(provider.api_key_env, "").strip()
-            if value:
-                keys[provider.name] = value
+        if provider.api_key_env == HUB_TOKEN:
+            continue
+        value = environ.get(provider.api_key_env or "", "").strip()
+        if not value and provider.api_key_file is not None:
+            files.append(Path(provider.api_key_file).expanduser())
+            value = _file_key(files[-1]) or ""
+        if value:
+            keys[provider.name] = value
     token = environ.get(HUB_TOKEN, "").strip() or environ.get("HUGGING_FACE_HUB_TOKEN", "").strip()
-    return Secrets(hf_token=token or _saved_token(environ), provider_keys=keys)
+    if not token:
+        files.append(_token_file(environ))
+        token = _file_key(files[-1]) or ""
+    return Secrets(hf_token=token or None, provider_keys=keys, files=tuple(files))
 
 
 def cache_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Where fetched weights live: `$XDG_CACHE_HOME/nearfar`, by default `~/.cache/nearfar`."""
+    """Where fetched weights and listings live: `$XDG_CACHE_HOME/nearfar`, by default `~/.cache/nearfar`."""
     environ = os.environ if environ is None else environ
     base = environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base else Path.home() / ".cache") / "nearfar"
@@ -84,6 +100,12 @@ def models_dir(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     """Where built-in weights are unpacked: `local.models_dir`, or `models` in the cache directory."""
     configured = settings.local.models_dir
     return Path(configured).expanduser() if configured else cache_dir(environ) / "models"
+
+
+def listings_dir(settings: Settings, environ: Mapping[str, str] | None = None) -> Path:
+    """Where fetched listings are kept: `routing.listings_dir`, or `listings` in the cache directory."""
+    configured = settings.routing.listings_dir
+    return Path(configured).expanduser() if configured else cache_dir(environ) / "listings"
 
 
 def intents_dir(settings: Settings) -> Path:
@@ -145,10 +167,15 @@ def _parse(value: str) -> object:
         return value
 
 
-def _saved_token(environ: Mapping[str, str]) -> str | None:
+def _token_file(environ: Mapping[str, str]) -> Path:
     home = environ.get("HF_HOME") or str(Path.home() / ".cache" / "huggingface")
+    return Path(environ.get("HF_TOKEN_PATH") or f"{home}/token").expanduser()
+
+
+def _file_key(path: Path) -> str | None:
+    """What a file of one key holds; None when there is none to read."""
     try:
-        return Path(environ.get("HF_TOKEN_PATH") or f"{home}/token").read_text(encoding="utf-8").strip() or None
+        return path.read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -28,6 +28,9 @@ class Candidate(Struct, frozen=True, kw_only=True):
         account: Who pays: what credits and tokens are shared with; empty where nothing is paid.
         context_length: Tokens it reads and writes together, where known.
         limits: Time limits of its own.
+        served_prices: What each provider charges that may serve it, where the candidate leaves that to its router.
+        first_token_s: As its router measured it for all its users; None when nobody said.
+        tokens_per_s: Likewise.
         fallback: Its place among an alias' fallbacks, from 1; 0 for those the policy ranks.
     """
 
@@ -42,6 +45,9 @@ class Candidate(Struct, frozen=True, kw_only=True):
     account: str = ""
     context_length: int | None = None
     limits: Limits = Limits()
+    served_prices: dict[str, Price] = {}
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
     fallback: int = 0
 
     @property

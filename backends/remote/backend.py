@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from backends.errors import BackendError, Unauthorized, Unavailable
-from backends.remote import openai_wire, wires
+from backends.remote import listing, openai_wire, wires
 from backends.remote.client import Connections
 from backends.remote.compute_time import compute_s
 from backends.remote.provider import ROUTER, SUB_PROVIDERS, Provider
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from backends.remote.call import Call
     from backends.remote.client import Answer, FarStream
+    from backends.remote.listing import ListedModel
     from backends.types import InferenceRequest, Limits, Output, Piece, Target, Usage
 
 __all__ = ["Provider", "RemoteBackend"]
@@ -137,6 +138,27 @@ class RemoteBackend:
                 usage = replace(reader.usage, compute_s=compute_s([far.headers], service_s + far.paused_s))
                 yield _result(target, far.headers, output=output, usage=usage, model=reader.model, timings=timings)
                 await far.drain()
+
+    async def listing(self, provider: str) -> tuple[ListedModel, ...]:
+        """Ask a provider what it serves. Spends nothing, and needs a key only where the provider wants one for this.
+
+        Raises:
+            BackendError: Any failure, also a provider that nobody configured.
+        """
+        if self._closed or provider not in self._connections:
+            msg = f"provider {provider!r} cannot be asked what it serves"
+            raise Unavailable(msg)
+        document = await self._connections[provider].get(listing.PATH, listing.MAX_BYTES)
+        return await asyncio.to_thread(listing.parse, document, provider)
+
+    def rekey(self, provider: str, api_key: str | None) -> None:
+        """Use another key at a provider from the next request on; its connections stay open.
+
+        Raises:
+            ValueError: The key holds characters that no header can carry; the present one stays.
+        """
+        self._providers[provider] = replace(self._providers[provider], api_key=api_key)
+        self._connections[provider] = self._connections[provider].rekeyed(api_key)
 
     async def aclose(self) -> None:
         """Close every connection; requests in flight fail as unavailable."""

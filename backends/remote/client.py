@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from pyreqwest.client import ClientBuilder
 
 from backends.errors import BackendError, Interrupted, RemoteError, Timeout
 from backends.remote.call import JSON
 from backends.remote.errors import from_status, raise_in_band, translated
 from backends.remote.sse import SseParser
+from backends.types import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from backends.remote.call import Call
     from backends.remote.provider import Provider
     from backends.remote.sse import Event
-    from backends.types import Limits
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
@@ -40,6 +41,7 @@ MAX_ERROR_BYTES = 64 * 1024
 _GRACE_S = 1.0
 _DRAIN_S = 0.25
 _BEHIND_S = 1.0
+_PING_EVERY_S, _PING_WAIT_S = 15, 10  # an HTTP/2 connection that died unseen would swallow every later request
 _DONE = "[DONE]"
 
 Phase = Literal["first-token", "idle", "total"]
@@ -160,9 +162,26 @@ class FarStream:
 class Connections:
     """Asks one provider. Its two pools are built on first use: buffered generations wait long, all else does not."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, clients: dict[bool, Client] | None = None) -> None:
         self._provider = provider
-        self._clients: dict[bool, Client] = {}
+        self._clients: dict[bool, Client] = {} if clients is None else clients
+
+    def rekeyed(self, api_key: str | None) -> Connections:
+        """The same pools with another key from now on; what is under way ends with the key that it began with."""
+        return Connections(replace(self._provider, api_key=api_key), self._clients)
+
+    async def get(self, path: str, max_bytes: int) -> Any:
+        """Ask for a JSON document of at most so many bytes; its headers must come within the first-token limit.
+
+        Raises:
+            BackendError: Any failure, by the table in `errors`.
+        """
+        provider, limits = self._provider, _Limits(self._provider, Limits())
+        async with AsyncExitStack() as stack:
+            response = await self._send(stack, self._document(path), limits, "first-token")
+            if (kind := _kind(response)) != JSON:
+                raise await self._other(response, limits, kind, JSON)
+            return _decoded(provider, await self._body(response, limits, max_bytes))
 
     async def post(self, call: Call, asked: Limits, *, patient: bool = False) -> Answer:
         """Ask for a whole answer. The headers must come within the first-token limit, or the total one if `patient`.
@@ -223,6 +242,21 @@ class Connections:
                 builder = builder.bearer_auth(provider.api_key)
             return builder.build_streamed()
 
+    def _document(self, path: str) -> StreamRequest:
+        provider = self._provider
+        with translated(provider.name):
+            builder = (
+                self._client(patient=False)
+                .get(provider.base_url.rstrip("/") + path)
+                .header("accept", JSON)
+                .header("accept-encoding", "identity")
+                .streamed_read_buffer_limit(0)
+                .timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
+            )
+            if provider.api_key:
+                builder = builder.bearer_auth(provider.api_key)
+            return builder.build_streamed()
+
     def _client(self, *, patient: bool) -> Client:
         if patient not in self._clients:
             self._clients[patient] = _build(self._provider, patient=patient)
@@ -271,6 +305,9 @@ def _build(provider: Provider, *, patient: bool) -> Client:
     builder = (
         ClientBuilder()
         .user_agent("nearfar")
+        .http2(enable=True)  # by ALPN, so only over TLS; pyreqwest offers it to nobody unasked
+        .http2_keep_alive_interval(timedelta(seconds=_PING_EVERY_S))
+        .http2_keep_alive_timeout(timedelta(seconds=_PING_WAIT_S))
         .follow_redirects(enable=False)
         .referer(enable=False)
         .max_connections(provider.max_connections)

@@ -22,14 +22,39 @@ INFERENCE_SCOPE = "inference.serverless.write"
 TokenStateName = Literal["not_configured", "invalid", "valid", "valid_no_inference", "unknown"]
 
 
+class HubProvider(Struct, frozen=True, kw_only=True):
+    """One who serves a model by the hub's own mapping; `task` is in the hub's words, `model` its name there."""
+
+    provider: str
+    model: str
+    task: str
+    live: bool
+
+
 class HubModel(Struct, frozen=True, kw_only=True):
-    """What the hub knows of a model. `task` is None for tasks that we do not run."""
+    """What the hub knows of a model. `task` is None for tasks that we do not run.
+
+    Attributes:
+        providers: Who serves it; None where the hub does not say, empty where nobody does.
+    """
 
     id: str
     task: Task | None
     parameters: int | None
     gated: bool
     private: bool
+    providers: tuple[HubProvider, ...] | None = None
+
+    @property
+    def served(self) -> bool | None:
+        """Whether it can be asked for far: chat by anybody behind the router, all else by hf-inference. None: unknown.
+
+        The other providers speak protocols of their own for those tasks, which we do not.
+        """
+        if self.providers is None:
+            return None
+        anybody = self.task is Task.TEXT_GENERATION
+        return any(p.live and (anybody or p.provider == "hf-inference") for p in self.providers)
 
 
 class TokenState(Struct, frozen=True):
@@ -40,7 +65,7 @@ class TokenState(Struct, frozen=True):
 
 
 def model_info(model: str, token: str | None = None, timeout_s: float = 10) -> HubModel:
-    """Ask the hub for a model's task and size.
+    """Ask the hub for a model's task, its size and who serves it, in one request.
 
     Raises:
         ModelNotFound: No such model, or not visible to this token.
@@ -53,7 +78,7 @@ def model_info(model: str, token: str | None = None, timeout_s: float = 10) -> H
             model,
             token=token or False,  # None would mean: whichever token lies around
             timeout=timeout_s,
-            expand=["safetensors", "pipeline_tag", "gated", "private"],
+            expand=["safetensors", "pipeline_tag", "gated", "private", "inferenceProviderMapping"],
         )
     except (hub.utils.httpx.HTTPError, OSError, ValueError, TypeError, KeyError) as error:
         raise _translated(hub, error, f"model {model}") from error
@@ -63,6 +88,7 @@ def model_info(model: str, token: str | None = None, timeout_s: float = 10) -> H
         parameters=info.safetensors.total if info.safetensors else None,
         gated=bool(info.gated),
         private=bool(info.private),
+        providers=_mapping(info.inference_provider_mapping),
     )
 
 
@@ -106,6 +132,15 @@ def _permissions(fine_grained: Any) -> set[str]:
         return set()
     scoped = [scope.get("permissions") or [] for scope in fine_grained.get("scoped") or [] if isinstance(scope, dict)]
     return {name for names in (fine_grained.get("global") or [], *scoped) for name in names if isinstance(name, str)}
+
+
+def _mapping(found: Any) -> tuple[HubProvider, ...] | None:
+    if found is None:
+        return None
+    return tuple(
+        HubProvider(provider=str(m.provider), model=str(m.provider_id), task=str(m.task), live=m.status == "live")
+        for m in found
+    )
 
 
 def _task(pipeline_tag: str | None) -> Task | None:

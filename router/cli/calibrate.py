@@ -13,10 +13,10 @@ from rich.progress import Progress
 
 from backends.errors import BackendError
 from backends.types import LoadReport
-from router.app import open_house
 from router.cli.console import config_option, configured, json_option, ms, reported, show_json, show_table
 from router.decision_log.log import DecisionLog
 from router.errors import UnknownModel
+from router.house import open_house
 
 if TYPE_CHECKING:
     from backends.types import Usage

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 import msgspec
 
-from backends.remote import hub
-from router.app import open_house
 from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
 from router.decision_log.log import DecisionLog
 from router.errors import CatalogError, LogError, SettingsError
+from router.house import open_house
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from router.http.services import Services
     from router.sections import Settings
     from router.settings import Secrets
+    from router.token_health import TokenReport
 
 
 class Finding(NamedTuple):
@@ -56,11 +56,10 @@ def _findings(config: Path | None, *, check_token: bool) -> list[Finding]:
         return [Finding("configuration", "error", str(error), "correct the key it names")]
     findings = [Finding("configuration", "ok", _settings(settings))]
     try:
-        findings += asyncio.run(_house(settings, secrets))
+        findings += asyncio.run(_house(settings, secrets, check_token=check_token))
     except (SettingsError, CatalogError) as error:
         findings.append(Finding("configuration", "error", str(error), "correct the key it names"))
     findings.append(_libraries())
-    findings.append(_token(secrets, check=check_token))
     findings.append(_log(settings))
     return findings
 
@@ -72,9 +71,10 @@ def _settings(settings: Settings) -> str:
     return "\n".join(f"{section}: {msgspec.json.encode(values).decode()}" for section, values in shown.items())
 
 
-async def _house(settings: Settings, secrets: Secrets) -> list[Finding]:
+async def _house(settings: Settings, secrets: Secrets, *, check_token: bool) -> list[Finding]:
     async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
-        return [*_hardware(house), *_models(house)]
+        token = await house.far.health.check() if check_token else house.far.health.state()
+        return [*_hardware(house), *_models(house), _token(token), *_listings(house)]
 
 
 def _hardware(house: Services) -> Iterator[Finding]:
@@ -107,15 +107,34 @@ def _libraries() -> Finding:
     return Finding("local extra", "ok", "torch, transformers and sentence-transformers are installed")
 
 
-def _token(secrets: Secrets, *, check: bool) -> Finding:
-    if secrets.hf_token is None:
-        return Finding("hub token", "warning", "not configured: the far side is off", "set HF_TOKEN")
-    if not check:
-        return Finding("hub token", "ok", "configured, not checked", "--check-token asks the hub")
-    state = hub.whoami(secrets.hf_token)
-    good = state.state == "valid"
-    bad = state.state in {"invalid", "valid_no_inference"}
-    return Finding("hub token", "ok" if good else "error" if bad else "warning", state.detail)
+def _token(token: TokenReport) -> Finding:
+    """In the words of System Health."""
+    detail = f"{token.state}: {token.detail}"
+    if token.state == "not_configured":
+        return Finding("hub token", "warning", f"{detail}; the far side is off", token.link)
+    if token.red:
+        return Finding("hub token", "error", detail, token.link)
+    if token.state == "unknown" and token.checked_at is None:
+        return Finding("hub token", "ok", detail, "--check-token asks the hub")
+    return Finding("hub token", "ok" if token.state == "valid" else "warning", detail)
+
+
+def _listings(house: Services) -> Iterator[Finding]:
+    """How old the prices are, which have moved, and what is configured that its far side does not list."""
+    for name in house.far.listings:
+        if (listing := house.far.listings.of(name)) is not None:
+            detail = f"{len(listing.models)} models as of {listing.as_of}, from {listing.source}"
+            yield Finding(f"listing {name}", "ok", detail, "nearfar models refresh asks again")
+    for drift in house.refresher.drift:
+        hint = "correct [models.candidates.price], or leave it out" if drift.in_force else "the far side's own is used"
+        yield Finding("price", "warning", str(drift), hint)
+    for entry in house.catalog:
+        for candidate in entry.candidates:
+            listing = house.far.listings.fetched(candidate.provider or "")
+            name = candidate.model or entry.id
+            if listing is not None and house.far.listings.model(candidate.provider or "", name) is None:
+                detail = f"{candidate.provider} did not list {name} as of {listing.as_of}"
+                yield Finding(f"model {entry.id}", "warning", detail, "it may be gone, or go by another name there")
 
 
 def _log(settings: Settings) -> Finding:

@@ -11,12 +11,12 @@ import click
 import msgspec
 
 from backends.types import Task
-from router.app import open_house
 from router.cli import showing
 from router.cli.asking import Asked, asked_of, body_of, call_of, options
 from router.cli.client import post
 from router.cli.console import configured, opened_log, reported, show_json
 from router.decision_log.log import DecisionLog
+from router.house import open_house
 from router.http.answers import answer_of
 from router.http.inference import body_of_answer, slate_of
 from router.outcome import Begun, Outcome

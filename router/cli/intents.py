@@ -13,10 +13,10 @@ import click
 import msgspec
 
 from backends.local.intents.definition import BadIntents, read_toml
-from router.app import open_house
 from router.cli.console import config_option, configured, json_option, reported, show_json, show_table
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest
+from router.house import open_house
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""`nearfar models`: the catalogue, what of it can run here, and fetching weights."""
+"""`nearfar models`: the catalogue, what of it can run here, fetching weights, and what far sides serve."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from router.app import open_house
 from router.cli.console import config_option, configured, json_option, ms, reported, show_json, show_table, size
 from router.cli.pull import pull
+from router.cli.refresh import refresh
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest, UnknownModel
+from router.house import open_house
 from router.http.openai import model_answer
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """List, inspect, fetch and warm models."""
+    """List, inspect, fetch and warm models; ask far sides what they serve."""
 
 
 models.add_command(pull)
+models.add_command(refresh)
 
 
 @models.command("list")

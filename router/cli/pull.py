@@ -15,10 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from backends.errors import BackendError, OutOfMemory
 from backends.local import model_source, preparation, room, weight_packages
 from backends.local.model_source import PACKAGE
-from router.app import open_house
 from router.cli.console import config_option, configured, reported, size
 from router.decision_log.log import DecisionLog
 from router.errors import InvalidRequest
+from router.house import open_house
 from router.settings import models_dir
 
 if TYPE_CHECKING:

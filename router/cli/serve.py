@@ -13,7 +13,8 @@ import click
 import msgspec
 import uvicorn
 
-from router.app import checked, create_app
+from router.app import create_app
+from router.checks import checked
 from router.cli.console import config_option, configured, opened_log, reported
 from router.errors import SettingsError
 

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from backends.types import InferenceResult
 from router.outcome import Outcome
+from router.token_health import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +53,9 @@ class Metrics:
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
         self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
+        self._token = Gauge(
+            "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
+        )
         self._near = _Near(registry)
         self._budgets = _Budgets(registry)
 
@@ -86,11 +90,14 @@ class Metrics:
         breakers_open: int,
         models: "Mapping[str, Status]",
         budgets: "Sequence[BudgetState]",
+        token: str,
     ) -> bytes:
-        """The exposition text, with the state of the log, breakers, near models and budgets at this moment."""
+        """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
         self._open.set(breakers_open)
+        for state in STATES:
+            self._token.labels(state).set(state == token)
         self._near.states(models)
         self._budgets.states(budgets)
         return generate_latest(self._registry)

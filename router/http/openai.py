@@ -15,6 +15,7 @@ from litestar.response import Stream
 
 from backends.types import Delta, EmbeddingOutput, GenerationOutput, Output, Piece
 from router.candidates import CandidateFinder
+from router.catalog import Catalog
 from router.errors import RouterError, UnknownModel
 from router.http import headers
 from router.http.answers import Answer, Whole, answer_of, answered, opened
@@ -23,7 +24,7 @@ from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, e
 from router.http.schemas import routing_of
 from router.http.services import call_of, model_and_routing, request_id, services
 from router.outcome import Begun, Outcome
-from router.sections import ModelEntry
+from router.sections import AliasEntry, ModelEntry
 
 encode = msgspec.json.encode
 
@@ -69,9 +70,13 @@ async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsB
 
 @get("/v1/models", summary="The catalogue, with the state of each candidate")
 async def models(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Every model in OpenAI's shape; what only we know is under `nearfar`."""
+    """Every model and alias in OpenAI's shape; what only we know is under `nearfar`."""
     house = services(request)
-    return {"object": "list", "data": [model_answer(house.finder, entry) for entry in house.catalog]}
+    entries = [model_answer(house.finder, entry) for entry in house.catalog]
+    return {
+        "object": "list",
+        "data": [*entries, *(alias_answer(house.catalog, alias) for alias in house.catalog.aliases.values())],
+    }
 
 
 @get("/v1/models/{model_id:path}", summary="One model of the catalogue")
@@ -79,6 +84,9 @@ async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dic
     """One model, or 404 naming near ones."""
     house = services(request)
     wanted = str(model_id).removeprefix("/")
+    alias = house.catalog.alias(wanted)
+    if alias is not None:
+        return alias_answer(house.catalog, alias)
     entry = house.catalog.find(wanted)
     if entry is None:
         raise UnknownModel(wanted, house.catalog.alternatives(wanted))
@@ -187,6 +195,25 @@ def _base64(vector: "array[float]") -> str:
         vector = array("f", vector)
         vector.byteswap()
     return base64.b64encode(vector.tobytes()).decode()
+
+
+def alias_answer(catalog: Catalog, alias: AliasEntry) -> dict[str, Any]:
+    """An alias in OpenAI's shape, with the models it stands for, whose candidates are its own."""
+    first = catalog.find(alias.models[0])
+    return {
+        "id": alias.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "nearfar",
+        "nearfar": {
+            "task": None if first is None else first.task,
+            "description": "An alias.",
+            "models": alias.models,
+            "fallbacks": alias.fallbacks,
+            "policy": alias.policy,
+            "candidates": [],
+        },
+    }
 
 
 def model_answer(finder: CandidateFinder, entry: ModelEntry) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
+from router.far_side import FarSide
 from router.http.metrics import Metrics
 from router.intents.sets import IntentSets
 from router.lessons import Lessons
 from router.pricing import LocalRates
+from router.renewal import Refresher
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
-from router.settings import Secrets
 
 REQUEST_ID_LENGTH = 128
 SQL_AT_ONCE = 2
@@ -32,7 +33,8 @@ class Services(Struct, frozen=True, kw_only=True):
     """The parts of one running router."""
 
     settings: Settings
-    secrets: Secrets
+    far: FarSide
+    refresher: Refresher
     catalog: Catalog
     finder: CandidateFinder
     backends: dict[str, Backend]

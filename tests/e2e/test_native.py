@@ -247,7 +247,12 @@ def test_health_system_metrics_and_schema_answer(near: Server) -> None:
 
     assert "ok" == near.get("/health/live").body["status"]
     assert system["hardware"]["cores"] > 0
-    assert "not configured" == system["hub_token"]
+    assert ("not_configured", None) == (system["hub_token"]["state"], system["hub_token"]["checked_at"])
+    assert "https://huggingface.co/settings/tokens" == system["hub_token"]["link"]
+    assert [("huggingface", True)] == [(known["provider"], known["models"] > 100) for known in system["listings"]]
+    assert [] == system["price_drift"]
+    assert 'nearfar_hub_token_state{state="not_configured"} 1.0' in metrics
+    assert 'nearfar_hub_token_state{state="valid"} 0.0' in metrics
     assert 'nearfar_requests_total{backend="fake",status="ok",surface="/v1/inference"}' in metrics
     assert "/v1/chat/completions" in near.get("/schema/openapi.json").body["paths"]
     assert "swagger-ui-bundle.js" in page

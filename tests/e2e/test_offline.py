@@ -24,7 +24,7 @@ SCRIPT = textwrap.dedent(
     sys.addaudithook(forbid)
 
     from backends.types import ClassificationInput, EmbeddingInput, GenerationInput, InferenceRequest, Message, Task
-    from router.app import open_house
+    from router.house import open_house
     from router.decision_log.log import DecisionLog
     from router.request import Call, Routing
     from router.sections import Settings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import pytest
 
-from router.app import checked
+from router.checks import checked
 from router.sections import Settings
 from tests.e2e.conftest import MINILM, Server
 

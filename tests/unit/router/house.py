@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from backends.fake import FakeBackend
 from backends.types import Delta, EmbeddingInput, GenerationInput, InferenceRequest, Message, Task
-from router.app import open_house
 from router.decision_log.log import DecisionLog
+from router.house import open_house
 from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from router.app import checked
 from router.catalog import Catalog
+from router.checks import checked
 from router.errors import CatalogError, SettingsError
+from router.http.openai import alias_answer
 from router.outcome import Outcome
 from router.sections import AliasEntry, Settings
 from tests.unit.router.house import chat, chat_model, drained, fake, opened, vector_model
@@ -96,3 +97,12 @@ def test_an_alias_with_an_unknown_policy_refuses_the_start() -> None:
 def test_a_near_miss_of_an_aliass_name_is_offered() -> None:
     """It is a name like a model's."""
     assert "chat" in Catalog(models(), (), [alias()]).alternatives("chta")
+
+
+def test_an_alias_is_listed_like_a_model() -> None:
+    """Clients that list models find its name, and what it stands for."""
+    entries = Catalog(models(), (), [alias()])
+    answer = alias_answer(entries, alias())
+
+    assert ("chat", "model", "text-generation") == (answer["id"], answer["object"], answer["nearfar"]["task"])
+    assert ((FIRST, SECOND), (LAST,)) == (answer["nearfar"]["models"], answer["nearfar"]["fallbacks"])

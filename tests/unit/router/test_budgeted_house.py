@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from router.app import checked, open_house
+from router.checks import checked
 from router.decision_log.log import DecisionLog
 from router.errors import BudgetExceeded, NoCandidate, SettingsError
+from router.house import open_house
 from router.sections import AliasEntry, BudgetEntry, Price, RoutingSettings, Settings
 from router.settings import Secrets
 from tests.unit.router.house import CHAT, House, chat, chat_model, drained, fake, opened

@@ -7,10 +7,13 @@ import pytest
 from backends.fake import FakeBackend
 from backends.types import Target, Task
 from router.candidates import CandidateFinder, Offer
-from router.catalog import Catalog
+from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, InvalidRequest, UnknownModel
+from router.listings import Listings
 from router.sections import CandidateEntry, ModelEntry, Price
+from router.slate import Candidate
 from tests.unit.router.house import CHAT, VECTORS, chat, chat_model, embed, fake, opened, vector_model
+from tests.unit.router.test_listings import listing, model, serves
 
 FOUND = "found/on-the-hub"
 
@@ -100,6 +103,78 @@ def test_vectors_of_one_name_and_revision_share_a_space() -> None:
 
     assert spaces[0] == spaces[1]
     assert 3 == len(set(spaces))
+
+
+class Listed:
+    """A router's listing that can change, whether or not it may be used, and how often it was read."""
+
+    def __init__(self, folder) -> None:
+        hub = BUILTIN_PROVIDERS[0]
+        self.usable = True
+        self.listings = Listings({hub.name: hub}, folder)
+        far = CandidateEntry(backend="fake", provider="huggingface", price=None)
+        self.entry = chat_model(far)
+        catalog = Catalog([self.entry])
+        self.finder = CandidateFinder(catalog, {"fake": FakeBackend()}, nobody, self.listings, lambda: self.usable)
+
+    def serves(self, *providers) -> None:
+        hub = BUILTIN_PROVIDERS[0]
+        self.listings.replace(hub.name, listing(model(CHAT, *providers), of=hub))
+
+    def slate(self, *only: str) -> dict[str, Candidate]:
+        found = self.finder.for_request(chat().request, Offer((self.entry,)), only)
+        return {candidate.target.provider: candidate for candidate in found}
+
+
+async def nobody(_: str) -> ModelEntry | None:
+    return None
+
+
+def test_providers_behind_the_router_join_while_it_may_be_asked(tmp_path) -> None:
+    """A changed listing, a token that comes or goes: each shows in the next slate."""
+    known = Listed(tmp_path)
+    seen = [set(known.slate())]
+    known.serves(serves("groq"))
+    seen.append(set(known.slate()))
+    known.serves(serves("together"))
+    seen.append(set(known.slate()))
+    known.usable = False
+    seen.append(set(known.slate()))
+    known.usable = True
+    seen.append(set(known.slate()))
+
+    bare = {"huggingface"}
+    assert [bare, bare | {"groq"}, bare | {"together"}, bare, bare | {"together"}] == seen
+
+
+def test_a_changed_entry_is_not_served_from_memory(tmp_path) -> None:
+    """Models come and go while this runs; an entry of the same id may be another."""
+    known = Listed(tmp_path)
+    known.serves(serves("groq"))
+    before = known.slate()["huggingface"].price
+    own = Price(output_per_1m_usd=7.0)
+    known.entry = chat_model(CandidateEntry(backend="fake", provider="huggingface", price=own))
+
+    assert ("router maximum", own) == (before.source, known.slate()["huggingface"].price)
+
+
+def test_what_the_listing_measured_comes_with_its_candidate(tmp_path) -> None:
+    """Context and speed of that provider; the router's own candidate has the model's, and what each would charge."""
+    known = Listed(tmp_path)
+    known.serves(serves("groq", context_length=4096, first_token_ms=250.0, tokens_per_s=100.0), serves("together"))
+    groq, together, bare = (known.slate()[name] for name in ("groq", "together", "huggingface"))
+
+    assert (4096, 0.25, 100.0) == (groq.context_length, groq.first_token_s, groq.tokens_per_s)
+    assert (None, None, None) == (together.context_length, together.first_token_s, together.tokens_per_s)
+    assert ({"groq", "together"}, {}) == (set(bare.served_prices), groq.served_prices)
+
+
+def test_whom_a_request_names_is_on_its_slate_and_on_no_other(tmp_path) -> None:
+    """The names of one request are not remembered for the next."""
+    known = Listed(tmp_path)
+    known.serves(serves("groq"))
+
+    assert ({"huggingface", "novita"}, {"huggingface", "groq"}) == (set(known.slate("novita")), set(known.slate()))
 
 
 def test_a_listed_model_is_never_looked_up() -> None:

@@ -158,3 +158,14 @@ def test_discoveries_are_bounded() -> None:
     assert catalog.find("some/model-0") is None
     assert catalog.find(f"some/model-{MAX_DISCOVERED}") is not None
     assert len(list(Catalog())) + MAX_DISCOVERED == len(list(catalog))
+
+
+def test_a_model_that_nobody_serves_far_runs_near_or_nowhere() -> None:
+    """The hub says so; then no far side is asked in vain."""
+    catalog = Catalog()
+    served, alone = (
+        catalog.discover("org/a", "text-to-image", 7),
+        catalog.discover("org/b", "text-to-image", 7, far=False),
+    )
+
+    assert [["local", "remote"], ["local"]] == [[c.backend for c in entry.candidates] for entry in (served, alone)]

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,29 @@ def test_what_a_provider_declares_goes_before_what_we_compute(ledger) -> None:
     assert Cost(0.25, "declared") == ledger.price(place("remote", price), answer(declared_cost_usd=0.25))
     assert Cost(0.0, "declared") == ledger.price(place("remote", price), answer(declared_cost_usd=0.0))
     assert Cost(0.5, "declared") == ledger.price(place("remote"), answer(declared_cost_usd=0.5))
+
+
+def test_who_served_sets_the_price_where_a_router_chose(ledger) -> None:
+    """Known by its name in the answer; of somebody else the candidate's own price stands."""
+    dear, cheap = Price(per_request_usd=3.0), Price(per_request_usd=1.0)
+    router = msgspec.structs.replace(place("remote", dear), served_prices={"p": cheap})
+    other = msgspec.structs.replace(answer(), provider="q")
+
+    assert [Cost(1.0, "priced"), Cost(3.0, "priced")] == [ledger.price(router, a) for a in (answer(), other)]
+
+
+def test_another_price_book_is_for_what_is_decided_from_then_on(ledger, log) -> None:
+    """Earlier rows keep theirs; the same book again writes nothing."""
+    ids = []
+    for book in ("book", "other", "other"):
+        ledger.reprice((book, "{}"))
+        ids.append(ledger.refused(Refused(error=InvalidRequest("no"), surface="cli")))
+    log.flush()
+
+    assert ["book", "other", "other"] == [log.reader().decision(decision_id)["price_book"] for decision_id in ids]
+    assert [("book",), ("other",)] == [
+        tuple(row) for row in log.reader().sql("SELECT price_book FROM price_books ORDER BY 1").rows
+    ]
 
 
 def test_an_answer_without_a_price_has_an_unknown_cost(ledger) -> None:

@@ -4,15 +4,18 @@ import asyncio
 import time
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from backends.errors import PaymentRequired, RemoteError, Unauthorized
-from router.app import open_house
 from router.availability import THRESHOLD, Breakers
 from router.decision_log.log import DecisionLog
+from router.house import open_house
 from router.lessons import Lessons
 from router.outcome import Attempt, Cost
 from router.patience import Patience
 from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
 from router.settings import Secrets
+from router.token_health import TokenHealth
 from tests.unit.router.house import chat
 from tests.unit.router.test_course import candidate, plan_of
 
@@ -23,15 +26,23 @@ ONE, SAME = (
 )
 
 
+def token() -> TokenHealth:
+    return TokenHealth(lambda: "hf_x", {})
+
+
 def taught(*errors: Exception | None) -> Lessons:
-    lessons = Lessons(None, Breakers(), Patience())
+    lessons = Lessons(None, Breakers(), Patience(), token())
     for error in errors:
-        attempt = Attempt(
-            candidate_id=ONE.id, backend="remote", provider="p", model="m", device="remote", started_us=0, total_s=0.1,
-            cost=Cost(0.0, "priced"), error=error,
-        )  # fmt: skip
-        lessons.learn(plan_of(ONE), ONE, attempt, lessons.begin(ONE))
+        lessons.learn(plan_of(ONE), ONE, failed(error), lessons.begin(ONE))
     return lessons
+
+
+def failed(error: Exception | None) -> Attempt:
+    """An attempt that ended so; without an error it was cancelled."""
+    return Attempt(
+        candidate_id=ONE.id, backend="remote", provider="p", model="m", device="remote", started_us=0, total_s=0.1,
+        cost=Cost(0.0, "priced"), error=error,
+    )  # fmt: skip
 
 
 def refused(lessons: Lessons) -> list[bool]:
@@ -50,9 +61,41 @@ def test_what_one_model_forbids_it_forbids_alone() -> None:
     assert [True, False, False] == refused(taught(*[RemoteError("x")] * THRESHOLD))
 
 
+def test_the_hubs_token_is_judged_by_whom_it_is_sent_to() -> None:
+    """A refusal or an answer there counts; what was cancelled, and whoever uses another key, says nothing."""
+    hub = {"huggingface": ProviderSettings(name="huggingface", protocol="openai", base_url="http://127.0.0.1:9/v1",
+                                           api_key_env="HF_TOKEN")}  # fmt: skip
+    lessons = Lessons(None, Breakers(), Patience(), TokenHealth(lambda: "hf_x", hub))
+    seen = []
+    for provider, error in (
+        ("gpu-box", Unauthorized("no", http_status=401)),
+        ("huggingface", PaymentRequired("gone", http_status=402)),
+        ("huggingface", None),
+        ("together", Unauthorized("no", http_status=401)),
+    ):
+        asked = replace(ONE, target=replace(ONE.target, provider=provider))
+        lessons.learn(plan_of(asked), asked, failed(error), lessons.begin(asked))
+        seen.append(lessons.token.state().state)
+
+    assert ["unknown", "exhausted", "exhausted", "invalid"] == seen
+
+
+def test_another_key_is_another_chance() -> None:
+    """For the whole account whose key it is, and for nobody else."""
+    lessons = taught(Unauthorized("who?", http_status=401))
+    lessons.learn(plan_of(OTHER), OTHER, failed(PaymentRequired("gone")), lessons.begin(OTHER))
+    before = refused(lessons)
+    lessons.rekeyed([ONE, SAME, OTHER], {"nobody"})
+    unchanged = refused(lessons)
+    keyed = replace(ONE, target=replace(ONE.target, provider="rekeyed"))
+    lessons.rekeyed([keyed, SAME, OTHER], {"rekeyed"})
+
+    assert ([True, True, True], [True, True, True], [False, False, True]) == (before, unchanged, refused(lessons))
+
+
 def test_a_restart_remembers_who_was_left_alone() -> None:
     """For as long as the pause still lasts; then one request probes."""
-    lessons, now = Lessons(None, Breakers(), Patience()), time.monotonic()
+    lessons, now = Lessons(None, Breakers(), Patience(), token()), time.monotonic()
     for _ in range(THRESHOLD):
         lessons.remember(ONE, "RemoteError", now)
     lessons.remember(OTHER, "PaymentRequired", now - 3600)
@@ -64,7 +107,7 @@ def test_a_restart_remembers_who_was_left_alone() -> None:
 
 def test_a_success_before_the_restart_closes_what_failures_had_opened() -> None:
     """In the order in which it happened; a class nobody knows any more teaches nothing."""
-    lessons, now = Lessons(None, Breakers(), Patience()), time.monotonic()
+    lessons, now = Lessons(None, Breakers(), Patience(), token()), time.monotonic()
     for error_class in (*["RemoteError"] * THRESHOLD, None, "NoSuchError"):
         lessons.remember(ONE, error_class, now)
 

@@ -293,3 +293,17 @@ def test_the_book_holds_every_price_and_says_which_are_unknown() -> None:
     assert 3 == len(remote)
     prices = [price and price["per_request_usd"] for price in remote.values()]
     assert [1.0, 2.0, None] == sorted(prices, key=lambda price: (price is None, price))
+
+
+def test_listed_prices_are_in_the_book_and_their_dates_are_not() -> None:
+    """The same figures fetched again are the same book; another figure is another."""
+    rates = local_rates(None, 2)
+
+    def book(dollars: float, day: str) -> tuple[str, str]:
+        price = Price(input_per_1m_usd=dollars, output_per_1m_usd=2.0, as_of=day, source=f"of {day}")
+        return price_book([], rates, {"huggingface": {"groq:m": price}})
+
+    assert book(1.0, "monday") == book(1.0, "friday")
+    assert len({book(1.0, "monday")[0], book(1.5, "monday")[0], price_book([], rates)[0]}) == 3
+    listed = json.loads(book(1.0, "monday")[1])["listed"]
+    assert {"huggingface": {"groq:m": {"input_per_1m_usd": 1.0, "output_per_1m_usd": 2.0}}} == listed

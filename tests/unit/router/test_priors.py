@@ -5,9 +5,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.types import Task
-from router.priors import TYPICAL_DRAWINGS, assumed_pixel_steps, prior_load_s, prior_service_s
+from router.priors import FAR_S_PER_INPUT_TOKEN, TYPICAL_DRAWINGS, assumed_pixel_steps, prior_load_s, prior_service_s
 from router.slate import Size
 from tests.unit.router.test_estimates import OF_TASK, candidate, candidates, tokens
 
@@ -101,3 +102,18 @@ def test_a_drawing_that_says_nothing_is_as_models_of_its_size_have_it() -> None:
         assert 3 * pixels == assumed_pixel_steps(whom, drawing(steps=3))
     unknown = candidate(task=Task.TEXT_TO_IMAGE, parameters=None)
     assert TYPICAL_DRAWINGS[1][1] * TYPICAL_DRAWINGS[1][2] == assumed_pixel_steps(unknown, drawing())
+
+
+@given(st.floats(0.001, 10), st.floats(0.1, 1000), tokens, tokens)
+def test_a_router_that_measured_a_provider_is_believed_before_we_have(first_s, per_s, inputs, outputs) -> None:
+    """Quicker first tokens and more of them a second are expected to take less; else the usual figures count."""
+    size = Size(items=1, input_tokens=inputs, output_tokens=outputs)
+    plain = candidate("remote")
+    told = replace(plain, first_token_s=first_s, tokens_per_s=per_s)
+    quicker = replace(plain, first_token_s=first_s / 2, tokens_per_s=per_s * 2)
+
+    assert pytest.approx(first_s + outputs / per_s + FAR_S_PER_INPUT_TOKEN * inputs) == prior_service_s(told, size)
+    assert prior_service_s(quicker, size) <= prior_service_s(told, size)
+    for nothing in (None, 0.0):
+        silent = replace(told, first_token_s=nothing, tokens_per_s=nothing)
+        assert prior_service_s(silent, size) == prior_service_s(plain, size)

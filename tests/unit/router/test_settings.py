@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.errors import SettingsError
 from router.sections import ProviderSettings, ServerSettings, Settings, WeightSettings
-from router.settings import cache_dir, check_listener, load, models_dir, read_secrets, tame_libraries
+from router.settings import cache_dir, check_listener, listings_dir, load, models_dir, read_secrets, tame_libraries
 
 # The keys of the example configuration that this version knows, as a user would write them.
 EXAMPLE = """
@@ -337,6 +337,15 @@ def test_weights_are_kept_in_the_cache_unless_configured(monkeypatch) -> None:
     assert Path("/caches/nearfar/models") == models_dir(Settings(), {"XDG_CACHE_HOME": "/caches"})
     settings = load(None, {"NEARFAR_LOCAL__MODELS_DIR": "~/weights"})
     assert Path("/nowhere/weights") == models_dir(settings, {"XDG_CACHE_HOME": "/caches"})
+
+
+def test_listings_are_kept_in_the_cache_unless_configured() -> None:
+    """And nobody refreshes them unless told how often."""
+    settings = load(None, {"NEARFAR_ROUTING__LISTINGS_DIR": "mine"})
+
+    assert Path("/caches/nearfar/listings") == listings_dir(Settings(), {"XDG_CACHE_HOME": "/caches"})
+    assert Path("mine") == listings_dir(settings, {"XDG_CACHE_HOME": "/caches"})
+    assert Settings().routing.refresh_hours is None
 
 
 def test_libraries_are_tamed_without_overruling_the_user() -> None:

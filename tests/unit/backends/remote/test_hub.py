@@ -10,7 +10,7 @@ import pytest
 
 from backends.errors import ModelNotFound, RateLimited, RemoteError, Timeout, Unauthorized, Unavailable
 from backends.remote import hub
-from backends.remote.hub import HubModel, TokenState
+from backends.remote.hub import HubModel, HubProvider, TokenState
 from backends.types import Task
 
 
@@ -94,6 +94,52 @@ def test_a_model_is_described(far_hub):
     assert expected == model
     assert [path.partition("?")[0] for path, _ in far_hub.asked] == ["/api/models/org/m"]
     assert ["Bearer hf_mine"] == [token for _, token in far_hub.asked]
+
+
+def serving(**providers):
+    entry = {"providerId": "there/m", "status": "live", "task": "conversational"}
+    return {name: entry | more for name, more in providers.items()}
+
+
+def test_who_serves_a_model_comes_with_it(far_hub):
+    """In the same request; a name there, and whether it answers now."""
+    far_hub.says({"id": "org/m", "inferenceProviderMapping": serving(together={}, groq={"status": "error"})})
+    expected = (
+        HubProvider(provider="together", model="there/m", task="conversational", live=True),
+        HubProvider(provider="groq", model="there/m", task="conversational", live=False),
+    )
+
+    assert expected == hub.model_info("org/m").providers
+    assert 1 == len(far_hub.asked)
+    assert "inferenceProviderMapping" in far_hub.asked[0][0]
+
+
+@pytest.mark.parametrize(
+    ("tag", "mapping", "served"),
+    [
+        ("text-generation", serving(together={}), True),
+        ("text-generation", serving(together={"status": "staging"}), False),
+        ("text-to-image", serving(**{"fal-ai": {}}), False),
+        ("text-to-image", serving(**{"hf-inference": {}}), True),
+        ("text-to-image", {}, False),
+        ("text-to-image", None, None),
+    ],
+)
+def test_whether_a_model_is_served_far_is_known_or_unknown(far_hub, tag, mapping, served):
+    """Chat by anybody, the other tasks by hf-inference alone; a hub that says nothing leaves it open."""
+    far_hub.says(
+        {"id": "org/m", "pipeline_tag": tag} | ({} if mapping is None else {"inferenceProviderMapping": mapping})
+    )
+
+    assert served is hub.model_info("org/m").served
+
+
+@pytest.mark.parametrize("mapping", ["all of them", {"together": {"status": "live"}}, [{"provider": "together"}]])
+def test_a_mapping_of_another_shape_is_a_broken_answer(far_hub, mapping):
+    """Nothing of the hub's client escapes."""
+    far_hub.says({"id": "org/m", "inferenceProviderMapping": mapping})
+    with pytest.raises(RemoteError, match="the hub's answer is broken"):
+        hub.model_info("org/m")
 
 
 def test_no_ambient_token_is_used(far_hub):

@@ -1,0 +1,88 @@
+"""Sees that what the configuration names exists, and makes the catalogue and the providers of it. Opens nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backends import fake
+from backends.remote.provider import Provider
+from backends.types import Target, Task
+from policies.registry import create as create_policy
+from router.budgets import check_scopes
+from router.candidates import target_of
+from router.catalog import BUILTIN_PROVIDERS, Catalog
+from router.errors import CatalogError, SettingsError
+from router.planning import weights_of
+from router.settings import Secrets, check_listener
+
+if TYPE_CHECKING:
+    from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
+
+
+def checked(settings: Settings) -> Catalog:
+    """The catalogue of these settings, if all they name exists.
+
+    Raises:
+        SettingsError, CatalogError: naming what does not.
+    """
+    check_listener(settings)
+    weights = weights_of(settings.routing)
+    named = {f"aliases: {alias.name}": alias.policy for alias in settings.aliases if alias.policy is not None}
+    for where, name in {"routing": settings.routing.policy, **named}.items():
+        try:
+            create_policy(name, weights)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}.") from error
+    catalog = Catalog(settings.models, settings.providers, settings.aliases)
+    providers_of(catalog, Secrets())  # each must be well-formed
+    for model in settings.local.warm:
+        if catalog.find(model) is None:
+            raise SettingsError(f"local.warm: unknown model {model!r}; near ones: {catalog.alternatives(model)}.")
+    for entry in catalog:
+        for candidate in entry.candidates:
+            if candidate.backend == "fake":
+                _check_script(entry, candidate)
+    _check_budgets(settings, catalog)
+    return catalog
+
+
+def _check_budgets(settings: Settings, catalog: Catalog) -> None:
+    far = far_targets(catalog)
+    models = {name for entry, target in far for name in (entry.id, target.model)}
+    models |= {alias.name for alias in settings.aliases}
+    check_scopes(settings.budgets, models, catalog.provider_names | {target.provider for _, target in far})
+
+
+def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:
+    try:
+        fake.script_of(target_of(entry, candidate))
+    except ValueError as error:
+        raise CatalogError(f"models: {entry.id}: {error}.") from error
+
+
+def far_targets(catalog: Catalog) -> list[tuple[ModelEntry, Target]]:
+    """Every place of the catalogue that is not on this machine, with the entry that names it."""
+    return [(entry, target_of(entry, c)) for entry in catalog for c in entry.candidates if c.backend != "local"]
+
+
+def providers_of(catalog: Catalog, secrets: Secrets) -> list[Provider]:
+    """The far sides with their keys. A key goes to the provider that names its variable, and to no other host."""
+    return [_provider(entry, secrets.key_of(entry)) for entry in catalog.providers.values()]
+
+
+def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
+    try:
+        return Provider(
+            name=entry.name,
+            protocol=entry.protocol,
+            base_url=entry.base_url,
+            api_key=api_key,
+            needs_key=entry.api_key_env is not None or entry.api_key_file is not None,
+            tasks=(Task.TEXT_GENERATION,) if entry == BUILTIN_PROVIDERS[0] else None,  # the hub's router only chats
+            connect_timeout_s=entry.connect_timeout_s,
+            first_token_timeout_s=entry.first_token_timeout_s,
+            idle_timeout_s=entry.idle_timeout_s,
+            total_timeout_s=entry.total_timeout_s,
+        )
+    except ValueError as error:
+        raise SettingsError(f"providers: {entry.name}: {error}.") from error

@@ -1,0 +1,244 @@
+"""The composition root: builds everything a router consists of from settings, and takes it down again.
+
+Nothing happens at import; opening a house opens the log and looks at files, and no connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import sys
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from backends import hardware, registry
+from backends.errors import BackendError
+from backends.local.backend import LocalOptions
+from backends.remote.backend import RemoteBackend
+from router.attempts import Attempts
+from router.availability import Breakers
+from router.budgets import Budgets, Charge
+from router.candidates import CandidateFinder
+from router.checks import checked, far_targets, providers_of
+from router.decision_log.record import NodeRow
+from router.discovery import discoverer
+from router.dispatch import Dispatcher
+from router.estimates import Estimator
+from router.far_side import FarSide
+from router.hedging import Hedging
+from router.http.metrics import Metrics
+from router.http.services import Services
+from router.intents.sets import IntentSets
+from router.intents.signal import IntentSignal
+from router.ledger import Ledger, now_us
+from router.lessons import Lessons
+from router.patience import Patience
+from router.planning import Planner
+from router.pricing import LocalRates, local_rates, price_book
+from router.renewal import Refresher
+from router.runs import Runner
+from router.settings import Secrets, intents_dir, models_dir
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+
+    from backends.base import Backend
+    from backends.remote.provider import Provider
+    from router.catalog import Catalog
+    from router.decision_log.log import DecisionLog
+    from router.listings import Listings
+    from router.sections import RoutingSettings, Settings
+    from router.slate import Candidate
+
+logger = logging.getLogger("nearfar")
+
+REMEMBERED_S = 120.0  # twice the longest pause of a breaker
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+    """Everything a router consists of, ready to be asked. Closing it ends the backends, then drains the log.
+
+    Raises:
+        SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
+    """
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(asyncio.to_thread, log.close)
+        catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
+        rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
+        backends = _backends(closing, settings, providers_of(catalog, secrets), probe)
+        intents = await asyncio.to_thread(_intents, settings, catalog, backends)
+        far, finder = await _finder(settings, secrets, catalog, backends)
+        log.append(_node(log, probe))
+        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health)
+        await asyncio.to_thread(_remember, lessons, finder.every(), log)
+        book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
+        ledger = Ledger(log, rates, book(), settings.log, metrics)
+        budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
+        attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
+        signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
+        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
+        refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
+        _beside(closing, _warm(dispatcher, settings.local.warm), refresher.watch(), _refreshed(settings, refresher))
+        yield Services(
+            settings=settings,
+            far=far,
+            refresher=refresher,
+            catalog=catalog,
+            finder=finder,
+            backends=backends,
+            lessons=lessons,
+            budgets=budgets,
+            rates=rates,
+            probe=probe,
+            log=log,
+            dispatcher=dispatcher,
+            intents=intents,
+            metrics=metrics,
+        )
+
+
+def _backends(
+    closing: AsyncExitStack, settings: Settings, providers: Sequence[Provider], probe: hardware.Probe
+) -> dict[str, Backend]:
+    backends = registry.create(_local(settings), providers, probe)
+    for backend in backends.values():
+        closing.push_async_callback(backend.aclose)
+    return backends
+
+
+async def _finder(
+    settings: Settings, secrets: Secrets, catalog: Catalog, backends: Mapping[str, Backend]
+) -> tuple[FarSide, CandidateFinder]:
+    """What is known of the far side, and who finds candidates with it."""
+    far = await asyncio.to_thread(FarSide.opened, settings, secrets, catalog.providers)
+    finder = CandidateFinder(catalog, backends, discoverer(settings, far, catalog), far.listings, far.routed)
+    await finder.prepare()
+    return far, finder
+
+
+def _beside(closing: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
+    """Let these run beside the requests, until the house closes."""
+    for work in works:
+        closing.push_async_callback(_cancelled, asyncio.create_task(work))
+
+
+def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
+    """The budgets, with what the log remembers of their present periods. It does not know whose requests they were."""
+    budgets = Budgets(settings.budgets, time.time)
+    since = budgets.since()
+    if since is not None:
+        log.flush()  # also what a process that was killed had left in the spill file
+        listed: dict[tuple[str, str], list[str]] = {}
+        for entry, target in far_targets(catalog):
+            listed.setdefault((target.provider, target.model), []).append(entry.id)
+        for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
+            names = (spent.asked_model, spent.model, *listed.get((spent.provider, spent.model), ()))
+            budgets.spend(Charge("", names, spent.provider), spent.usd, spent.day_s)
+    return budgets
+
+
+def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backend]) -> IntentSets:
+    sets = IntentSets(settings, catalog, backends["local"])
+    sets.open()
+    return sets
+
+
+def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+    hedging = Hedging(routing.hedging, runner.lessons.patience)
+    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
+
+
+def _estimator(rates: LocalRates, finder: CandidateFinder, backends: Mapping[str, Backend]) -> Estimator:
+    """An estimator that begins with what was measured on this hardware before."""
+    estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+    for candidate in finder.every():
+        report = backends[candidate.target.backend].calibration(candidate.target)
+        if report is not None:
+            estimator.learn_load(candidate, report, "calibrated")
+    return estimator
+
+
+def _remember(lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLog) -> None:
+    """Who failed shortly before this start is not asked as if nothing had been."""
+    by_id = {candidate.id: candidate for candidate in candidates}
+    now = time.monotonic()
+    for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):
+        if candidate_id in by_id:
+            lessons.remember(by_id[candidate_id], error_class, now - age_s)
+
+
+async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
+    for model in models:
+        try:
+            await dispatcher.warm(model)
+        except BackendError as error:
+            logger.warning("local.warm: %s could not be loaded: %s", model, error)
+
+
+async def _refreshed(settings: Settings, refresher: Refresher) -> None:
+    hours = settings.routing.refresh_hours
+    if hours is not None and not settings.routing.offline:
+        await refresher.every(hours)
+
+
+def _refresher(
+    far: FarSide,
+    catalog: Catalog,
+    finder: CandidateFinder,
+    lessons: Lessons,
+    backends: Mapping[str, Backend],
+    reprice: Callable[[], None],
+) -> Refresher:
+    remote = backends["remote"]
+    if not isinstance(remote, RemoteBackend):
+        raise TypeError(f"the remote backend is a {type(remote).__name__}")
+    return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
+
+
+def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, rates, listings.prices())
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _local(settings: Settings) -> LocalOptions:
+    return LocalOptions(
+        models_dir=models_dir(settings),
+        intents_dir=intents_dir(settings),
+        memory_fraction=settings.local.memory_fraction,
+        downloads=settings.local.downloads and not settings.routing.offline,
+        threads=settings.local.threads,
+        max_queue=settings.local.max_queue,
+        pickles=settings.local.pickles,
+    )
+
+
+def _node(log: DecisionLog, probe: hardware.Probe) -> NodeRow:
+    packages = ("nearfar", "duckdb", "litestar", "torch", "transformers", "sentence-transformers")
+    software = {name: _version(name) for name in packages} | {"python": platform.python_version()}
+    return NodeRow(
+        boot_id=log.boot_id,
+        node_id=log.node_id,
+        ts_us=now_us(),
+        hardware=msgspec.json.encode(probe).decode(),
+        software=msgspec.json.encode(software).decode(),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
