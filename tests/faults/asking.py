@@ -108,11 +108,18 @@ def ask(url: str, model: str, *, stream: bool, question: str = "What arrives?", 
     return told
 
 
-def crowd(url: str, model: str, *, stream: bool, callers: int = 32, requests: int | None = None) -> list[Told]:
-    """Ask from so many callers at once; by default each asks once."""
+def crowd(url: str, model: str, *, stream: bool, callers: int = 32, seconds: float = 0.0) -> list[Told]:
+    """Ask from so many callers at once: each once, or one request after the other until so many seconds are over."""
+    until = time.monotonic() + seconds
+
+    def caller(_: int) -> list[Told]:
+        told = [ask(url, model, stream=stream)]
+        while time.monotonic() < until:
+            told.append(ask(url, model, stream=stream))
+        return told
+
     with ThreadPoolExecutor(callers) as pool:
-        asked = [pool.submit(ask, url, model, stream=stream) for _ in range(requests or callers)]
-        return [one.result() for one in asked]
+        return [one for told in pool.map(caller, range(callers)) for one in told]
 
 
 def _whole(client: openai.OpenAI, body: dict[str, Any], told: Told) -> None:

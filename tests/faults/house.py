@@ -25,6 +25,7 @@ PRICE = "price = { input_per_1m_usd = 1.0, output_per_1m_usd = 2.0 }"
 OTHERS = {
     "healthy/good": ("context_length = 32768", "continues = true"),
     "healthy/picky": ("context_length = 32768", "continues = true"),
+    "healthy/paced": ("context_length = 32768", "continues = true"),
     "healthy/good.plain": ("context_length = 32768", ""),
     "healthy/good.small": ("context_length = 2048", ""),
     "healthy/good.unknown": ("", ""),
@@ -37,6 +38,12 @@ OTHERS = {
 VECTORS = ("error", "overloaded", "silent", "cut")  # scripts of embedders that are far and, in the same space, near
 VECTORS_OF_A_CROWD = "overloaded.vectors.crowd"
 
+FLAPPING = {
+    f"{mode}-{fallback}": model
+    for mode in ("streamed", "buffered")
+    for fallback, model in (("far", "healthy/paced"), ("near", SMOLLM))
+}
+
 # Aliases that test one thing each: name -> models, fallbacks.
 SPECIAL = {
     "picky-then-near": (["flaky/cut.picky-then-near"], ["healthy/picky", SMOLLM]),
@@ -47,6 +54,7 @@ SPECIAL = {
     "unpaid": (["broke/unpaid.first"], [SMOLLM]),
     "same-account": (["broke/good.second"], [SMOLLM]),
     "nobody": (["nowhere/good.nobody"], ["healthy/good"]),
+    **{f"flapping-{use}": ([f"flaky/flapping.{use}"], [model]) for use, model in FLAPPING.items()},
     "held": (["flaky/cut.held"], ["healthy/good"]),
     "erring": (["flaky/cut.erring"], ["healthy/good"]),
     "stalling": (["flaky/stall.stalling"], ["healthy/good"]),

@@ -141,6 +141,11 @@ def slow(number: int, request: Request) -> Reply:
     return replace(answer, chunks=(b": wait\n\n", *answer.chunks), between_s=NEVER_S)
 
 
+def paced(number: int, request: Request) -> Reply:
+    """Good, in a fifth of a second or so: so many callers do not ask more often than a machine of two cores can ask."""
+    return replace(good(number, request), before_s=0.1, between_s=0.02)
+
+
 def dripping(number: int, request: Request) -> Reply:
     """Good, but each piece takes a second: nobody who leaves has had it all."""
     return replace(good(number, request), between_s=1.0)
@@ -226,11 +231,11 @@ def unfinished(number: int, request: Request) -> Reply:
 
 
 def flapping(seed: int) -> Script:
-    """Good and bad in turns of 1 to 8 requests; what goes wrong is drawn, too."""
+    """Good and bad in turns of 1 to 8 requests, good first; what goes wrong is drawn, too. Each takes a while."""
     dice, turns = random.Random(seed), []
     while len(turns) < 4096:
         fault = FLAPS[dice.randrange(len(FLAPS))]
-        turns += [fault] * dice.randint(1, 8) + [good] * dice.randint(1, 8)
+        turns += [paced] * dice.randint(1, 8) + [fault] * dice.randint(1, 8)
     return lambda number, request: turns[number % len(turns)](number, request)
 
 
@@ -282,6 +287,7 @@ ALL: dict[str, Script] = {
     "silent": silent,
     "slow": slow,
     "dripping": dripping,
+    "paced": paced,
     "cut": cut,
     "stall": breaking(then="hang"),
     "malformed": breaking('{"choices": [{"ind', "[DONE]"),
