@@ -90,7 +90,7 @@ def test_each_command_does_what_the_readme_shows(command: str, shown: Block, ser
     assert 0 == done.returncode, done.stderr
     if shown.info == "json":
         assert shape(json.loads(shown.text)) == shape(json.loads(done.stdout))
-    elif shown.info == "text" and shown.text.strip() and "router/    app.py" not in shown.text:
+    elif shown.info == "text" and shown.text.strip() and "router/    house.py" not in shown.text:
         assert set(words(shown.text)) <= set(words(done.stdout)) | {"observed", "prior"}
 
 
