@@ -22,9 +22,10 @@ from backends import hardware, registry
 from backends.errors import BackendError
 from backends.local.backend import LocalOptions
 from backends.remote.backend import RemoteBackend
+from backends.remote.provider import asked_for
 from router.attempts import Attempts
 from router.availability import Breakers
-from router.budgets import Budgets, Charge
+from router.budgets import Budgets, Charge, asked_providers
 from router.candidates import CandidateFinder
 from router.checks import checked, far_targets, providers_of
 from router.decision_log.record import NodeRow
@@ -140,8 +141,10 @@ def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
         for entry, target in far_targets(catalog):
             listed.setdefault((target.provider, target.model), []).append(entry.id)
         for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
-            names = (spent.asked_model, spent.model, *listed.get((spent.provider, spent.model), ()))
-            budgets.spend(Charge("", names, spent.provider), spent.usd, spent.day_s)
+            far = asked_for(spent.provider, catalog.providers)
+            entries = listed.get((spent.provider, spent.model), listed.get((far, spent.model), []))
+            charge = Charge("", (spent.asked_model, spent.model, *entries), asked_providers(spent.provider, far))
+            budgets.spend(charge, spent.usd, spent.day_s)
     return budgets
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from backends.types import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 Protocol = Literal["openai", "huggingface"]
 
@@ -33,6 +36,14 @@ SUB_PROVIDERS = frozenset(
         *("zai-org", "fastest", "cheapest", "preferred"),
     }
 )
+
+
+def asked_for(provider: str, direct: Container[str]) -> str:
+    """The far side whose connection and key serve a provider: the router for who stands behind it, else itself.
+
+    `direct` are the far sides that are configured: one of a name that the router knows too is reached without it.
+    """
+    return ROUTER if provider in SUB_PROVIDERS and provider not in direct else provider
 
 
 _LIMITS = ("connect_timeout_s", "first_token_timeout_s", "idle_timeout_s", "total_timeout_s", "max_connections")
