@@ -10,7 +10,7 @@ import logging
 import platform
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -87,7 +87,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
         dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        _beside(closing, _warm(dispatcher, settings.local.warm), refresher.watch(), _refreshed(settings, refresher))
+        _beside(closing, **_works(settings, dispatcher, refresher))
         yield Services(
             settings=settings,
             far=far,
@@ -125,10 +125,12 @@ async def _finder(
     return far, finder
 
 
-def _beside(closing: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
-    """Let these run beside the requests, until the house closes."""
-    for work in works:
-        closing.push_async_callback(_cancelled, asyncio.create_task(work))
+def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> None:
+    """Let these run beside the requests, until the house closes. A bug in one is told, and ends nothing else."""
+    for name, work in works.items():
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_told)
+        closing.push_async_callback(_cancelled, task)
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
@@ -186,6 +188,15 @@ async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
             logger.warning("local.warm: %s could not be loaded: %s", model, error)
 
 
+def _works(settings: Settings, dispatcher: Dispatcher, refresher: Refresher) -> dict[str, Coroutine[None, None, None]]:
+    """What runs beside the requests, by the name by which a bug in it is told."""
+    return {
+        "warming": _warm(dispatcher, settings.local.warm),
+        "watching": refresher.watch(),
+        "refreshing": _refreshed(settings, refresher),
+    }
+
+
 async def _refreshed(settings: Settings, refresher: Refresher) -> None:
     hours = settings.routing.refresh_hours
     if hours is not None and not settings.routing.offline:
@@ -212,8 +223,14 @@ def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str,
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:  # by its class: what a bug says may hold anything
+        kind = type(error).__name__
+        logger.error("%s was ended by a bug (%s); it begins again with the next start", task.get_name(), kind)
 
 
 def _local(settings: Settings) -> LocalOptions:
