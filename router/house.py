@@ -87,7 +87,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
         dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        _beside(closing, **_works(settings, dispatcher, refresher))
+        _beside(closing, warming=_warm(dispatcher, settings.local.warm), watching=refresher.watch())
         yield Services(
             settings=settings,
             far=far,
@@ -104,6 +104,20 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
         )
+
+
+@asynccontextmanager
+async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+    """A house open for long: it refreshes its listings as often as is configured. A single command asks nobody unasked.
+
+    Raises:
+        SettingsError, CatalogError, LogError: as `open_house`.
+    """
+    async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+        hours = settings.routing.refresh_hours
+        if hours is not None and not settings.routing.offline:
+            _beside(closing, refreshing=house.refresher.every(hours))
+        yield house
 
 
 def _backends(
@@ -186,21 +200,6 @@ async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
             await dispatcher.warm(model)
         except BackendError as error:
             logger.warning("local.warm: %s could not be loaded: %s", model, error)
-
-
-def _works(settings: Settings, dispatcher: Dispatcher, refresher: Refresher) -> dict[str, Coroutine[None, None, None]]:
-    """What runs beside the requests, by the name by which a bug in it is told."""
-    return {
-        "warming": _warm(dispatcher, settings.local.warm),
-        "watching": refresher.watch(),
-        "refreshing": _refreshed(settings, refresher),
-    }
-
-
-async def _refreshed(settings: Settings, refresher: Refresher) -> None:
-    hours = settings.routing.refresh_hours
-    if hours is not None and not settings.routing.offline:
-        await refresher.every(hours)
 
 
 def _refresher(
