@@ -133,10 +133,12 @@ class Listings:
         Raises:
             OSError: It could not be kept; it is in force all the same.
         """
-        self._take(provider, listing, fetched=True)
         path = self._path(self._providers[provider])
-        _write(path, msgspec.json.encode(listing))
-        self._stamps[provider] = _stamp(path)
+        try:
+            _write(path, msgspec.json.encode(listing))
+            self._stamps[provider] = _stamp(path)
+        finally:
+            self._take(provider, listing, fetched=True)  # last: who is told of it can price by it at once
 
     def prices(self) -> dict[str, dict[str, Price]]:
         """Every listed price in force, by far side and `PROVIDER:MODEL`."""
