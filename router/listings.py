@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from router.sections import ProviderSettings
 
 SHIPPED = "providers_snapshot.json"
-MAX_FILE_BYTES = 32 * 1024 * 1024
+MAX_FILE_BYTES = 16 * 1024 * 1024
 UNITS = ("input_per_1m_usd", "output_per_1m_usd")
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PATH = "/models"
-MAX_BYTES = 16 * 1024 * 1024
-MAX_MODELS = 10_000
-MAX_PROVIDERS = 100
+MAX_BYTES = 4 * 1024 * 1024  # many times what the longest public listing has; all of it is compared and priced
+MAX_MODELS = 2_000
+MAX_PROVIDERS = 50
 MAX_CONTEXT = 10**9
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,300}")
