@@ -3,11 +3,13 @@
 import asyncio
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from router.decision_log.log import DecisionLog
 from router.house import open_house
 from router.sections import ProviderSettings
-from router.settings import Secrets
-from tests.integration.far_side import FarSide, Reply
+from router.settings import Secrets, read_secrets
+from tests.integration.far_side import FarSide, Reply, reply_json
 from tests.integration.test_providers import MODEL, asked, house_at, listed, rows, settings_for, side
 
 __all__ = ["side"]
@@ -47,3 +49,23 @@ def test_only_who_serves_fetches_by_itself(side) -> None:
         return outcome.status, [request.path for request in far.requests]
 
     assert ("ok", ["/v1/chat/completions"]) == side(go)
+
+
+def test_a_refusal_of_the_old_token_that_comes_late_does_not_condemn_the_new(side, monkeypatch) -> None:
+    """It was asked with the old one: the next request goes out with the new one, and nothing is red."""
+
+    async def go(far, folder):
+        token = folder / "token"
+        token.write_text("hf_first")
+        monkeypatch.setenv("HF_TOKEN_PATH", str(token))
+        settings = settings_for(far, folder, policy="fastest")
+        async with open_house(settings, read_secrets(settings), DecisionLog.open(Path(":memory:"))) as house:
+            far.enqueue(replace(reply_json({"error": "Invalid username or password."}, status=401), before_s=0.5))
+            late = asyncio.create_task(asked(house))
+            await far.arrived.wait()
+            token.write_text("hf_second")
+            await house.refresher.renew_keys()
+            first = (await late).status
+            return first, (await asked(house)).status, house.far.health.state().state
+
+    assert ("error", "ok", "valid") == side(go)
