@@ -1,6 +1,6 @@
 """From a candidate behind the Hugging Face router to the providers that the router lists for it. Plain functions.
 
-The router itself stays a candidate: it chooses by its own measure, so its price is the highest it may come to.
+The router itself stays a candidate: it chooses by its own measure, so its price is the highest of those known.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def configured(price: Price | None) -> bool:
 
 
 def maximum(listing: Listing, listed: ListedModel) -> Price | None:
-    """The most a request may cost whoever the router chooses; None when no price is known."""
+    """The most a request may cost at those whose price is listed; None when no price is.
+
+    The router may choose one who lists none: what that costs nobody knows before, and afterwards it is unknown.
+    """
     priced = [provider for provider in listed.providers if provider.priced and provider.live is not False]
     if not priced:
         return None
