@@ -119,7 +119,7 @@ class Refresher:
             else:
                 base_url = self._catalog.providers[name].base_url
                 as_of = datetime.now(UTC).isoformat(timespec="seconds")
-                after = Listing(base_url=base_url, as_of=as_of, source=f"{base_url}/models", models=models)
+                after = Listing(base_url=base_url, as_of=as_of, source=f"{base_url.rstrip('/')}/models", models=models)
                 changes = await asyncio.to_thread(compare, before, after)
                 error_said = await asyncio.to_thread(self._kept, name, after)
                 self.renewed()  # at once: whoever else is asked may take long to answer

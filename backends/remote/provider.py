@@ -28,6 +28,8 @@ TASKS: dict[Protocol, tuple[Task, ...]] = {
 ROUTER = "huggingface"
 """The provider through which the sub-providers below are reached."""
 
+NO_TOKEN = "no token: set HF_TOKEN or log in with the hub's own command"  # noqa: S105 -- a sentence, not a token
+
 # The names the Hugging Face router takes behind `model:`; three of them are its own choice among the others.
 SUB_PROVIDERS = frozenset(
     {
@@ -59,6 +61,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         base_url: Where the protocol's paths begin; the key is sent to this origin only.
         api_key: None or empty sends no Authorization header at all.
         needs_key: True when asking without a key is pointless.
+        no_key: What is said where it is missing: a sentence that tells where one is looked for.
         tasks: What it serves; None is everything the protocol can carry.
         connect_timeout_s: Limit of opening a connection, and of waiting for a free one.
         first_token_timeout_s: Limit until a stream's first event, or until a short answer's headers.
@@ -72,6 +75,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str
     api_key: str | None = None
     needs_key: bool = False
+    no_key: str = NO_TOKEN
     tasks: tuple[Task, ...] | None = None
     connect_timeout_s: float = 5
     first_token_timeout_s: float = 30
