@@ -121,7 +121,7 @@ class CandidateFinder:
     def _places(self, model: ModelEntry, only: Sequence[str]) -> list[Place]:
         """Where the model is, from memory where nothing has changed since."""
         if self._listings is None or not any(map(routed, model.candidates)) or not self._far():
-            return plain(model, only)
+            return plain(model, self._catalog.providers, only)
         if only:
             return spread(model, self._listings, self._catalog.providers, only)
         entry, version, places = self._spread.get(model.id, (None, 0, []))
