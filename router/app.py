@@ -13,7 +13,7 @@ from litestar.static_files import create_static_files_router
 
 import router
 from router.decision_log.log import DecisionLog
-from router.house import open_house
+from router.house import serving_house
 from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, system
 from router.http import intents as intent_routes
 from router.sections import Settings
@@ -47,11 +47,11 @@ HANDLERS = (
 
 
 def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litestar:
-    """The HTTP application. Its lifespan opens the house, as `open_house` does, and closes it."""
+    """The HTTP application. Its lifespan opens the house, as `serving_house` does, and closes it."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_house(settings, secrets, log) as house:
+        async with serving_house(settings, secrets, log) as house:
             app.state.services = house
             yield
 

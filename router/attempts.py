@@ -97,7 +97,7 @@ class _Chain:
         self._plan = plan
         self._runner = runner
         self._hedging = hedging
-        self._course = Course(plan, max_attempts, runner.lessons.refusal)
+        self._course = Course(plan, max_attempts, runner.lessons.refusal, runner.lessons.account_refusal)
         self._runs: list[Run] = []
         self._said: list[str] = []  # text that has gone out
         self._speaker: Run | None = None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from backends.errors import BackendError
 
 THRESHOLD = 3  # consecutive failures that open a breaker
+HALF = 0.5  # share of attempts, weighed by how recent they are, that must have failed besides
+FORGETTING = 0.15  # weight of the last attempt in that share: five failures in a row are half of what was all good
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 60.0
 MAX_BREAKERS = 10_000
@@ -49,6 +51,7 @@ class Breakers:
 
     def __init__(self) -> None:
         self._breakers: dict[str, _Breaker] = {}
+        self._failing: dict[str, float] = {}  # share of attempts that failed
 
     def refusal(self, candidate_id: str, now: float) -> str | None:
         """Why the candidate must not be tried now; None when it may. Changes nothing."""
@@ -72,6 +75,7 @@ class Breakers:
     def succeeded(self, candidate_id: str) -> None:
         """An attempt was answered: the breaker closes."""
         self._breakers.pop(candidate_id, None)
+        self._weigh(candidate_id, 0.0)
 
     def abandoned(self, candidate_id: str, *, probe: bool = False) -> None:
         """An attempt ended without teaching anything (cancelled, say); after a probe the next request may probe."""
@@ -94,7 +98,8 @@ class Breakers:
             return
         breaker.failures += 1
         breaker.probing = False
-        broken = probe or breaker.failures >= THRESHOLD
+        often = self._weigh(candidate_id, 1.0) >= HALF
+        broken = probe or (often and breaker.failures >= THRESHOLD)
         if not (broken or _opens_at_once(error)):
             return
         breaker.pause_s = min(max(breaker.pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
@@ -102,6 +107,18 @@ class Breakers:
         pause_s = 0.0 if error.retry_after_s and not broken else breaker.pause_s
         breaker.open_until = now + max(pause_s, error.retry_after_s or 0.0)
         breaker.why = f"{breaker.failures} failure{'s' * (breaker.failures > 1)} ({type(error).__name__})"
+
+    def _weigh(self, candidate_id: str, failed: float) -> float:
+        """Take the last attempt into the share of those that failed; the share.
+
+        Failures come back sooner than answers, so of a candidate that fails one time in five three in a row are common
+        among many callers, and mean nothing.
+        """
+        if candidate_id not in self._failing and len(self._failing) >= MAX_BREAKERS:
+            self._failing.pop(next(iter(self._failing)))
+        before = self._failing.get(candidate_id, failed)
+        share = self._failing[candidate_id] = before + FORGETTING * (failed - before)
+        return share
 
     def open(self, now: float) -> dict[str, str]:
         """Every candidate that must not be tried now, with the reason."""

@@ -32,12 +32,12 @@ class Charge(Struct, frozen=True):
     Attributes:
         tenant: Whose request it carries.
         models: Every name of its model: as it was asked for, the catalogue's and the provider's own.
-        provider: Who is asked.
+        providers: Who is asked, and the router through which it is.
     """
 
     tenant: str
     models: tuple[str, ...]
-    provider: str
+    providers: tuple[str, ...]
 
 
 class Exceeded(Struct, frozen=True, kw_only=True):
@@ -120,7 +120,7 @@ class _Budget:
         self._period = _Period(*_bounds(entry.period, now))
 
     def concerns(self, charge: Charge) -> bool:
-        names = {"key": (charge.tenant,), "model": charge.models, "provider": (charge.provider,)}
+        names = {"key": (charge.tenant,), "model": charge.models, "provider": charge.providers}
         return self._kind == "global" or self._name in names[self._kind]
 
     def at(self, now: float) -> _Period:
@@ -221,7 +221,12 @@ class Budgets:
 def charge_of(request: InferenceRequest, candidate: Candidate) -> Charge:
     """Whom asking this candidate would be charged to."""
     models = tuple(dict.fromkeys((request.model, candidate.listed_as, candidate.target.model)))
-    return Charge(request.tenant, models, candidate.target.provider)
+    return Charge(request.tenant, models, asked_providers(candidate.target.provider, candidate.through))
+
+
+def asked_providers(provider: str, through: str) -> tuple[str, ...]:
+    """Every name under which asking a provider is charged: whoever is paid by a router is paid from its budget."""
+    return tuple(dict.fromkeys((provider, through or provider)))
 
 
 def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], providers: Collection[str]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from backends.remote.provider import ROUTER, SUB_PROVIDERS
+from backends.remote.provider import asked_for
 from backends.types import Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
 from router.slate import Candidate
@@ -121,7 +121,7 @@ class CandidateFinder:
     def _places(self, model: ModelEntry, only: Sequence[str]) -> list[Place]:
         """Where the model is, from memory where nothing has changed since."""
         if self._listings is None or not any(map(routed, model.candidates)) or not self._far():
-            return plain(model, only)
+            return plain(model, self._catalog.providers, only)
         if only:
             return spread(model, self._listings, self._catalog.providers, only)
         entry, version, places = self._spread.get(model.id, (None, 0, []))
@@ -160,6 +160,7 @@ class CandidateFinder:
             vector_space=f"{target.model}@{target.revision or 'default'}",
             listed_as=model.id,
             account=self._account(entry),
+            through=self._asked(target.provider),
             context_length=model.context_length,
             limits=Limits(
                 first_token_s=entry.limits.first_token_timeout_s,
@@ -168,11 +169,14 @@ class CandidateFinder:
             ),
         )
 
+    def _asked(self, provider: str) -> str:
+        return asked_for(provider, self._catalog.providers)
+
     def _account(self, entry: CandidateEntry) -> str:
         """Whoever is asked with the same key is paid from the same account."""
         if entry.backend != "remote" or entry.provider is None:
             return ""
-        name = ROUTER if entry.provider in SUB_PROVIDERS else entry.provider
+        name = self._asked(entry.provider)
         provider = self._catalog.providers.get(name)
         key = None if provider is None else provider.api_key_env
         return f"account {key or name}"

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends import fake
-from backends.remote.provider import Provider
+from backends.remote.provider import NO_TOKEN, Provider
 from backends.types import Target, Task
 from policies.registry import create as create_policy
 from router.budgets import check_scopes
 from router.candidates import target_of
 from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, SettingsError
+from router.listings import same_place
 from router.planning import weights_of
-from router.settings import Secrets, check_listener
+from router.settings import HUB_TOKEN, Secrets, check_listener
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
 
 
@@ -33,6 +36,7 @@ def checked(settings: Settings) -> Catalog:
             create_policy(name, weights)
         except ValueError as error:
             raise SettingsError(f"{where}: {error}.") from error
+    _check_keys(settings.providers)
     catalog = Catalog(settings.models, settings.providers, settings.aliases)
     providers_of(catalog, Secrets())  # each must be well-formed
     for model in settings.local.warm:
@@ -44,6 +48,15 @@ def checked(settings: Settings) -> Catalog:
                 _check_script(entry, candidate)
     _check_budgets(settings, catalog)
     return catalog
+
+
+def _check_keys(providers: Iterable[ProviderSettings]) -> None:
+    for entry in providers:
+        if entry.api_key_env == HUB_TOKEN and entry.api_key_file is not None:
+            raise SettingsError(
+                f"providers: {entry.name}: api_key_env = {HUB_TOKEN!r} is the hub's token, which is read from its own "
+                "places; leave out api_key_file, or name another variable."
+            )
 
 
 def _check_budgets(settings: Settings, catalog: Catalog) -> None:
@@ -78,7 +91,8 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
             base_url=entry.base_url,
             api_key=api_key,
             needs_key=entry.api_key_env is not None or entry.api_key_file is not None,
-            tasks=(Task.TEXT_GENERATION,) if entry == BUILTIN_PROVIDERS[0] else None,  # the hub's router only chats
+            no_key=_no_key(entry),
+            tasks=(Task.TEXT_GENERATION,) if _is_the_router(entry) else None,  # the hub's router only chats
             connect_timeout_s=entry.connect_timeout_s,
             first_token_timeout_s=entry.first_token_timeout_s,
             idle_timeout_s=entry.idle_timeout_s,
@@ -86,3 +100,17 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
         )
     except ValueError as error:
         raise SettingsError(f"providers: {entry.name}: {error}.") from error
+
+
+def _is_the_router(entry: ProviderSettings) -> bool:
+    hub = BUILTIN_PROVIDERS[0]
+    return entry.protocol == hub.protocol and same_place(entry.base_url, hub.base_url)
+
+
+def _no_key(entry: ProviderSettings) -> str:
+    """Where its key is looked for; a path is nobody's business."""
+    if entry.api_key_env == HUB_TOKEN:
+        return NO_TOKEN
+    variable = None if entry.api_key_env is None else f"set {entry.api_key_env}"
+    file = None if entry.api_key_file is None else "its api_key_file holds none"
+    return f"no key for provider {entry.name}: " + "; ".join(hint for hint in (variable, file) if hint is not None)

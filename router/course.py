@@ -4,6 +4,7 @@
   cannot be reached only where nobody else is left, after its Retry-After. Never: what was silent, and every other 4xx.
 * Elsewhere, in the order of the ranking: after any failure that another candidate may be spared. A context that was too
   short goes to a longer one only. A refusal of the content goes nowhere.
+* Where all others failed, one whose breaker is open is asked all the same: it may have recovered meanwhile.
 * The last attempt goes near where that can serve: an outage of all far ones must not use up the chain before it.
 * What a fallback refuses for reasons of its own does not end the chain, and never hides the first failure.
 * One budget for the whole chain: whoever would exceed `max_cost_usd` together with what was spent is passed over.
@@ -52,10 +53,24 @@ class Step(Struct, frozen=True):
 class Course:
     """One chain of attempts. Told of every failure, it names the next step."""
 
-    def __init__(self, plan: Plan, most: int, refusal: Callable[[Candidate], str | None]) -> None:
-        """`most` bounds the attempts; `refusal` says why a candidate must not be tried now (its breaker is open)."""
+    def __init__(
+        self,
+        plan: Plan,
+        most: int,
+        refusal: Callable[[Candidate], str | None],
+        account_refusal: Callable[[Candidate], str | None],
+    ) -> None:
+        """Begin at the decision.
+
+        Args:
+            plan: The ranking, and what the request allows.
+            most: Bounds the attempts.
+            refusal: Why a candidate must not be tried now: its breaker, or its account's, is open.
+            account_refusal: The same of its account alone.
+        """
         self._plan = plan
         self._refusal = refusal
+        self._account_refusal = account_refusal
         self._most = most
         self._left = _order(plan)
         self._tried: list[tuple[Candidate, BackendError]] = []
@@ -128,13 +143,17 @@ class Course:
 
     def _elsewhere(self) -> Step | None:
         """The next that may; with the last attempt that is allowed, one that is near, if there is any."""
-        may = self.left()
+        may = self.left() or self._last_resort()
         near = [candidate for candidate in may if candidate.near]
         found = next(iter(near if near and self._begun == self._most - 1 else may), None)
         if found is None:
             return None
         self._left.remove(found)
         return Step(found, "continuation" if self.continuing else "fallback")
+
+    def _last_resort(self) -> list[Candidate]:
+        """Nobody else is left: whoever was left alone for failing may have recovered, and no answer is worse."""
+        return [each for each in self._left if self._account_refusal(each) is None and self._suits(each)]
 
     def _return(self, left_s: float, draw: float) -> Step | None:
         """Nobody is left: back to who asked to wait, or could not be reached, if there is time for it."""
@@ -164,9 +183,12 @@ class Course:
         return Step(candidate, "retry", wait_s, as_told=error.retry_after_s is not None)
 
     def _may(self, candidate: Candidate) -> bool:
+        return self._refusal(candidate) is None and self._suits(candidate)
+
+    def _suits(self, candidate: Candidate) -> bool:
+        """Whether it could serve what is left of the request."""
         return (
-            self._refusal(candidate) is None
-            and self._affordable(candidate)
+            self._affordable(candidate)
             and (not self.continuing or _can_continue(self._plan, candidate))
             and self._reads_more(candidate)
         )

@@ -10,7 +10,7 @@ import logging
 import platform
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -22,9 +22,10 @@ from backends import hardware, registry
 from backends.errors import BackendError
 from backends.local.backend import LocalOptions
 from backends.remote.backend import RemoteBackend
+from backends.remote.provider import asked_for
 from router.attempts import Attempts
 from router.availability import Breakers
-from router.budgets import Budgets, Charge
+from router.budgets import Budgets, Charge, asked_providers
 from router.candidates import CandidateFinder
 from router.checks import checked, far_targets, providers_of
 from router.decision_log.record import NodeRow
@@ -86,7 +87,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
         dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        _beside(closing, _warm(dispatcher, settings.local.warm), refresher.watch(), _refreshed(settings, refresher))
+        _beside(closing, warming=_warm(dispatcher, settings.local.warm), watching=refresher.watch())
         yield Services(
             settings=settings,
             far=far,
@@ -103,6 +104,20 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
         )
+
+
+@asynccontextmanager
+async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+    """A house open for long: it refreshes its listings as often as is configured. A single command asks nobody unasked.
+
+    Raises:
+        SettingsError, CatalogError, LogError: as `open_house`.
+    """
+    async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+        hours = settings.routing.refresh_hours
+        if hours is not None and not settings.routing.offline:
+            _beside(closing, refreshing=house.refresher.every(hours))
+        yield house
 
 
 def _backends(
@@ -124,10 +139,12 @@ async def _finder(
     return far, finder
 
 
-def _beside(closing: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
-    """Let these run beside the requests, until the house closes."""
-    for work in works:
-        closing.push_async_callback(_cancelled, asyncio.create_task(work))
+def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> None:
+    """Let these run beside the requests, until the house closes. A bug in one is told, and ends nothing else."""
+    for name, work in works.items():
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_told)
+        closing.push_async_callback(_cancelled, task)
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
@@ -140,8 +157,10 @@ def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
         for entry, target in far_targets(catalog):
             listed.setdefault((target.provider, target.model), []).append(entry.id)
         for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
-            names = (spent.asked_model, spent.model, *listed.get((spent.provider, spent.model), ()))
-            budgets.spend(Charge("", names, spent.provider), spent.usd, spent.day_s)
+            far = asked_for(spent.provider, catalog.providers)
+            entries = listed.get((spent.provider, spent.model), listed.get((far, spent.model), []))
+            charge = Charge("", (spent.asked_model, spent.model, *entries), asked_providers(spent.provider, far))
+            budgets.spend(charge, spent.usd, spent.day_s)
     return budgets
 
 
@@ -183,12 +202,6 @@ async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
             logger.warning("local.warm: %s could not be loaded: %s", model, error)
 
 
-async def _refreshed(settings: Settings, refresher: Refresher) -> None:
-    hours = settings.routing.refresh_hours
-    if hours is not None and not settings.routing.offline:
-        await refresher.every(hours)
-
-
 def _refresher(
     far: FarSide,
     catalog: Catalog,
@@ -209,8 +222,14 @@ def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str,
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:  # by its class: what a bug says may hold anything
+        kind = type(error).__name__
+        logger.error("%s was ended by a bug (%s); it begins again with the next start", task.get_name(), kind)
 
 
 def _local(settings: Settings) -> LocalOptions:

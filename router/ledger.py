@@ -158,7 +158,7 @@ class Ledger:
         usage = result.usage
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
-        price = candidate.served_prices.get(result.provider, candidate.price)
+        price = _price_at(candidate, result.provider)
         usd = priced_usd(price, usage)
         if usd is None and usage.cached_tokens is None:  # as if nothing was cached: the most it can have been
             return _estimated(price, replace(usage, cached_tokens=0))
@@ -185,6 +185,12 @@ class Ledger:
 
     def _hash(self, payload: Payload) -> str:
         return hashlib.blake2b(_ENCODE(payload), digest_size=8, key=self._hash_key).hexdigest()
+
+
+def _price_at(candidate: Candidate, served_by: str) -> Price | None:
+    """The price of who served; the candidate's own, unless its router left that open and named one it has none of."""
+    named = bool(candidate.served_prices) and served_by != candidate.target.provider
+    return candidate.served_prices.get(served_by) if named else candidate.price
 
 
 def _estimated(price: Price | None, usage: Usage) -> Cost:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, ClassVar
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
@@ -29,6 +30,13 @@ class DeadlineTimeout(Impatient):
     elsewhere: ClassVar[bool] = False
 
 
+class Start(NamedTuple):
+    """What was so when an attempt began: which breakers it is the probe of, and which key of its account it uses."""
+
+    probes: frozenset[str]
+    key: int
+
+
 class Lessons:
     """Tells everybody who learns of each attempt's beginning and end.
 
@@ -41,6 +49,7 @@ class Lessons:
         self.breakers = breakers
         self.patience = patience
         self.token = token
+        self._keys: Counter[str] = Counter()  # how often each account had another one
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate must not be asked now; None when it may."""
@@ -48,38 +57,48 @@ class Lessons:
         reasons = (self.breakers.refusal(key, now) for key in _keys(candidate))
         return next((reason for reason in reasons if reason is not None), None)
 
-    def begin(self, candidate: Candidate) -> frozenset[str]:
-        """An attempt starts; which breakers it is the probe of."""
-        return frozenset(key for key in _keys(candidate) if self.breakers.begin(key))
+    def account_refusal(self, candidate: Candidate) -> str | None:
+        """Why nobody of the candidate's account must be asked now; None when its own breaker alone may be open."""
+        return self.breakers.refusal(candidate.account, time.monotonic()) if candidate.account else None
 
-    def heard(self, probes: frozenset[str]) -> None:
-        """A probe began to answer: the next request may follow before its end, which may be a minute away."""
-        for key in probes:
+    def begin(self, candidate: Candidate) -> Start:
+        """An attempt starts."""
+        probes = frozenset(key for key in _keys(candidate) if self.breakers.begin(key))
+        return Start(probes, self._keys[candidate.account])
+
+    def heard(self, start: Start) -> None:
+        """An attempt began to answer: behind a probe the next request may follow before its end, a minute away."""
+        for key in start.probes:
             self.breakers.abandoned(key, probe=True)
 
     def outrun(self, plan: Plan, candidate: Candidate, waited_s: float) -> None:
         """A hedge was faster: the candidate would have taken longer than this, which its percentiles must know."""
         self.patience.observe(candidate, plan.size, waited_s)
 
-    def learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, probes: frozenset[str]) -> None:
-        """An attempt ended."""
+    def learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, start: Start) -> None:
+        """An attempt ended. What the account said to a key that is no longer in use says nothing of the present one."""
         self._first_byte(plan, candidate, attempt)
-        if attempt.status != "cancelled" and self.token.concerns(candidate.target.provider):
+        outdated = start.key != self._keys[candidate.account]
+        if not outdated and attempt.status != "cancelled" and self.token.concerns(candidate.target.provider):
             self.token.observe(attempt.error)
         if attempt.result is not None:
-            for key in _keys(candidate):
+            for key in _keys(candidate)[: 1 if outdated else None]:
                 self.breakers.succeeded(key)
             result = attempt.result
             self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s)
             return
         for key in _keys(candidate):
-            self._blame(key, candidate, attempt, probe=key in probes)
+            if outdated and isinstance(attempt.error, PaymentRequired | Unauthorized):
+                self.breakers.abandoned(key, probe=key in start.probes)
+            else:
+                self._blame(key, candidate, attempt, probe=key in start.probes)
 
     def rekeyed(self, candidates: Sequence[Candidate], providers: Container[str]) -> None:
         """Other keys are used at these providers: what was refused with the old ones says nothing any more."""
-        accounts = {candidate.account for candidate in candidates if candidate.target.provider in providers}
+        accounts = {c.account for c in candidates if c.account and c.target.provider in providers}
+        self._keys.update(accounts)
         for candidate in candidates:
-            if candidate.account and candidate.account in accounts:
+            if candidate.account in accounts:
                 for key in _keys(candidate):
                     self.breakers.succeeded(key)
 

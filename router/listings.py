@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from router.sections import ProviderSettings
 
 SHIPPED = "providers_snapshot.json"
-MAX_FILE_BYTES = 32 * 1024 * 1024
+MAX_FILE_BYTES = 16 * 1024 * 1024
 UNITS = ("input_per_1m_usd", "output_per_1m_usd")
 
 
@@ -133,10 +133,12 @@ class Listings:
         Raises:
             OSError: It could not be kept; it is in force all the same.
         """
-        self._take(provider, listing, fetched=True)
         path = self._path(self._providers[provider])
-        _write(path, msgspec.json.encode(listing))
-        self._stamps[provider] = _stamp(path)
+        try:
+            _write(path, msgspec.json.encode(listing))
+            self._stamps[provider] = _stamp(path)
+        finally:
+            self._take(provider, listing, fetched=True)  # last: who is told of it can price by it at once
 
     def prices(self) -> dict[str, dict[str, Price]]:
         """Every listed price in force, by far side and `PROVIDER:MODEL`."""
@@ -160,13 +162,19 @@ class Listings:
     def _path(self, entry: ProviderSettings) -> Path:
         """One file for each place; its name tells people which, and the digest keeps two apart."""
         name = re.sub(r"[^A-Za-z0-9-]+", "-", entry.name)[:40]
-        return self._folder / f"{name}-{hashlib.blake2b(entry.base_url.encode(), digest_size=6).hexdigest()}.json"
+        digest = hashlib.blake2b(entry.base_url.rstrip("/").encode(), digest_size=6).hexdigest()
+        return self._folder / f"{name}-{digest}.json"
 
 
 def shipped(base_url: str) -> Listing | None:
     """The listing that came with this version, if it is about this place."""
     listing = msgspec.json.decode(resources.files("router").joinpath(SHIPPED).read_bytes(), type=Listing)
-    return listing if listing.base_url == base_url else None
+    return listing if same_place(listing.base_url, base_url) else None
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two addresses are of the same far side: a slash at the end makes no difference."""
+    return one.rstrip("/") == other.rstrip("/")
 
 
 def compare(before: Listing | None, after: Listing) -> Changes:
@@ -208,7 +216,7 @@ def _read(path: Path, base_url: str) -> Listing | None:
         listing = msgspec.json.decode(path.read_bytes(), type=Listing)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return listing if listing.base_url == base_url else None
+    return listing if same_place(listing.base_url, base_url) else None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -91,9 +91,7 @@ class Refresher:
             if name not in askable:
                 raise RouterError(f"{name}: no far side with a listing; there are: {', '.join(askable)}.")
         async with self._asking:
-            found = await asyncio.gather(*(self._refreshed(name, done) for name in dict.fromkeys(providers or askable)))
-            self.renewed()
-        return found
+            return await asyncio.gather(*(self._refreshed(name, done) for name in dict.fromkeys(providers or askable)))
 
     async def every(self, hours: float) -> None:
         """Refresh again and again; at once where the router's listing is older than this, or was never fetched."""
@@ -121,9 +119,10 @@ class Refresher:
             else:
                 base_url = self._catalog.providers[name].base_url
                 as_of = datetime.now(UTC).isoformat(timespec="seconds")
-                after = Listing(base_url=base_url, as_of=as_of, source=f"{base_url}/models", models=models)
+                after = Listing(base_url=base_url, as_of=as_of, source=f"{base_url.rstrip('/')}/models", models=models)
+                changes = await asyncio.to_thread(compare, before, after)
                 error_said = await asyncio.to_thread(self._kept, name, after)
-                changes = compare(before, after)
+                self.renewed()  # at once: whoever else is asked may take long to answer
                 result = Refreshed(provider=name, as_of=as_of, models=len(models), changes=changes, error=error_said)
         done(result)
         return result

@@ -123,7 +123,7 @@ class Run:
         clock = _Stopwatch()
         result: InferenceResult | None = None
         error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
-        probes = self._runner.lessons.begin(self.candidate)
+        start = self._runner.lessons.begin(self.candidate)
         try:
             async with aclosing(self._called()) as pieces:
                 async for piece in _until(pieces, self._plan.deadline):
@@ -131,7 +131,7 @@ class Run:
                         result = piece
                         break
                     if clock.first_token_s is None:
-                        self._runner.lessons.heard(probes)
+                        self._runner.lessons.heard(start)
                     clock.seen(piece)
                     yield piece
             error = None if result is not None else RemoteError(f"{self.candidate.id} ended without a complete answer")
@@ -144,7 +144,7 @@ class Run:
             self.attempt = self._finished(result, error, clock)
             if self._errand.reservation is not None:
                 self._errand.reservation.settle(self.attempt.cost.usd)
-            self._runner.lessons.learn(self._plan, self.candidate, self.attempt, probes)
+            self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
 
     def _blamed(self, error: BackendError, clock: _Stopwatch) -> BackendError:
         """The error; where it was our own haste that ended the wait, an error that says so."""

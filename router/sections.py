@@ -48,7 +48,7 @@ class HedgingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     """A second attempt beside a first one that is slower than usual. The first good answer wins; both are paid."""
 
     to: Literal["off", "near", "any"] = "near"  # `any` may ask a second far candidate
-    share: Annotated[float, Meta(ge=0, le=1)] = 0.05  # of an hour's requests that may be hedged
+    share: Annotated[float, Meta(ge=0, le=1)] = 0.05  # of all requests that may be hedged; up to ten are saved up
     costly: bool = False  # also where the work is not the same every time: text, pictures, speech
 
 

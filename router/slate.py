@@ -28,6 +28,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
         account: Who pays: what credits and tokens are shared with; empty where nothing is paid.
         context_length: Tokens it reads and writes together, where known.
         limits: Time limits of its own.
+        through: The far side that is asked for it: a router, or the provider itself, as where it is empty.
         served_prices: What each provider charges that may serve it, where the candidate leaves that to its router.
         first_token_s: As its router measured it for all its users; None when nobody said.
         tokens_per_s: Likewise.
@@ -43,6 +44,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     vector_space: str = ""
     listed_as: str = ""
     account: str = ""
+    through: str = ""
     context_length: int | None = None
     limits: Limits = Limits()
     served_prices: dict[str, Price] = {}

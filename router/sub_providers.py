@@ -1,6 +1,6 @@
 """From a candidate behind the Hugging Face router to the providers that the router lists for it. Plain functions.
 
-The router itself stays a candidate: it chooses by its own measure, so its price is the highest it may come to.
+The router itself stays a candidate: it chooses by its own measure, so its price is the highest of those known.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Place(Struct, frozen=True, kw_only=True):
     served_prices: dict[str, Price] = {}
 
 
-def plain(model: ModelEntry, only: Sequence[str] = ()) -> list[Place]:
+def plain(model: ModelEntry, direct: Container[str], only: Sequence[str] = ()) -> list[Place]:
     """The model's own candidates, and the providers that `only` names behind the router, at a price nobody knows."""
     own = [Place(entry=entry) for entry in model.candidates]
-    behind = [(entry, name) for entry in model.candidates if routed(entry) for name in _named(only)]
+    behind = [(entry, name) for entry in model.candidates if routed(entry) for name in _named(only, direct)]
     return own + [Place(entry=_behind(entry, name, None)) for entry, name in behind]
 
 
@@ -58,7 +58,7 @@ def spread(model: ModelEntry, listings: Listings, direct: Container[str], only: 
         listing = listings.of(ROUTER) if routed(entry) else None
         listed = listings.model(ROUTER, entry.model or model.id) if listing else None
         if listing is None or listed is None:
-            places += plain(replace(model, candidates=(entry,)), only)
+            places += plain(replace(model, candidates=(entry,)), direct, only)
         else:
             places += _routed(entry, listing, listed, direct, only)
     return places
@@ -75,7 +75,10 @@ def configured(price: Price | None) -> bool:
 
 
 def maximum(listing: Listing, listed: ListedModel) -> Price | None:
-    """The most a request may cost whoever the router chooses; None when no price is known."""
+    """The most a request may cost at those whose price is listed; None when no price is.
+
+    The router may choose one who lists none: what that costs nobody knows before, and afterwards it is unknown.
+    """
     priced = [provider for provider in listed.providers if provider.priced and provider.live is not False]
     if not priced:
         return None
@@ -95,23 +98,24 @@ def _routed(
     most = entry.price if own else maximum(listing, listed) or entry.price
     prices = {} if own else {name: p for name, one in by_name.items() if (p := listing.price(one)) is not None}
     places = [Place(entry=replace(entry, price=most), served_prices=prices)]
-    for name in _named(only) if only else _cheapest(listed.providers):
+    for name in _named(only, direct) if only else _cheapest(listed.providers, direct):
         if name in _ROUTERS_CHOICE:
             places.append(Place(entry=_behind(entry, name, most), served_prices=prices))
-        elif name not in direct:
+        else:
             one = by_name.get(name)
             price = None if one is None else listing.price(one)
             places.append(Place(entry=_behind(entry, name, price), listed=one))
     return places
 
 
-def _named(only: Sequence[str]) -> list[str]:
-    return [name for name in dict.fromkeys(only) if name in SUB_PROVIDERS]
+def _named(only: Sequence[str], direct: Container[str]) -> list[str]:
+    return [name for name in dict.fromkeys(only) if name in SUB_PROVIDERS and name not in direct]
 
 
-def _cheapest(providers: Iterable[ListedProvider]) -> list[str]:
+def _cheapest(providers: Iterable[ListedProvider], direct: Container[str]) -> list[str]:
     """Whom to add unasked: who answers, at a known price, by what an answer costs."""
-    usable = [p for p in providers if p.priced and p.live is not False and p.provider in SUB_PROVIDERS]
+    behind = [p for p in providers if p.provider in SUB_PROVIDERS and p.provider not in direct]
+    usable = [p for p in behind if p.priced and p.live is not False]
     usable.sort(key=lambda p: (p.output_per_1m_usd or 0.0, p.input_per_1m_usd or 0.0, p.provider))
     return [provider.provider for provider in usable[:MAX_ADDED]]
 

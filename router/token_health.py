@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from backends.errors import PaymentRequired, Unauthorized
 from backends.remote import hub
-from backends.remote.provider import SUB_PROVIDERS
+from backends.remote.provider import asked_for
 from router.settings import HUB_TOKEN
 
 if TYPE_CHECKING:
@@ -99,16 +99,17 @@ class TokenHealth:
         self._answers = 0
         self._checked: float | None = None
         self._known: tuple[TokenStateName, str] = ("unknown", _NOT_CHECKED)
+        self._silence = ""  # why the hub could not say, when it was asked last
         self._since = clock()
 
     def concerns(self, provider: str) -> bool:
         """True when asking this provider uses the hub's token."""
-        return provider in self._hub or (provider in SUB_PROVIDERS and provider not in self._direct)
+        return asked_for(provider, self._direct) in self._hub
 
     def observe(self, error: BackendError | None) -> None:
         """A request with this token was answered, or failed so. What says nothing about the token changes nothing."""
         if error is None:
-            if self._known[0] != "valid":
+            if self._known[0] != "valid" or self._silence:
                 self._set("valid", _ANSWERED)
         elif isinstance(error, PaymentRequired):
             self._set("exhausted", _EXHAUSTED)
@@ -124,6 +125,8 @@ class TokenHealth:
     def state(self) -> TokenReport:
         """The state as known now."""
         state, detail = self._known if self._token() else ("not_configured", _NOT_CONFIGURED)
+        if self._silence and state != "not_configured":
+            detail = self._silence if state == "unknown" else f"{detail} ({self._silence})"
         return TokenReport(
             state=state,
             detail=detail,
@@ -140,6 +143,8 @@ class TokenHealth:
         if self._offline:
             return replace(self.state(), detail=_OFFLINE)
         async with self._asking:
+            if token != self._token():  # another one came while this waited: nobody needs to know of the old one
+                return self.state()
             recent = self._checked is not None and self._clock() - self._checked < CACHED_S
             if not (self._answers > answers or (recent and not force)):
                 found = await asyncio.to_thread(hub.whoami, token, HUB_TIMEOUT_S)
@@ -152,7 +157,7 @@ class TokenHealth:
     def _judge(self, found: hub.TokenState) -> None:
         """Take over what the hub says; it does not know about credits, and its silence undoes nothing that is known."""
         if found.state == "unknown":
-            self._known = (self._known[0], found.detail)
+            self._silence = found.detail
         elif found.state == "valid" and self._known[0] == "exhausted":
             self._set("exhausted", _STILL_EXHAUSTED)
         else:
@@ -161,7 +166,7 @@ class TokenHealth:
     def _set(self, state: TokenStateName, detail: str) -> None:
         if state != self._known[0]:
             self._since = self._clock()
-        self._known = (state, detail)
+        self._known, self._silence = (state, detail), ""
 
 
 def _iso(seconds: float) -> str:

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Provider", "RemoteBackend"]
 
-NO_TOKEN = "no token: set HF_TOKEN or log in with the hub's own command"  # noqa: S105 -- a sentence, not a token
-
 # Segments that begin like words: no absolute, relative, home, Windows or file:// path.
 _NAME = re.compile(r"(?![A-Za-z]:)\w[\w.@:+-]*(?:/\w[\w.@:+-]*)*")
 _VARIANT_MARKS = "-@:.+_"
@@ -198,7 +196,7 @@ class RemoteBackend:
             tasks = ", ".join(provider.serves) or "none"
             return Unavailable(f"provider {provider.name} does not serve {target.task}; it serves: {tasks}")
         if provider.needs_key and not provider.api_key:
-            return Unauthorized(NO_TOKEN)
+            return Unauthorized(provider.no_key)
         return None
 
     def _resolved(self, target: Target) -> tuple[Provider, str]:

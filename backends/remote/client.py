@@ -182,7 +182,7 @@ class Connections:
             response = await self._send(stack, self._document(path), limits, "first-token")
             if (kind := _kind(response)) != JSON:
                 raise await self._other(response, limits, kind, JSON)
-            return _decoded(provider, await self._body(response, limits, max_bytes))
+            return await asyncio.to_thread(_decoded, provider, await self._body(response, limits, max_bytes))
 
     async def post(self, call: Call, asked: Limits, *, patient: bool = False) -> Answer:
         """Ask for a whole answer. The headers must come within the first-token limit, or the total one if `patient`.

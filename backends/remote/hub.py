@@ -130,8 +130,13 @@ def _permissions(fine_grained: Any) -> set[str]:
     """Every permission that a fine-grained token has, for anything."""
     if not isinstance(fine_grained, dict):
         return set()
-    scoped = [scope.get("permissions") or [] for scope in fine_grained.get("scoped") or [] if isinstance(scope, dict)]
-    return {name for names in (fine_grained.get("global") or [], *scoped) for name in names if isinstance(name, str)}
+    scopes = [scope for scope in _listed(fine_grained.get("scoped")) if isinstance(scope, dict)]
+    named = (_listed(fine_grained.get("global")), *(_listed(scope.get("permissions")) for scope in scopes))
+    return {name for names in named for name in names if isinstance(name, str)}
+
+
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
 
 
 def _mapping(found: Any) -> tuple[HubProvider, ...] | None:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PATH = "/models"
-MAX_BYTES = 16 * 1024 * 1024
-MAX_MODELS = 10_000
-MAX_PROVIDERS = 100
+MAX_BYTES = 4 * 1024 * 1024  # many times what the longest public listing has; all of it is compared and priced
+MAX_MODELS = 2_000
+MAX_PROVIDERS = 50
+MAX_CONTEXT = 10**9
 
-_ID = re.compile(r"[^\s\x00-\x1f]{1,300}")
+_ID = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,300}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -101,13 +102,12 @@ def _providers(entries: Iterable[Any]) -> tuple[ListedProvider, ...]:
 def _provider(name: str, entry: dict[str, Any]) -> ListedProvider:
     status, pricing = entry.get("status"), entry.get("pricing")
     prices = pricing if isinstance(pricing, dict) else {"input": 0.0, "output": 0.0} if entry.get("is_free") else {}
-    context_length = _number(entry.get("context_length"))
     return ListedProvider(
         provider=name,
         live=status == "live" if isinstance(status, str) else None,
         input_per_1m_usd=_number(prices.get("input")),
         output_per_1m_usd=_number(prices.get("output")),
-        context_length=int(context_length) if context_length else None,
+        context_length=_tokens(entry.get("context_length")),
         tools=_flag(entry.get("supports_tools")),
         structured_output=_flag(entry.get("supports_structured_output")),
         first_token_ms=_number(entry.get("first_token_latency_ms")),
@@ -119,7 +119,16 @@ def _number(value: Any) -> float | None:
     """A finite number that is not negative; everything else is not known."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if value >= 0 and math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON's integers have no end
+        return None
+    return number if number >= 0 and math.isfinite(number) else None
+
+
+def _tokens(value: Any) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and 1 <= number <= MAX_CONTEXT else None
 
 
 def _flag(value: Any) -> bool | None:

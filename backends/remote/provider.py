@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from backends.types import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 Protocol = Literal["openai", "huggingface"]
 
@@ -25,6 +28,8 @@ TASKS: dict[Protocol, tuple[Task, ...]] = {
 ROUTER = "huggingface"
 """The provider through which the sub-providers below are reached."""
 
+NO_TOKEN = "no token: set HF_TOKEN or log in with the hub's own command"  # noqa: S105 -- a sentence, not a token
+
 # The names the Hugging Face router takes behind `model:`; three of them are its own choice among the others.
 SUB_PROVIDERS = frozenset(
     {
@@ -33,6 +38,14 @@ SUB_PROVIDERS = frozenset(
         *("zai-org", "fastest", "cheapest", "preferred"),
     }
 )
+
+
+def asked_for(provider: str, direct: Container[str]) -> str:
+    """The far side whose connection and key serve a provider: the router for who stands behind it, else itself.
+
+    `direct` are the far sides that are configured: one of a name that the router knows too is reached without it.
+    """
+    return ROUTER if provider in SUB_PROVIDERS and provider not in direct else provider
 
 
 _LIMITS = ("connect_timeout_s", "first_token_timeout_s", "idle_timeout_s", "total_timeout_s", "max_connections")
@@ -48,6 +61,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         base_url: Where the protocol's paths begin; the key is sent to this origin only.
         api_key: None or empty sends no Authorization header at all.
         needs_key: True when asking without a key is pointless.
+        no_key: What is said where it is missing: a sentence that tells where one is looked for.
         tasks: What it serves; None is everything the protocol can carry.
         connect_timeout_s: Limit of opening a connection, and of waiting for a free one.
         first_token_timeout_s: Limit until a stream's first event, or until a short answer's headers.
@@ -61,6 +75,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str
     api_key: str | None = None
     needs_key: bool = False
+    no_key: str = NO_TOKEN
     tasks: tuple[Task, ...] | None = None
     connect_timeout_s: float = 5
     first_token_timeout_s: float = 30

@@ -66,8 +66,9 @@ class Metrics:
         self._requests.labels(surface, backend, outcome.status).inc()
         self._seconds.labels(surface, backend).observe(outcome.latency_s)
         self._overhead.observe(outcome.overhead_s)
-        for attempt in outcome.attempts:
-            self._attempts.labels(attempt.provider, attempt.status).inc()
+        asked = {candidate.id: candidate.target.provider for candidate in outcome.plan.candidates}
+        for attempt in outcome.attempts:  # by whom we asked: who served behind it is whatever a header says
+            self._attempts.labels(asked[attempt.candidate_id], attempt.status).inc()
         if outcome.cost.usd is None:
             self._unknown.inc()
         else:

@@ -103,7 +103,7 @@ def test_what_a_second_try_cannot_help_is_tried_once(
 
 @both_modes
 def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(faulty: House, mode: str) -> None:
-    """Retry-After of a minute with two seconds left: told at once, with the wait."""
+    """Retry-After of a minute with five seconds left: told at once, with the wait."""
     told, gaps, rows = asked(faulty, "limited-long", mode, deadline_ms=5000)
 
     assert (429, "60") == (getattr(told.error, "status_code", None), told.headers["retry-after"])

@@ -60,6 +60,7 @@ CASES = [
     *broken("malformed"),
     *broken("unfinished", TEXT),
     Case("failing-within", "streamed", "continuation", 1),
+    Case("failing-within", "buffered", "fallback", 2),  # an error in the body is a 500, whatever the status says
     Case("unended", "streamed", "primary", 1),
     Case("unended-open", "streamed", "primary", 1),
     *both("context", "fallback", 1),

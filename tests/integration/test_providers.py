@@ -13,7 +13,7 @@ import pytest
 from backends.types import GenerationInput, InferenceRequest, Message, Task
 from router.decision_log.log import DecisionLog
 from router.errors import RouterError, UnknownModel
-from router.house import open_house
+from router.house import open_house, serving_house
 from router.request import Call, Routing, split_suffix
 from router.sections import CandidateEntry, ModelEntry, Price, ProviderSettings, RoutingSettings, Settings
 from router.settings import Secrets, read_secrets
@@ -43,10 +43,10 @@ def settings_for(far, folder: Path, *providers: ProviderSettings, models=(CHAT,)
 
 
 @asynccontextmanager
-async def house_at(far, folder: Path, *, token: str | None = "hf_first", **given):
+async def house_at(far, folder: Path, *, token: str | None = "hf_first", opening=serving_house, **given):
     """A house whose router is this far side."""
-    settings = settings_for(far, folder, **given)
-    async with open_house(settings, Secrets(hf_token=token), DecisionLog.open(Path(":memory:"))) as house:
+    settings, log = settings_for(far, folder, **given), DecisionLog.open(Path(":memory:"))
+    async with opening(settings, Secrets(hf_token=token), log) as house:
         yield house
 
 

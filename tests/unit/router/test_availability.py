@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backends import errors
-from router.availability import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_BREAKERS, THRESHOLD, Breakers
+from router.availability import FIRST_PAUSE_S, FORGETTING, HALF, LONGEST_PAUSE_S, MAX_BREAKERS, THRESHOLD, Breakers
 
 SENDERS_FAULT = (errors.ContentRefused, errors.ContextLengthExceeded, errors.InvalidInput)
 OPENS_AT_ONCE = (errors.Unauthorized, errors.PaymentRequired)
@@ -151,6 +151,17 @@ def test_a_straggler_that_gives_up_does_not_make_room_for_a_second_probe() -> No
     assert breakers.refusal("x", FIRST_PAUSE_S) is not None
 
 
+def test_three_in_a_row_mean_nothing_of_who_mostly_answers() -> None:
+    """Failures come back sooner than answers, so they cluster; in an outage they do not stop."""
+    breakers = Breakers()
+    for _ in range(20):
+        breakers.succeeded("x")
+    for number in range(1, 6):
+        breakers.failed("x", errors.RemoteError("no"), 0.0)
+
+        assert (number == 5) == (breakers.refusal("x", 0.0) is not None)
+
+
 def test_a_burst_that_fails_together_is_one_reason_to_pause() -> None:
     """Eight requests in flight at one place that goes down cost the first pause, not the longest."""
     assert broken(8).refusal("x", FIRST_PAUSE_S) is None
@@ -174,6 +185,7 @@ class Life(RuleBasedStateMachine):
         self.breakers = Breakers()
         self.now = 0.0
         self.in_a_row = 0
+        self.share: float | None = None  # of attempts that failed
         self.opened_at: float | None = None
         self.least_s = FIRST_PAUSE_S
         self.running: list[bool] = []  # the attempts under way; True is the probe
@@ -201,11 +213,18 @@ class Life(RuleBasedStateMachine):
         self.note_failure(probe=probe, at_once=asked, asked_s=retry_after_s if asked else None)
 
     def note_failure(self, *, probe: bool, at_once: bool, asked_s: float | None = None) -> None:
+        if self.is_open() and not probe:  # begun before it opened
+            return
         self.in_a_row += 1
-        if probe or (not self.is_open() and (at_once or self.in_a_row >= THRESHOLD)):
+        self.weigh(1.0)
+        often = probe or (self.in_a_row >= THRESHOLD and self.share >= HALF)
+        if often or at_once:
             self.opened_at = self.now
-            often = probe or self.in_a_row >= THRESHOLD
             self.least_s = FIRST_PAUSE_S if often or asked_s is None else asked_s
+
+    def weigh(self, failed: float) -> None:
+        before = failed if self.share is None else self.share
+        self.share = before + FORGETTING * (failed - before)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), kind=st.sampled_from(OPENS_AT_ONCE))
@@ -229,6 +248,7 @@ class Life(RuleBasedStateMachine):
     def succeed(self, data: st.DataObject) -> None:
         self.one(data)
         self.breakers.succeeded("x")
+        self.weigh(0.0)
         self.in_a_row, self.opened_at = 0, None
         self.running = [False] * len(self.running)  # closed again: who still runs decides for nobody
 

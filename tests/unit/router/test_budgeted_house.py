@@ -1,17 +1,24 @@
 """Budgets in the whole house: what they decide, what the log says of it, and what they remember after a restart."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from backends.remote.provider import ROUTER
+from router.catalog import BUILTIN_PROVIDERS
 from router.checks import checked
 from router.decision_log.log import DecisionLog
 from router.errors import BudgetExceeded, NoCandidate, SettingsError
 from router.house import open_house
-from router.sections import AliasEntry, BudgetEntry, Price, RoutingSettings, Settings
+from router.listings import Listings
+from router.sections import AliasEntry, BudgetEntry, CandidateEntry, Price, RoutingSettings, Settings
 from router.settings import Secrets
 from tests.unit.router.house import CHAT, House, chat, chat_model, drained, fake, opened
+from tests.unit.router.test_listings import listing, model, serves
 
+HUB = BUILTIN_PROVIDERS[0]
 SPENT = BudgetEntry(limit_usd=0.0, scope=f"model:{CHAT}")
 
 
@@ -170,3 +177,53 @@ def test_a_budget_must_name_what_there_is(scope, fine) -> None:
     else:
         with pytest.raises(SettingsError, match=scope):
             checked(settings)
+
+
+@asynccontextmanager
+async def routed(folder: Path, *budgets: BudgetEntry):
+    """A house behind whose router (a fake) `together` serves the model at a dollar the request's million tokens."""
+    far = CandidateEntry(backend="fake", provider=ROUTER, model="org/m")
+    settings = Settings(
+        models=(chat_model(far),),
+        aliases=(AliasEntry(name="the-alias", models=(CHAT,)),),
+        routing=RoutingSettings(policy="fastest", listings_dir=str(folder)),
+        budgets=budgets,
+    )
+    listings = Listings({HUB.name: HUB}, folder)
+    listings.replace(HUB.name, listing(model("org/m", serves("together", 1000.0)), of=HUB))
+    async with open_house(settings, Secrets(hf_token="hf_x"), DecisionLog.open(folder / "nearfar.duckdb")) as services:
+        yield House(services)
+
+
+def test_a_routers_budget_holds_whoever_serves_behind_it(tmp_path) -> None:
+    """It is billed for them: naming one in a request, or ranking one, is no way around."""
+
+    async def go() -> None:
+        async with routed(tmp_path, BudgetEntry(limit_usd=0.0, scope=f"provider:{ROUTER}")) as house:
+            plan = await house.dispatcher.plan(chat(only=("together",)))
+
+        assert () == plan.decision.ranked
+        assert ["over budget" in (estimate.over_budget or "") for estimate in plan.estimates if not estimate.near] == [
+            True, True,
+        ]  # fmt: skip
+
+    run(go)
+
+
+def test_a_restart_books_who_serves_behind_a_router_as_before_it(tmp_path) -> None:
+    """Under the router's name and its own, and under the catalogue's name of the model."""
+    scopes = (f"provider:{ROUTER}", "provider:together", f"model:{CHAT}", "global")
+    limits = [BudgetEntry(limit_usd=9.0, scope=scope) for scope in scopes]
+
+    async def go() -> None:
+        async with routed(tmp_path, *limits) as house:
+            outcome = await house.dispatcher.infer(chat(model="the-alias", only=("together",)))
+            spent = [state.spent_usd for state in house.services.budgets.states()]
+        async with routed(tmp_path, *limits) as house:
+            again = [state.spent_usd for state in house.services.budgets.states()]
+
+        assert ("together:org/m", "ok") == (outcome.attempts[0].candidate_id, outcome.status)
+        assert [pytest.approx(outcome.cost.usd)] * 4 == spent == again
+        assert spent[0] > 0
+
+    run(go)

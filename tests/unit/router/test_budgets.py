@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.types import GenerationInput, InferenceRequest, Status, Target, Task
 from router.budgets import Budgets, Charge, Exceeded, Reservation, charge_of, check_scopes
@@ -15,7 +16,7 @@ from router.slate import Candidate
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC).timestamp()
 DAY_S = 86_400.0
-ALICE = Charge("alice", ("chat", "chat-large", "org/chat"), "groq")
+ALICE = Charge("alice", ("chat", "chat-large", "org/chat"), ("groq",))
 
 
 class Clock:
@@ -58,7 +59,7 @@ charges = st.builds(
     Charge,
     st.sampled_from(["alice", "bob", ""]),
     st.sampled_from([("chat",), ("other", "chat"), ("other",)]),
-    st.sampled_from(["groq", "together"]),
+    st.sampled_from([("groq",), ("together",), ("together", "groq")]),
 )
 steps = st.lists(
     st.one_of(
@@ -242,7 +243,8 @@ def test_a_charge_names_the_model_as_asked_as_listed_and_as_the_provider_has_it(
     target = Target(backend="remote", provider="groq", model="org/chat", task=Task.TEXT_GENERATION)
     candidate = Candidate(id="groq:org/chat", listed_as="chat-large", target=target, near=False, status=Status())
 
-    assert charge_of(request, candidate) == ALICE
+    assert ALICE == charge_of(request, candidate)
+    assert ("groq", "router") == charge_of(request, replace(candidate, through="router")).providers
 
 
 def test_one_budget_that_refuses_keeps_the_others_untouched() -> None:

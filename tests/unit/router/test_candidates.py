@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from backends.fake import FakeBackend
+from backends.remote.backend import RemoteBackend
 from backends.types import Target, Task
 from router.candidates import CandidateFinder, Offer
 from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, InvalidRequest, UnknownModel
 from router.listings import Listings
-from router.sections import CandidateEntry, ModelEntry, Price
+from router.sections import CandidateEntry, ModelEntry, Price, ProviderSettings
 from router.slate import Candidate
 from tests.unit.router.house import CHAT, VECTORS, chat, chat_model, embed, fake, opened, vector_model
 from tests.unit.router.test_listings import listing, model, serves
@@ -175,6 +176,20 @@ def test_whom_a_request_names_is_on_its_slate_and_on_no_other(tmp_path) -> None:
     known.serves(serves("groq"))
 
     assert ({"huggingface", "novita"}, {"huggingface", "groq"}) == (set(known.slate("novita")), set(known.slate()))
+
+
+def test_a_far_side_that_is_reached_directly_is_paid_from_an_account_of_its_own() -> None:
+    """Though the hub's router knows one of its name: when the hub's credits are gone, its own are not."""
+    direct = ProviderSettings(name="groq", protocol="openai", base_url="http://127.0.0.1:1/v1", api_key_env="GROQ_KEY")
+    entry = chat_model(*(CandidateEntry(backend="remote", provider=name) for name in ("huggingface", "groq")))
+    find = CandidateFinder(Catalog([entry], [direct]), {"remote": RemoteBackend([])}, nobody)
+    accounts = {c.target.provider: (c.account, c.through) for c in find.of_model(entry, only=("together",))}
+
+    assert {
+        "huggingface": ("account HF_TOKEN", "huggingface"),
+        "groq": ("account GROQ_KEY", "groq"),
+        "together": ("account HF_TOKEN", "huggingface"),
+    } == accounts
 
 
 def test_a_listed_model_is_never_looked_up() -> None:

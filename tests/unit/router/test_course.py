@@ -59,8 +59,14 @@ def plan_of(*candidates: Candidate, chat: bool = True, cost_usd: float | None = 
     )
 
 
-def course_of(*candidates: Candidate, most: int = 4, refused=(), **options) -> Course:
-    return Course(plan_of(*candidates, **options), most, lambda each: "open" if each.id in refused else None)
+def course_of(*candidates: Candidate, most: int = 4, refused=(), gone=(), **options) -> Course:
+    def account_refusal(each):
+        return "gone" if each.id in gone else None
+
+    def refusal(each):
+        return account_refusal(each) or ("open" if each.id in refused else None)
+
+    return Course(plan_of(*candidates, **options), most, refusal, account_refusal)
 
 
 def failed(course: Course, step, error: errors.BackendError | None, cost: Cost | None = None) -> None:
@@ -196,6 +202,12 @@ def test_the_last_attempt_is_kept_for_who_is_near() -> None:
     walk = walked(course_of(*far, NEAR, most=4), *[NEVER_AGAIN[0]] * 6)
 
     assert ["0", "1", "2", "near"] == [name for _, name in walk]
+
+
+def test_the_last_resort_is_whoever_was_left_alone() -> None:
+    """Its breaker is open, and nobody else is left: it may have recovered. An account without credits has not."""
+    assert [("primary", "a"), ("fallback", "b")] == walked(course_of(A, B, refused={"b"}), NEVER_AGAIN[0])
+    assert [("primary", "a")] == walked(course_of(A, B, gone={"b"}), NEVER_AGAIN[0])
 
 
 def test_a_context_that_was_too_short_goes_to_a_longer_one_only() -> None:

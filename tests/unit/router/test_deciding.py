@@ -23,7 +23,7 @@ OTHER = replace(FAR, candidate_id="b", provider="b", latency_s=2.0)
 
 
 def asked(*far: Estimate, usd: float | None = 0.5) -> Asked:
-    return {e.candidate_id: (Charge("", ("m",), e.provider), usd) for e in far}
+    return {e.candidate_id: (Charge("", ("m",), (e.provider,)), usd) for e in far}
 
 
 def decided(*slate: Estimate, budgets: tuple[BudgetEntry, ...] = (), usd: float | None = 0.5, **constraints):

@@ -102,12 +102,15 @@ def test_what_a_provider_declares_goes_before_what_we_compute(ledger) -> None:
 
 
 def test_who_served_sets_the_price_where_a_router_chose(ledger) -> None:
-    """Known by its name in the answer; of somebody else the candidate's own price stands."""
+    """Known by its name in the answer; where none says so the router's own price stands, of somebody unpriced none."""
     dear, cheap = Price(per_request_usd=3.0), Price(per_request_usd=1.0)
     router = msgspec.structs.replace(place("remote", dear), served_prices={"p": cheap})
-    other = msgspec.structs.replace(answer(), provider="q")
+    silent, other = (msgspec.structs.replace(answer(), provider=name) for name in (router.target.provider, "q"))
 
-    assert [Cost(1.0, "priced"), Cost(3.0, "priced")] == [ledger.price(router, a) for a in (answer(), other)]
+    assert [Cost(1.0, "priced"), Cost(3.0, "priced"), Cost(None, "unknown")] == [
+        ledger.price(router, a) for a in (answer(), silent, other)
+    ]
+    assert Cost(3.0, "priced") == ledger.price(place("remote", dear), other)
 
 
 def test_another_price_book_is_for_what_is_decided_from_then_on(ledger, log) -> None:

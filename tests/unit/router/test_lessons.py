@@ -7,10 +7,12 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from backends.errors import Overloaded, PaymentRequired, RemoteError, Unauthorized
+from backends.types import GenerationOutput, InferenceResult, Timings, Usage
 from router.availability import THRESHOLD, Breakers
 from router.decision_log.log import DecisionLog
+from router.estimates import Estimator
 from router.house import open_house
-from router.lessons import DeadlineTimeout, Impatient, Lessons
+from router.lessons import DeadlineTimeout, Impatient, Lessons, Start
 from router.outcome import Attempt, Cost
 from router.patience import LEAST, Patience
 from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
@@ -18,6 +20,7 @@ from router.settings import Secrets
 from router.token_health import TokenHealth
 from tests.unit.router.house import chat
 from tests.unit.router.test_course import candidate, plan_of
+from tests.unit.router.test_estimates import RATES
 
 ONE, SAME, OTHER = (candidate(name) for name in ("one", "same", "other"))
 ONE, SAME = (
@@ -43,6 +46,14 @@ def failed(error: Exception | None) -> Attempt:
         candidate_id=ONE.id, backend="remote", provider="p", model="m", device="remote", started_us=0, total_s=0.1,
         cost=Cost(0.0, "priced"), error=error,
     )  # fmt: skip
+
+
+def answered() -> Attempt:
+    result = InferenceResult(
+        output=GenerationOutput(text="hi", finish_reason="stop"), usage=Usage(), timings=Timings(), provider="p",
+        model="m", device="remote",
+    )  # fmt: skip
+    return replace(failed(None), result=result)
 
 
 def refused(lessons: Lessons) -> list[bool]:
@@ -114,8 +125,39 @@ def test_a_probe_that_speaks_lets_the_next_one_follow() -> None:
 
     assert lessons.breakers.begin(ONE.id)
     assert lessons.breakers.refusal(ONE.id, later) is not None
-    lessons.heard(frozenset({ONE.id}))
+    lessons.heard(Start(frozenset({ONE.id}), 0))
     assert lessons.breakers.refusal(ONE.id, later) is None
+
+
+def test_what_was_asked_with_the_old_key_says_nothing_of_the_new() -> None:
+    """Neither its refusal, which came late, nor its answer; who was asked afterwards is believed."""
+    hub = {"one": ProviderSettings(name="one", protocol="openai", base_url="http://127.0.0.1:9/v1",
+                                   api_key_env="HF_TOKEN")}  # fmt: skip
+    seen = []
+    gone, no = PaymentRequired("gone", http_status=402), Unauthorized("no", http_status=403)
+    for late in (Unauthorized("who?", http_status=401), gone, no, None):
+        health = TokenHealth(lambda: "hf_x", hub)
+        lessons = Lessons(Estimator(RATES, runtime_started=lambda: True), Breakers(), Patience(), health)
+        before = lessons.begin(ONE)
+        lessons.rekeyed([ONE, SAME, OTHER], {"one"})
+        lessons.learn(plan_of(ONE), ONE, answered() if late is None else failed(late), before)
+        seen.append((refused(lessons), lessons.token.state().state))
+        after = lessons.begin(ONE)
+        lessons.learn(plan_of(ONE), ONE, failed(Unauthorized("who?", http_status=401)), after)
+        lessons.learn(plan_of(ONE), ONE, answered(), before)
+        seen.append((refused(lessons)[1:], lessons.token.state().state))
+
+    assert [([False, False, False], "unknown"), ([True, False], "invalid")] * 4 == seen
+
+
+def test_a_failure_with_the_old_key_is_the_candidates_own_all_the_same() -> None:
+    """Who is broken is so whatever the key; and a probe that was under way ends."""
+    lessons = taught(*[RemoteError("x")] * (THRESHOLD - 1))
+    begun = lessons.begin(ONE)
+    lessons.rekeyed([SAME], {"same"})
+    lessons.learn(plan_of(ONE), ONE, failed(RemoteError("x")), begun)
+
+    assert [True, False, False] == refused(lessons)
 
 
 def test_a_restart_remembers_who_was_left_alone() -> None:
@@ -126,7 +168,7 @@ def test_a_restart_remembers_who_was_left_alone() -> None:
     lessons.remember(OTHER, "PaymentRequired", now - 3600)
 
     assert [True, False, False] == refused(lessons)
-    assert lessons.begin(OTHER) == {"other"}
+    assert {"other"} == lessons.begin(OTHER).probes
     assert lessons.refusal(OTHER) is not None
 
 

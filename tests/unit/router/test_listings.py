@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.remote.listing import ListedModel, ListedProvider
 from backends.remote.provider import SUB_PROVIDERS
@@ -110,6 +111,17 @@ def test_prices_say_nothing_about_another_place(tmp_path) -> None:
 
     assert opened(tmp_path, moved).of("peer") is None
     assert ["peer"] == list(opened(tmp_path, PEER, HUB))
+
+
+def test_a_slash_at_the_end_is_the_same_place(tmp_path) -> None:
+    """What came with us is about it, and what was fetched with one is read without."""
+    slashed = replace(ROUTER, base_url=f"{ROUTER.base_url}/")
+    before = opened(tmp_path, slashed).of("huggingface")
+    fetched = listing(model("m"), of=slashed)
+    opened(tmp_path, slashed).replace("huggingface", fetched)
+
+    assert shipped(ROUTER.base_url) == before
+    assert fetched == opened(tmp_path, ROUTER).of("huggingface")
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,18 @@ def test_a_far_side_of_the_same_name_is_reached_directly(known) -> None:
     assert ["local", ROUTER, "together"] == list(
         shown(spread(entry(), known(serves("groq", 0.1), serves("together")), direct))
     )
+    for listings in (known(serves("groq")), known(serves("groq"), name="another")):  # listed there, and not
+        assert ["local", ROUTER, "together"] == list(shown(spread(entry(), listings, direct, ("groq", "together"))))
+    assert ["local", ROUTER, "together"] == list(shown(plain(entry(), direct, ("groq", "together"))))
+
+
+def test_who_is_reached_directly_takes_nobodys_place_among_the_cheapest(known) -> None:
+    """Five join, though cheaper ones are reached on another road."""
+    listed = [serves(name, price) for price, name in enumerate(NAMES[: MAX_ADDED + 2])]
+
+    assert ["local", ROUTER, *NAMES[2 : MAX_ADDED + 2]] == list(
+        shown(spread(entry(), known(*listed), frozenset(NAMES[:2])))
+    )
 
 
 def test_a_model_goes_by_its_name_there(known) -> None:
@@ -134,8 +146,8 @@ def test_nothing_listed_leaves_the_slate_as_it_was(tmp_path) -> None:
     empty.open()
 
     for only in ((), ("together",)):
-        assert plain(entry(SEED), only) == spread(entry(SEED), empty, (), only)
-    assert {"local": None, ROUTER: (9.0, 9.0), "together": None} == shown(plain(entry(SEED), ("together", "local")))
+        assert plain(entry(SEED), (), only) == spread(entry(SEED), empty, (), only)
+    assert {"local": None, ROUTER: (9.0, 9.0), "together": None} == shown(plain(entry(SEED), (), ("together", "local")))
 
 
 @given(

@@ -121,6 +121,14 @@ def test_it_concerns_whoever_is_asked_with_the_hubs_token() -> None:
     assert [True, True, True, True, False, False, False] == [subject.concerns(name) for name in asked]
 
 
+def test_a_router_with_a_key_of_its_own_says_nothing_of_the_hubs_token() -> None:
+    """Nor does who stands behind it."""
+    own = ProviderSettings(name="huggingface", protocol="openai", base_url="http://127.0.0.1:1", api_key_env="OWN")
+    subject = TokenHealth(lambda: TOKEN, PROVIDERS | {"huggingface": own})
+
+    assert [False, False, True] == [subject.concerns(name) for name in ("huggingface", "together", "hf-inference")]
+
+
 # --- asking -----------------------------------------------------------------------------------------
 
 
@@ -176,13 +184,37 @@ def test_the_hub_knows_scopes_and_not_credits(far_hub) -> None:
 
 
 def test_a_silent_hub_undoes_nothing_that_is_known(far_hub) -> None:
-    """The sentence tells that it could not be asked; the state stays."""
+    """The state stays with its reason, beside which stands that the hub could not be asked; a request ends that."""
     subject = health()
     subject.observe(REFUSALS["invalid"])
+    why = subject.state().detail
+    far_hub.says({"error": "busy"}, 500)
+    reports = [check(subject, force=True) for _ in range(2)]
+    subject.observe(None)
+
+    assert [("invalid", f"{why} (the token: the hub answered 500)")] * 2 == [(r.state, r.detail) for r in reports]
+    assert ("valid", "a request was answered") == (subject.state().state, subject.state().detail)
+
+
+def test_a_silent_hub_is_all_that_is_told_where_nothing_is_known(far_hub) -> None:
+    """And the next request that is answered says what is so."""
+    subject = health()
     far_hub.says({"error": "busy"}, 500)
     report = check(subject, force=True)
 
-    assert ("invalid", "the token: the hub answered 500") == (report.state, report.detail)
+    assert ("unknown", "the token: the hub answered 500") == (report.state, report.detail)
+
+
+def test_an_answer_ends_a_silence_that_was_told_beside_a_valid_state(far_hub) -> None:
+    """What the hub could not say is no news once a request was answered."""
+    subject = health()
+    subject.observe(None)
+    far_hub.says({"error": "busy"}, 500)
+    silent = check(subject, force=True)
+    subject.observe(None)
+
+    assert ("valid", "a request was answered (the token: the hub answered 500)") == (silent.state, silent.detail)
+    assert "a request was answered" == subject.state().detail
 
 
 def test_another_token_starts_unknown(far_hub) -> None:
@@ -203,6 +235,23 @@ def test_another_token_starts_unknown(far_hub) -> None:
 
     assert ("unknown", None, "valid") == (late.state, late.checked_at, fresh.state)
     assert "Bearer hf_new" == far_hub.asked[-1][1]
+
+
+def test_who_waited_behind_a_question_does_not_ask_about_a_token_that_is_gone(far_hub) -> None:
+    """Another one came meanwhile: the old one is asked about once, and not again by everybody in the queue."""
+    tokens = ["hf_old"]
+    subject = TokenHealth(lambda: tokens[0], PROVIDERS, clock=Clock())
+    far_hub.says(account("read"))
+
+    async def rotated_meanwhile():
+        questions = [asyncio.create_task(subject.check(force=True)) for _ in range(8)]
+        await asyncio.sleep(0)  # each has read the old token, and one waits for the hub
+        tokens[0] = "hf_new"
+        subject.forget()
+        return await asyncio.gather(*questions)
+
+    assert {"unknown"} == {report.state for report in asyncio.run(rotated_meanwhile())}
+    assert ["Bearer hf_old"] == [sent for _, sent in far_hub.asked]
 
 
 def test_the_token_is_in_no_report(far_hub) -> None:

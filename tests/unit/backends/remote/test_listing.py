@@ -37,7 +37,7 @@ ROUTER = {
     ],
 }
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
@@ -97,7 +97,7 @@ def test_half_a_price_is_no_price(pricing) -> None:
     assert not listed(pricing=pricing).priced
 
 
-@pytest.mark.parametrize("figure", [-1, math.inf, math.nan, "3", True, None, [1]])
+@pytest.mark.parametrize("figure", [-1, math.inf, math.nan, pytest.param(10**400, id="huge"), "3", True, None, [1]])
 def test_a_figure_that_cannot_be_is_unknown(figure) -> None:
     """Never 0, never negative, never a boolean."""
     found = listed(pricing={"input": figure, "output": 1.0}, context_length=figure, throughput=figure)
@@ -133,6 +133,20 @@ def test_a_listing_is_bounded() -> None:
     many = [{"provider": f"p{n}"} for n in range(MAX_PROVIDERS + 5)]
 
     assert MAX_PROVIDERS == len(parse({"data": [{"id": "m", "providers": many}]}, "far")[0].providers)
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [(0.5, None), (0, None), (1, 1), (4096.9, 4096), (10**9, 10**9), (1e30, None)]
+)
+def test_a_context_is_a_number_of_tokens_that_can_be(said, known) -> None:
+    """What is kept on disk must be readable again: one below a token would have made the whole file unusable."""
+    assert known == listed(context_length=said).context_length
+
+
+@pytest.mark.parametrize("model_id", ["a\x7fb", "a\x80b", "a\x9fb", "a\x00b", "a\u2028b"])
+def test_a_name_holds_nothing_that_controls_a_terminal(model_id) -> None:
+    """It is shown there, and stands in lines of output."""
+    assert () == parse({"data": [{"id": model_id}]}, "far")
 
 
 @given(JSON)
