@@ -18,6 +18,7 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
+from interruption import put_off
 from machine import ROOT
 
 if TYPE_CHECKING:
@@ -34,9 +35,16 @@ class Child:
     ) -> None:
         """Start it; `ready` waits for it."""
         self.name = name
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, process_group=0
-        )
+        with put_off():
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                process_group=0,
+            )
 
     def ready(self) -> str:
         """Its first line.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import uvloop
+from interruption import put_off
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +72,18 @@ def measure(plan: Plan, *bodies: bytes) -> Measurement:
     command += ["--requests", str(plan.requests), "--warm-up", str(plan.warm_up)]
     command += [] if plan.seconds is None else ["--seconds", str(plan.seconds)]
     lines = b"\n".join(bodies)
-    done = subprocess.run(command, input=lines, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=True, process_group=0)
-    return Measurement(**json.loads(done.stdout))
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with put_off():
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+        answer, _ = process.communicate(lines, PATIENCE_S)
+    finally:
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Measurement(**json.loads(answer))
 
 
 def message_end(seen: bytes) -> int | None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from interruption import put_off
 from load import message_end
 
 if TYPE_CHECKING:
@@ -82,11 +83,16 @@ def served(
     Raises:
         RuntimeError: it ended, or said nothing for a minute.
     """
-    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=stderr, process_group=0)
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with put_off():
+            process = subprocess.Popen(
+                command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=stderr, process_group=0
+            )
         yield Served(process, _announced(process))
     finally:
-        stop(process)
+        if process is not None:
+            stop(process)
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:
