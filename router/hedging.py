@@ -75,7 +75,12 @@ async def first_of(run: Run, after_s: float, second: Callable[[], Run | None]) -
         winner = await _first_good(tasks)
         return winner
     finally:
-        await _to_its_end(_stopped(tasks, winner))
+        try:
+            await _to_its_end(_stopped(tasks, winner))
+        except asyncio.CancelledError:
+            if winner is not None:  # nobody will take it over
+                await _to_its_end(winner.aclose())
+            raise
 
 
 async def _stopped(tasks: dict[asyncio.Task[None], Run], winner: Run | None) -> None:

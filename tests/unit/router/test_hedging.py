@@ -1,6 +1,7 @@
 """A second attempt beside a slow first one: only where it pays, within its share, and with both in the log."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -9,7 +10,7 @@ from router.hedging import MOST_SAVED, Hedging
 from router.outcome import Outcome
 from router.patience import LEAST
 from router.sections import BudgetEntry, HedgingSettings
-from tests.unit.router.house import PRICE, House, chat, chat_model, embed, fake, opened, vector_model
+from tests.unit.router.house import PRICE, House, chat, chat_model, drained, embed, fake, opened, vector_model
 from tests.unit.router.test_course import NEAR, A, B
 
 SLOW_MS = 3_600_000
@@ -122,7 +123,8 @@ def test_a_hedge_that_no_budget_pays_for_is_none() -> None:
     run(go)
 
 
-def test_a_sender_that_leaves_while_the_loser_is_stopped_leaves_both_rows() -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_sender_that_leaves_while_the_loser_is_stopped_leaves_both_rows(stream) -> None:
     """However long stopping takes, and whoever goes away meanwhile: no attempt without its row."""
 
     class Clinging(FakeBackend):
@@ -136,12 +138,22 @@ def test_a_sender_that_leaves_while_the_loser_is_stopped_leaves_both_rows() -> N
                 await may_go.wait()
                 raise
 
+        async def stream(self, request, target):
+            if "latency_ms" in dict(target.script):  # the slow one
+                yield await self.infer(request, target)
+            async with aclosing(super().stream(request, target)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
     letting_go, may_go = asyncio.Event(), asyncio.Event()
 
     async def go() -> None:
-        async with opened(slow_far_and_near(), backend=Clinging(), hedging=ALWAYS) as house:
-            await taught(house, "test/vectors")
-            task = asyncio.create_task(house.dispatcher.infer(embed()))
+        settings = HedgingSettings(share=1.0, costly=True)
+        models = (slow_far_and_near(), chat_model(fake("a", latency_ms=SLOW_MS), fake("b", near=True)))
+        async with opened(*models, backend=Clinging(), hedging=settings) as house:
+            await taught(house, "test/chat" if stream else "test/vectors")
+            asked = drained(house.dispatcher.stream(chat(stream=True))) if stream else house.dispatcher.infer(embed())
+            task = asyncio.create_task(asked)
             await letting_go.wait()
             task.cancel()
             await asyncio.sleep(0)
