@@ -347,7 +347,8 @@ def test_the_rows_of_a_request_carry_its_figures() -> None:
         assert pytest.approx(0.001 + 2e-6 + 8e-6) == second["cost_usd"] == row["cost_usd"]
         assert row["latency_ms"] >= row["overhead_ms"] >= 0
         assert 2 == row["outcome"]["attempts"]
-        assert row["latency_ms"] + 1e-6 >= row["overhead_ms"] + first["total_ms"] + second["total_ms"]
+        # One clock says when an attempt began, another how long it took: they agree to some microseconds.
+        assert row["latency_ms"] + 0.1 >= row["overhead_ms"] + first["total_ms"] + second["total_ms"]
 
     run(go)
 
