@@ -51,7 +51,7 @@ class Breakers:
 
     def __init__(self) -> None:
         self._breakers: dict[str, _Breaker] = {}
-        self._failing: dict[str, float] = {}  # share of attempts that failed
+        self._failing: dict[str, tuple[float, int]] = {}  # share of attempts that failed, and how many there were
 
     def refusal(self, candidate_id: str, now: float) -> str | None:
         """Why the candidate must not be tried now; None when it may. Changes nothing."""
@@ -116,8 +116,9 @@ class Breakers:
         """
         if candidate_id not in self._failing and len(self._failing) >= MAX_BREAKERS:
             self._failing.pop(next(iter(self._failing)))
-        before = self._failing.get(candidate_id, failed)
-        share = self._failing[candidate_id] = before + FORGETTING * (failed - before)
+        before, seen = self._failing.get(candidate_id, (0.0, 0))
+        share = before + max(FORGETTING, 1 / (seen + 1)) * (failed - before)  # the plain mean of the first few
+        self._failing[candidate_id] = share, seen + 1
         return share
 
     def open(self, now: float) -> dict[str, str]:

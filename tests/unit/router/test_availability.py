@@ -185,7 +185,7 @@ class Life(RuleBasedStateMachine):
         self.breakers = Breakers()
         self.now = 0.0
         self.in_a_row = 0
-        self.share: float | None = None  # of attempts that failed
+        self.share, self.seen = 0.0, 0  # of attempts that failed, and how many there were
         self.opened_at: float | None = None
         self.least_s = FIRST_PAUSE_S
         self.running: list[bool] = []  # the attempts under way; True is the probe
@@ -223,8 +223,8 @@ class Life(RuleBasedStateMachine):
             self.least_s = FIRST_PAUSE_S if often or asked_s is None else asked_s
 
     def weigh(self, failed: float) -> None:
-        before = failed if self.share is None else self.share
-        self.share = before + FORGETTING * (failed - before)
+        self.seen += 1
+        self.share += max(FORGETTING, 1 / self.seen) * (failed - self.share)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), kind=st.sampled_from(OPENS_AT_ONCE))
