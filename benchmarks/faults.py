@@ -214,8 +214,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
-    for file in [Path(given.plot)] * bool(given.plot) + [RESULT.with_suffix(".svg")] * given.save:
-        file.write_text(charts(report), encoding="utf-8")
+    plots = [given.plot, RESULT.with_suffix(".svg") if given.save else None]
+    for file in (plot for plot in plots if plot is not None):
+        Path(file).write_text(charts(report), encoding="utf-8")
     routed = [cell for cell in report["cells"] if cell["arm"] != DIRECT]
     return 1 if any("false success" in cell["ends"] for cell in routed) else 0
 
