@@ -137,7 +137,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     figures = Figures(cells, {name: each["gflop_per_text"] for name, each in found.items()})
     return {
         "question": (__doc__ or "").splitlines()[0],
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *("DIR" if word == str(given.peers) else word for word in sys.argv)]),
         "machine": machine,
         "peers": {name: version(name, given.peers) for name in party.servers if name != NEARFAR},
         "settings": options._asdict(),
