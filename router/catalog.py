@@ -173,9 +173,10 @@ class Catalog:
         names = (*alias.models, *alias.fallbacks)
         for name in names:
             if name not in self._models:
-                hint = "an alias names models, not aliases" if name in {*self.aliases, alias.name} else "near ones: "
-                near = "" if not hint.endswith(": ") else ", ".join(self.alternatives(name)) or "none"
-                raise CatalogError(f"aliases: {alias.name}: unknown model {name!r}; {hint}{near}.")
+                hint = f"near ones: {', '.join(self.alternatives(name)) or 'none'}"
+                if name in {*self.aliases, alias.name}:
+                    hint = "an alias names models, not aliases"
+                raise CatalogError(f"aliases: {alias.name}: unknown model {name!r}; {hint}.")
         tasks = sorted({self._models[name].task for name in names})
         if len(tasks) > 1:
             raise CatalogError(f"aliases: {alias.name}: its models do different tasks: {', '.join(tasks)}.")

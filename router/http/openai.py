@@ -140,8 +140,6 @@ class _Chunk:
         return b"data: " + encode(self._common | {"choices": [choice]} | usage | ours) + b"\n\n"
 
     def end(self, answer: Answer) -> bytes:
-        if answer.outcome.splices:  # who went on may have had nothing to add
-            self._common["model"] = answer.winner.model
         if answer.outcome.splices:  # whoever went on may have had nothing to add, and has the last word all the same
             self._common["model"] = answer.winner.model
         last = self.event({}, text_of(answer.result.output).finish_reason, headers.trailer(answer.outcome))
