@@ -17,8 +17,20 @@ RejectionCode = Literal[
     "price_unknown",
     "quality_unknown",
     "quality_too_low",
+    "queue",
+    "overloaded",
     "policy",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """A predictive distribution of seconds, by four of its points; they never fall."""
+
+    p50_s: float
+    p90_s: float
+    p95_s: float
+    p99_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +51,13 @@ class Estimate:
         cost_usd: Expected cost in US dollars; None when the price is unknown (never 0 for unknown).
         cost_source: How `cost_usd` came about: `occupancy`, `priced` or `unknown`.
         quality: Prior quality in 0..1; None when unknown.
+        latency: The distribution of `latency_s`, kept calibrated; None where nothing was ever observed.
+        first_token: Likewise of the seconds to the first piece of a streamed answer; None where there is none.
+        quality_source: How `quality` came about: `prior`, `feedback`, `agreement` or a mixture; None when unknown.
         unavailable: Why it cannot serve at all right now; None when it can.
         does_not_fit: Why the model does not fit this machine; None when it does.
         over_budget: Which budget asking it would overspend, with the figures; None when none.
+        overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
     """
 
     candidate_id: str
@@ -60,6 +76,10 @@ class Estimate:
     unavailable: str | None = None
     does_not_fit: str | None = None
     over_budget: str | None = None
+    overloaded: str | None = None
+    latency: Quantiles | None = None
+    first_token: Quantiles | None = None
+    quality_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,7 @@ class Constraints:
         max_cost_usd: No candidate whose expected cost is above this, or unknown.
         max_latency_s: No candidate whose expected latency is above this.
         min_quality: No candidate whose quality is below this, or unknown.
+        deadline_s: Seconds from now in which the whole answer is wanted; None where nobody set any.
     """
 
     offline: bool = False
@@ -87,6 +108,7 @@ class Constraints:
     max_cost_usd: float | None = None
     max_latency_s: float | None = None
     min_quality: float | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +140,11 @@ class Decision:
         reason: One sentence for a person.
         policy: The policy's name.
         version: Version of the policy's code and parameters.
+        explore_rate: Share of decisions that an explorer leaves to chance; 0 without one.
+        draw: What chance said, in 0..1; None where it was not asked.
+        explored: Whether chance put another candidate first than the policy would have.
+        propensities: For each ranked candidate the probability with which it was put first; empty when that is
+            certain for the first of `ranked`.
     """
 
     ranked: tuple[str, ...]
@@ -126,3 +153,12 @@ class Decision:
     version: str
     scores: dict[str, float] = field(default_factory=dict)
     rejections: tuple[Rejection, ...] = ()
+    explore_rate: float = 0.0
+    draw: float | None = None
+    explored: bool = False
+    propensities: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def propensity(self) -> float | None:
+        """The probability with which the first of `ranked` was put there; None where nothing was."""
+        return self.propensities.get(self.ranked[0], 1.0) if self.ranked else None

@@ -12,7 +12,7 @@ from router.errors import RouterError
 from router.slate import Plan, Size
 
 CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
-Role = Literal["primary", "retry", "fallback", "hedge", "continuation"]
+Role = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 Status = Literal["ok", "error", "refused", "cancelled"]
 
 

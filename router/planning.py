@@ -59,7 +59,10 @@ class Planner:
         size = size_of(call.request, offer.models[0].context_length)
         candidates = self._finder.for_request(call.request, offer, call.routing.only)
         found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
-        constraints = call.routing.constraints(offline=self._settings.offline)
+        deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
+        constraints = call.routing.constraints(
+            offline=self._settings.offline, deadline_s=call.received + deadline_s - time.monotonic()
+        )
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
             return _with_fallbacks_last(policy.decide(estimates, constraints), candidates)
@@ -76,7 +79,7 @@ class Planner:
             estimates=estimates,
             decision=decision,
             decide_us=(time.perf_counter_ns() - started) // 1000,
-            deadline_s=(call.routing.deadline_ms or self._settings.deadline_ms) / 1000,
+            deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
             refusal=refusal,
         )

@@ -32,8 +32,8 @@ class Routing(Struct, frozen=True, kw_only=True):
     explain: bool = False
     on_stream_failure: OnStreamFailure | None = None
 
-    def constraints(self, *, offline: bool) -> Constraints:
-        """The hard limits of this request under the given configuration."""
+    def constraints(self, *, offline: bool, deadline_s: float) -> Constraints:
+        """The hard limits of this request under the given configuration; `deadline_s` is what is left of its time."""
         return Constraints(
             offline=offline,
             private=self.private,
@@ -44,6 +44,7 @@ class Routing(Struct, frozen=True, kw_only=True):
             max_cost_usd=self.max_cost_usd,
             max_latency_s=None if self.max_latency_ms is None else self.max_latency_ms / 1000,
             min_quality=self.min_quality,
+            deadline_s=deadline_s,
         )
 
 

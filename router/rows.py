@@ -13,6 +13,7 @@ from router.errors import RouterError
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
+    from policies.types import Decision, Estimate
     from router.outcome import Attempt, Outcome
     from router.slate import Plan
 
@@ -59,6 +60,11 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         decide_us=plan.decide_us,
         intent=plan.intent.label if plan.intent else None,
         intent_probability=plan.intent.probability if plan.intent else None,
+        tenant=request.tenant or None,
+        explore_rate=decision.explore_rate,
+        draw=decision.draw,
+        explored=decision.explored,
+        propensity=decision.propensity,
     )
 
 
@@ -92,7 +98,7 @@ def refused_rows(
 
 
 def _candidate_rows(plan: Plan) -> list[CandidateRow]:
-    rejected = {rejection.candidate_id: rejection.reason for rejection in plan.decision.rejections}
+    rejected = {rejection.candidate_id: rejection for rejection in plan.decision.rejections}
     return [
         CandidateRow(
             candidate_id=candidate.id,
@@ -101,7 +107,9 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
             model=candidate.target.model,
             device=candidate.status.device,
             eligible=candidate.id not in rejected,
-            reason=rejected.get(candidate.id),
+            reason=rejected[candidate.id].reason if candidate.id in rejected else None,
+            code=rejected[candidate.id].code if candidate.id in rejected else None,
+            near=candidate.near,
             warm=candidate.status.loaded,
             queued=candidate.status.queued,
             load_ms=estimate.load_s * 1000,
@@ -112,9 +120,28 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
             pred_cost_source=estimate.cost_source,
             pred_quality=estimate.quality,
             score=plan.decision.scores.get(candidate.id),
+            propensity=_propensity(plan.decision, candidate.id),
+            **_quantiles(estimate),
         )
         for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
     ]
+
+
+def _propensity(decision: Decision, candidate_id: str) -> float | None:
+    if candidate_id not in decision.ranked:
+        return None
+    return decision.propensities.get(candidate_id, float(candidate_id == decision.ranked[0]))
+
+
+def _quantiles(estimate: Estimate) -> dict[str, Any]:
+    whole, first = estimate.latency, estimate.first_token
+    return {
+        "p90_ms": None if whole is None else whole.p90_s * 1000,
+        "p95_ms": None if whole is None else whole.p95_s * 1000,
+        "p99_ms": None if whole is None else whole.p99_s * 1000,
+        "first_token_ms": None if first is None else first.p50_s * 1000,
+        "first_token_p95_ms": None if first is None else first.p95_s * 1000,
+    }
 
 
 def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> AttemptRow:

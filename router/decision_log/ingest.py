@@ -21,6 +21,9 @@ TABLES = {
     "price_book": ("price_books", ("price_book",), True),
     "policy": ("policies", ("policy_version",), True),
     "node": ("nodes", ("boot_id",), True),
+    "feedback": ("feedback", ("decision_id", "ts", "source", "metric"), True),
+    "shadow": ("shadows", ("decision_id", "attempt"), False),
+    "predictor": ("predictors", ("candidate_id", "ts"), True),
 }
 _logger = logging.getLogger(__name__)
 

@@ -23,7 +23,17 @@ import msgspec
 from router.decision_log.ingest import TABLES, Inserter
 from router.decision_log.migrations import connect, first_line
 from router.decision_log.queries import LogReader
-from router.decision_log.record import AttemptRow, DecisionRow, NodeRow, OutcomeRow, PolicyRow, PriceBookRow
+from router.decision_log.record import (
+    AttemptRow,
+    DecisionRow,
+    FeedbackRow,
+    NodeRow,
+    OutcomeRow,
+    PolicyRow,
+    PredictorRow,
+    PriceBookRow,
+    ShadowRow,
+)
 from router.decision_log.spill import Backlog, Line, SpillFile, add_private_line, make_private
 from router.errors import LogError, LogLocked
 
@@ -44,6 +54,9 @@ _KINDS: dict[type, str] = {
     PriceBookRow: "price_book",
     PolicyRow: "policy",
     NodeRow: "node",
+    FeedbackRow: "feedback",
+    ShadowRow: "shadow",
+    PredictorRow: "predictor",
 }
 _ROW_AT_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, duckdb.InvalidTypeException)
 _CLOSE_S = 30.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Step = Callable[[duckdb.DuckDBPyConnection], object]
 
-PUBLIC_VIEWS = ("decisions", "attempts", "candidates", "price_books", "policies", "nodes")
+PUBLIC_VIEWS = ("decisions", "attempts", "candidates", "feedback", "shadows", "price_books", "policies", "nodes")
 """What users may query. The tables behind, in schema `nearfar_log`, may change; these keep their columns."""
 
 
@@ -123,6 +123,61 @@ def m0005_far_usage(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE OR REPLACE VIEW main.attempts AS SELECT * FROM nearfar_log.attempt_rows")
 
 
+def m0006_predictions(con: duckdb.DuckDBPyConnection) -> None:
+    """What was predicted in full, with which probability each choice was made, and what was learnt afterwards.
+
+    Attempts that nobody waited for (`shadow`) are rows like others; no view hides them.
+    """
+    for column in (
+        "near BOOLEAN", "code VARCHAR", "p90_ms DOUBLE", "p95_ms DOUBLE", "p99_ms DOUBLE", "first_token_ms DOUBLE",
+        "first_token_p95_ms DOUBLE", "propensity DOUBLE",
+    ):  # fmt: skip
+        con.execute(f"ALTER TABLE nearfar_log.decision_rows ADD COLUMN candidates.element.{column}")
+    for column in (
+        "tenant VARCHAR", "session VARCHAR", "route VARCHAR", "explore_rate DOUBLE", "draw DOUBLE", "explored BOOLEAN",
+        "propensity DOUBLE",
+    ):  # fmt: skip
+        con.execute(f"ALTER TABLE nearfar_log.decision_rows ADD COLUMN {column}")
+    for column in (
+        "cost_occupancy_usd DOUBLE", "cost_marginal_usd DOUBLE", "cost_amortised_usd DOUBLE", "energy_j DOUBLE",
+        "energy_source VARCHAR", "confidence DOUBLE",
+    ):  # fmt: skip
+        con.execute(f"ALTER TABLE nearfar_log.attempt_rows ADD COLUMN {column}")
+    con.execute("""
+        CREATE TABLE nearfar_log.feedback (
+            decision_id UUID NOT NULL, ts TIMESTAMP NOT NULL, source VARCHAR NOT NULL, metric VARCHAR NOT NULL,
+            value DOUBLE NOT NULL, label VARCHAR, weight DOUBLE NOT NULL)""")
+    con.execute("""
+        CREATE TABLE nearfar_log.shadows (
+            decision_id UUID NOT NULL, attempt SMALLINT NOT NULL, ts TIMESTAMP NOT NULL, candidate_id VARCHAR NOT NULL,
+            reference VARCHAR NOT NULL, metric VARCHAR NOT NULL, agreement DOUBLE NOT NULL)""")
+    con.execute("""
+        CREATE TABLE nearfar_log.predictors (
+            candidate_id VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, state JSON NOT NULL)""")
+
+
+def m0007_views_of_predictions(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the views anew: a view keeps the columns it was made with."""
+    con.execute("""
+        CREATE OR REPLACE VIEW main.decisions AS SELECT
+            decision_id, d.ts, o.backend, o.provider, o.device, d.model, o.model_served, d.task, d.policy,
+            coalesce(o.status, 'open') AS status, o.latency_ms, o.first_token_ms, o.overhead_ms, o.cost_usd,
+            o.cost_source, o.attempts, o.prompt_tokens, o.completion_tokens, d.reason, d.surface, d.stream,
+            o.error_class, o.error, d.mode, d.chosen, d.policy_version, d.price_book, d.request_id, d.input_tokens,
+            d.input_bytes, d.output_tokens_est, d.batch_items, d.deadline_ms, d.max_cost_usd, d.max_latency_ms,
+            d.min_quality, d.private, d.payload_hash, d.decide_us, o.ts AS ended, d.node_id, d.boot_id, d.seq,
+            d.schema_version, d.intent, d.intent_probability, d.tenant, d.session, d.route, d.explore_rate, d.draw,
+            d.explored, d.propensity
+        FROM nearfar_log.decision_rows d LEFT JOIN nearfar_log.outcome_rows o USING (decision_id)""")
+    con.execute("""
+        CREATE OR REPLACE VIEW main.candidates AS
+        SELECT decision_id, ts, c.*, c.candidate_id IS NOT DISTINCT FROM chosen AS chosen
+        FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM nearfar_log.decision_rows)""")
+    con.execute("CREATE OR REPLACE VIEW main.attempts AS SELECT * FROM nearfar_log.attempt_rows")
+    for name in ("feedback", "shadows"):
+        con.execute(f"CREATE VIEW main.{name} AS SELECT * FROM nearfar_log.{name}")  # noqa: S608 - names from above
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -183,7 +238,15 @@ def _refusal(name: str, error: Exception) -> LogError:
     return LogError(f"The decision log {name} cannot be opened: {message}")
 
 
-STEPS: tuple[Step, ...] = (m0001_tables, m0002_node, m0003_views, m0004_media_and_intents, m0005_far_usage)
+STEPS: tuple[Step, ...] = (
+    m0001_tables,
+    m0002_node,
+    m0003_views,
+    m0004_media_and_intents,
+    m0005_far_usage,
+    m0006_predictions,
+    m0007_views_of_predictions,
+)
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:

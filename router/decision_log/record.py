@@ -13,6 +13,7 @@ from msgspec import Struct
 
 Mode = Literal["policy", "refused"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
+AttemptRole = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 AttemptStatus = Literal["ok", "error", "cancelled"]
 CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
 
@@ -37,6 +38,14 @@ class CandidateRow(Struct, frozen=True, kw_only=True):
     pred_cost_source: str
     pred_quality: float | None
     score: float | None  # the policy's own unit, lower is better; None when rejected
+    near: bool = False  # a request to it would not leave this machine
+    code: str | None = None  # which kind of rejection `reason` is; None when eligible
+    p90_ms: float | None = None  # of the distribution whose middle is pred_ms, like the next two
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    first_token_ms: float | None = None  # the middle of its distribution; of streamed answers only
+    first_token_p95_ms: float | None = None
+    propensity: float | None = None  # with which it was put first, after everything hard; None when rejected
 
 
 class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
@@ -72,6 +81,13 @@ class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
     decide_us: int = 0
     intent: str | None = None  # what the prompt wants, by `routing.intents`
     intent_probability: float | None = None
+    tenant: str | None = None  # whose request it is
+    session: str | None = None  # keyed hash of the sender's session: what belongs together
+    route: str | None = None  # which of the configured routes it took
+    explore_rate: float = 0.0  # share of decisions left to chance
+    draw: float | None = None  # what chance said
+    explored: bool = False  # another candidate was put first than the policy would have
+    propensity: float | None = None  # of `chosen`
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
@@ -80,7 +96,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     decision_id: str
     attempt: int  # 1-based
     ts_us: int
-    role: Literal["primary", "retry", "fallback", "hedge", "continuation"]
+    role: AttemptRole
     candidate_id: str
     backend: str
     provider: str
@@ -111,6 +127,12 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     compute_ms: float | None = None  # as the far side states it
     usage_raw: str | None = None  # the far side's own words on usage, JSON
     from_char: int | None = None  # where its text begins in an answer that several attempts gave
+    cost_occupancy_usd: float | None = None  # near, on three bases; cost_usd is one of the first two
+    cost_marginal_usd: float | None = None
+    cost_amortised_usd: float | None = None
+    energy_j: float | None = None
+    energy_source: str | None = None  # `rapl`, `nvml`, `watts`
+    confidence: float | None = None  # that the answer is right, where a cascade asked
 
 
 class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):
@@ -163,4 +185,38 @@ class NodeRow(Struct, frozen=True, kw_only=True, tag="node"):
     software: str  # JSON
 
 
-Row = DecisionRow | AttemptRow | OutcomeRow | PriceBookRow | PolicyRow | NodeRow
+class FeedbackRow(Struct, frozen=True, kw_only=True, tag="feedback"):
+    """What somebody said of an answer afterwards."""
+
+    decision_id: str
+    ts_us: int
+    source: str  # who says so: `user`, or a program's name
+    metric: str  # what is judged: `score`
+    value: float  # 0..1
+    label: str | None = None  # the right answer, where it is a label
+    weight: float = 1.0
+
+
+class ShadowRow(Struct, frozen=True, kw_only=True, tag="shadow"):
+    """How well a near answer that nobody waited for agrees with the far one that was given."""
+
+    decision_id: str
+    attempt: int  # -> attempts: the shadow itself
+    ts_us: int
+    candidate_id: str  # who was run for comparison
+    reference: str  # candidate_id whose answer was given
+    metric: str  # `cosine`, `label`, `wer`, `exact`
+    agreement: float  # 0..1
+
+
+class PredictorRow(Struct, frozen=True, kw_only=True, tag="predictor"):
+    """What was learnt of one candidate's latency, so that it outlives the process. The newest counts."""
+
+    candidate_id: str
+    ts_us: int
+    state: str  # JSON
+
+
+Row = (
+    DecisionRow | AttemptRow | OutcomeRow | PriceBookRow | PolicyRow | NodeRow | FeedbackRow | ShadowRow | PredictorRow
+)

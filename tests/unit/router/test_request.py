@@ -58,17 +58,19 @@ def test_limits_are_handed_to_the_policy_in_its_units() -> None:
     )  # fmt: skip
     expected = Constraints(
         offline=True, private=True, backend="local", only=("a",), ignore=("b",), order=("c",), max_cost_usd=0.1,
-        max_latency_s=0.25, min_quality=0.5,
+        max_latency_s=0.25, min_quality=0.5, deadline_s=3.0,
     )  # fmt: skip
 
-    assert expected == routing.constraints(offline=True)
+    assert expected == routing.constraints(offline=True, deadline_s=3.0)
 
 
 @given(st.floats(0, 1e9))
 def test_a_limit_of_zero_is_a_limit(value) -> None:
     """Nothing but None means no limit."""
-    constraints = Routing(max_latency_ms=value, max_cost_usd=value, min_quality=value).constraints(offline=False)
+    constraints = Routing(max_latency_ms=value, max_cost_usd=value, min_quality=value).constraints(
+        offline=False, deadline_s=3.0
+    )
 
     assert constraints.max_latency_s is not None
     assert (value, value) == (constraints.max_cost_usd, constraints.min_quality)
-    assert Constraints() == Routing().constraints(offline=False)
+    assert Constraints(deadline_s=3.0) == Routing().constraints(offline=False, deadline_s=3.0)
