@@ -75,9 +75,7 @@ def test_the_hubs_token_is_judged_by_whom_it_is_sent_to() -> None:
     """A refusal or an answer there counts; what was cancelled, and whoever uses another key, says nothing."""
     hub = {"huggingface": ProviderSettings(name="huggingface", protocol="openai", base_url="http://127.0.0.1:9/v1",
                                            api_key_env="HF_TOKEN")}  # fmt: skip
-    lessons = Lessons(
-        Estimator(RATES, runtime_started=lambda: True), Breakers(), Patience(), TokenHealth(lambda: "hf_x", hub)
-    )
+    lessons = Lessons(estimator(), Breakers(), Patience(), TokenHealth(lambda: "hf_x", hub))
     seen = []
     for provider, error in (
         ("gpu-box", Unauthorized("no", http_status=401)),
