@@ -53,6 +53,7 @@ class Estimate:
         quality: Prior quality in 0..1; None when unknown.
         latency: The distribution of `latency_s`, kept calibrated; None where nothing was ever observed.
         first_token: Likewise of the seconds to the first piece of a streamed answer; None where there is none.
+        correction: What the sum of the parts was multiplied by, because it was off by so much of late.
         quality_source: How `quality` came about: `prior`, `feedback`, `agreement` or a mixture; None when unknown.
         unavailable: Why it cannot serve at all right now; None when it can.
         does_not_fit: Why the model does not fit this machine; None when it does.
@@ -79,6 +80,7 @@ class Estimate:
     overloaded: str | None = None
     latency: Quantiles | None = None
     first_token: Quantiles | None = None
+    correction: float = 1.0
     quality_source: str | None = None
 
 

@@ -43,6 +43,7 @@ from router.lessons import Lessons
 from router.patience import Patience
 from router.planning import Planner
 from router.pricing import LocalRates, local_rates, price_book
+from router.remembering import remember, remembering
 from router.renewal import Refresher
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
@@ -78,7 +79,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health)
+        lessons = Lessons(await _estimator(closing, rates, finder, backends, log), Breakers(), Patience(), far.health)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
         book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
         ledger = Ledger(log, rates, book(), settings.log, metrics)
@@ -175,13 +176,22 @@ def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
     return Attempts(runner, hedging, max_attempts=routing.max_attempts)
 
 
-def _estimator(rates: LocalRates, finder: CandidateFinder, backends: Mapping[str, Backend]) -> Estimator:
-    """An estimator that begins with what was measured on this hardware before."""
+async def _estimator(
+    closing: AsyncExitStack,
+    rates: LocalRates,
+    finder: CandidateFinder,
+    backends: Mapping[str, Backend],
+    log: DecisionLog,
+) -> Estimator:
+    """An estimator that begins with what was learnt before, and with what was measured on this hardware."""
     estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+    estimator.restore(await asyncio.to_thread(log.reader().predictors))
     for candidate in finder.every():
         report = backends[candidate.target.backend].calibration(candidate.target)
         if report is not None:
-            estimator.learn_load(candidate, report, "calibrated")
+            estimator.begin_with(candidate, report)
+    closing.callback(remember, estimator, log)
+    _beside(closing, remembering=remembering(estimator, log))
     return estimator
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
+from router.estimates import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -85,8 +86,13 @@ class Lessons:
             for key in _keys(candidate)[: 1 if outdated else None]:
                 self.breakers.succeeded(key)
             result = attempt.result
-            self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s)
+            asked = _asked(plan, candidate, attempt)
+            self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s, asked)
             return
+        if attempt.status == "cancelled" or isinstance(attempt.error, Timeout):
+            silent = plan.call.request.stream and attempt.first_token_s is None
+            asked = _asked(plan, candidate, attempt)
+            self.estimator.outlasted(candidate, plan.size, attempt.total_s, asked, silent=silent)
         for key in _keys(candidate):
             if outdated and isinstance(attempt.error, PaymentRequired | Unauthorized):
                 self.breakers.abandoned(key, probe=key in start.probes)
@@ -135,6 +141,15 @@ class Lessons:
         silent = isinstance(attempt.error, Timeout) and not isinstance(attempt.error, Impatient)
         if at_once and (silent or (attempt.result is not None and not plan.generates)):
             self.patience.observe(candidate, plan.size, attempt.total_s)
+
+
+def _asked(plan: Plan, candidate: Candidate, attempt: Attempt) -> Asked:
+    """What was predicted of it: when a second try begins, a near queue is another one than was foreseen."""
+    then = attempt.role == "primary" or not candidate.near
+    return Asked(
+        intent=None if plan.intent is None else plan.intent.label,
+        predicted=plan.estimate(candidate.id) if then else None,
+    )
 
 
 def _keys(candidate: Candidate) -> tuple[str, ...]:

@@ -58,7 +58,8 @@ class Planner:
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
         candidates = self._finder.for_request(call.request, offer, call.routing.only)
-        found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
+        wanted = None if intent is None else intent.label
+        found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal, wanted)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         constraints = call.routing.constraints(
             offline=self._settings.offline, deadline_s=call.received + deadline_s - time.monotonic()

@@ -43,6 +43,7 @@ _RECENT = """
     FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
         AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
     ORDER BY ts"""
+_PREDICTORS = "SELECT candidate_id, arg_max(state, ts)::VARCHAR FROM nearfar_log.predictors GROUP BY candidate_id"
 _REPORT = """
     SELECT {group} AS "{by}", count(*) AS requests,
         count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,
@@ -143,6 +144,15 @@ class LogReader:
         with self._reading() as con:
             rows = con.execute(_RECENT, [seconds]).fetchall()
         return [(candidate_id, error_class, max(0.0, age_s)) for candidate_id, error_class, age_s in rows]
+
+    def predictors(self) -> dict[str, str]:
+        """Return what was learnt of each candidate, the newest of it, as JSON by candidate id.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return dict(con.execute(_PREDICTORS).fetchall())
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
