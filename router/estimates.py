@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backends.types import LoadReport, Timings
-    from router.pricing import LocalRates
+    from router.pricing import NearRates
     from router.slate import Candidate
 
 LEARNING_RATE = 0.2
@@ -53,7 +53,7 @@ class _Learnt(Struct):
 class Estimator:
     """Predicts, and learns from what happened. One instance per process; state is bounded and lives in memory."""
 
-    def __init__(self, rates: LocalRates, runtime_started: Callable[[], bool]) -> None:
+    def __init__(self, rates: NearRates, runtime_started: Callable[[], bool]) -> None:
         self._rates = rates
         self._runtime_started = runtime_started
         self._learnt: dict[str, _Learnt] = {}
@@ -159,7 +159,7 @@ class Estimator:
 
     def _cost(self, candidate: Candidate, size: Size, service_s: float) -> tuple[float | None, str]:
         if candidate.target.backend == "local":
-            return self._rates.occupancy_usd(service_s, candidate.status.device), "occupancy"
+            return self._rates.expected(service_s, candidate.status.device)
         cost = priced_usd(candidate.price, _usage(size, service_s))
         return cost, "unknown" if cost is None else "priced"
 
