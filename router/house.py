@@ -40,9 +40,10 @@ from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
+from router.near_costs import NearCosts
 from router.patience import Patience
 from router.planning import Planner
-from router.pricing import LocalRates, local_rates, price_book
+from router.pricing import price_book
 from router.remembering import remember, remembering
 from router.renewal import Refresher
 from router.runs import Runner
@@ -74,15 +75,15 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
         catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
-        rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
+        near = await _near(closing, settings, probe)
         backends = _backends(closing, settings, providers_of(catalog, secrets), probe)
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        lessons = Lessons(await _estimator(closing, rates, finder, backends, log), Breakers(), Patience(), far.health)
+        lessons = Lessons(await _estimator(closing, near, finder, backends, log), Breakers(), Patience(), far.health)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
-        book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
-        ledger = Ledger(log, rates, book(), settings.log, metrics)
+        book, metrics = partial(_book, catalog, near, far.listings), Metrics()
+        ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
@@ -98,7 +99,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             backends=backends,
             lessons=lessons,
             budgets=budgets,
-            rates=rates,
+            near=near,
             probe=probe,
             log=log,
             dispatcher=dispatcher,
@@ -128,6 +129,12 @@ def _backends(
     for backend in backends.values():
         closing.push_async_callback(backend.aclose)
     return backends
+
+
+async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe) -> NearCosts:
+    near = await asyncio.to_thread(NearCosts.opened, settings.local, probe)
+    closing.push_async_callback(asyncio.to_thread, near.close)
+    return near
 
 
 async def _finder(
@@ -178,13 +185,13 @@ def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
 
 async def _estimator(
     closing: AsyncExitStack,
-    rates: LocalRates,
+    near: NearCosts,
     finder: CandidateFinder,
     backends: Mapping[str, Backend],
     log: DecisionLog,
 ) -> Estimator:
     """An estimator that begins with what was learnt before, and with what was measured on this hardware."""
-    estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+    estimator = Estimator(near, runtime_started=lambda: "torch" in sys.modules)
     estimator.restore(await asyncio.to_thread(log.reader().predictors))
     for candidate in finder.every():
         report = backends[candidate.target.backend].calibration(candidate.target)
@@ -226,8 +233,8 @@ def _refresher(
     return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
 
 
-def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
-    return price_book(catalog, rates, listings.prices())
+def _book(catalog: Catalog, near: NearCosts, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, near.rates, listings.prices())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ from backends.errors import Timeout
 from backends.types import Timings, Usage
 from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, OutcomeRow
 from router.errors import RouterError
+from router.outcome import Bases
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
@@ -172,6 +173,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         from_char=attempt.from_char,
         **_times(result.timings if result is not None else Timings()),
         **_used(result.usage if result is not None else Usage()),
+        **_bases(attempt.cost.bases or Bases()),
     )
 
 
@@ -194,6 +196,16 @@ def _used(usage: Usage) -> dict[str, Any]:
         "cached_tokens": usage.cached_tokens,
         "compute_ms": _ms(usage.compute_s),
         "usage_raw": usage.raw,
+    }
+
+
+def _bases(bases: Bases) -> dict[str, Any]:
+    return {
+        "cost_occupancy_usd": bases.occupancy_usd,
+        "cost_marginal_usd": bases.marginal_usd,
+        "cost_amortised_usd": bases.amortised_usd,
+        "energy_j": bases.energy_j,
+        "energy_source": bases.energy_source,
     }
 
 

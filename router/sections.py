@@ -93,6 +93,10 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_queue: Annotated[int, Meta(ge=1)] = 64
     pickles: bool = False  # may weights be read from files that can run code; safetensors and gguf cannot
     credits_per_usd: Positive = 1.0
+    cost_mode: Literal["occupancy", "marginal"] = "occupancy"  # what a near request costs to a policy and in `cost_usd`
+    electricity_usd_per_kwh: NonNegative | None = None  # None: the published default of router/pricing.py
+    watts: Positive | None = None  # what the device takes while it is busy; goes before any meter of this machine
+    carbon_g_per_kwh: NonNegative | None = None  # of this machine's electricity, CO2 equivalents; None: nobody says
 
 
 class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

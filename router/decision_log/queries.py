@@ -157,6 +157,8 @@ class LogReader:
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
 
+        `carbon_g` of an attempt is derived: its energy times the factor of the price book it was decided under.
+
         Raises:
             LogError: the log cannot be read.
         """
@@ -180,6 +182,9 @@ class LogReader:
             ):
                 body = f"SELECT body FROM {view} WHERE {column} = ?"  # noqa: S608
                 one[name] = _body(_dicts(con, body, [one[column]]), "body")
+        factor = ((one["price_book_body"] or {}).get("local") or {}).get("carbon_g_per_kwh")
+        for attempt in one["attempts"]:
+            attempt["carbon_g"] = _carbon_g(attempt["energy_j"], factor)
         return one
 
     def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
@@ -242,6 +247,11 @@ def _dicts(con: duckdb.DuckDBPyConnection, query: str, values: Values) -> list[d
 def _body(rows: list[dict[str, Any]], column: str) -> Any:
     text = rows[0][column] if rows else None
     return None if text is None else json.loads(text)
+
+
+def _carbon_g(energy_j: float | None, g_per_kwh: float | None) -> float | None:
+    """Grams of CO2 equivalents: joules / 3.6e6 x grams a kWh; None where either is not known."""
+    return None if energy_j is None or g_per_kwh is None else energy_j / 3.6e6 * g_per_kwh
 
 
 def _utc(moment: datetime | None) -> datetime | None:
