@@ -14,8 +14,8 @@ of a server's many callers:
 * A limit grows only while more than half of it is used, as there; but it may fall whatever is used, to no less than
   twice the most that was under way lately: what was seen with fifty says nothing of two hundred. With no more than
   `LEAST` under way slowness is not of our making, and the limit stays.
-* `usual` learns nothing from answers begun with more than half of the limit under way: a long overload would become what
-  is usual, and the limit creep up with it.
+* `usual` learns nothing from answers begun with more than half of the limit under way: a long overload would become
+  what is usual, and the limit creep up with it.
 * So a candidate that became slower for good, whatever is under way there, would be held down for ever. Whoever was
   slow for `HELD` answers more than not is given no more than `LEAST` until `RECENT` of them are answered, and that is
   usual then. (Envoy measures like that every minute, whoever is slow.)

@@ -62,9 +62,7 @@ def test_the_word_error_rate_counts_words_and_not_their_dress(reference, heard, 
 
 def test_words_are_found_in_any_script() -> None:
     """Not only in ASCII."""
-    assert ["gr\u00fc\u00dfe".casefold(), "\u043c\u0438\u0440", "3"] == words_of(
-        "Gr\u00fc\u00dfe, \u041c\u0438\u0440 3!"
-    )
+    assert ["gr\u00fcsse", "\u043c\u0438\u0440", "3"] == words_of("Gr\u00fc\u00dfe, \u041c\u0438\u0440 3!")
 
 
 def vectors(*rows: list[float]) -> EmbeddingOutput:
