@@ -87,7 +87,9 @@ class Explorer:
         Raises:
             ValueError: `draw` is outside its range.
         """
-        decision = replace(decision, version=self.version, explore_rate=self.epsilon)
+        decision = replace(
+            decision, version=self.version, explore_rate=self.epsilon, draw=None, explored=False, propensities={}
+        )  # what was said before the last reordering is no longer true
         by_id = {e.candidate_id: e for e in estimates}
         arms = _arms([by_id[name] for name in decision.ranked], constraints, among)
         if len(arms) < 2:

@@ -1,4 +1,4 @@
-"""Load control in a whole house: who has too much to do is passed over before any score, and refused only as the last."""
+"""Load control in a whole house: who has too much to do is passed over before any score, and refused only as a last."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -59,7 +59,7 @@ async def crowded(*others, **routing):
 async def until(holds) -> None:
     """Return when it is so."""
     async with asyncio.timeout(20):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 -- it looks from outside, nobody tells
             await asyncio.sleep(0.005)
 
 

@@ -41,9 +41,11 @@ async def ran(house: House, count: int = 1) -> list[tuple]:
     """The shadows, once so many have ended and were compared."""
     await until(lambda: house.dispatcher.shadows.state().run >= count)
     async with asyncio.timeout(20):
-        while len(rows := await house.select(SHADOWS)) < count or any(r[1] == "ok" and r[4] is None for r in rows):
+        while True:
+            rows = await house.select(SHADOWS)
+            if len(rows) >= count and not any(row[1] == "ok" and row[4] is None for row in rows):
+                return rows
             await asyncio.sleep(0.005)
-    return rows
 
 
 def queued(house: House) -> int:
@@ -72,10 +74,7 @@ def test_what_went_far_is_run_near_and_compared(stream) -> None:
 
         assert [(outcome.decision_id, "ok", 2, False, "exact", 1.0, FAR, NEAR)] == rows
         assert ["primary", "shadow"] == [attempt["role"] for attempt in row["attempts"]]
-        assert (1, "a", outcome.cost.usd) == (len(outcome.attempts), outcome.winner.provider[:1], row["cost_usd"]) or (
-            outcome.attempts[0].candidate_id == FAR
-        )
-        assert row["attempts"][1]["cost_usd"] is not None
+        assert [FAR] == [attempt.candidate_id for attempt in outcome.attempts]
         assert row["attempts"][1]["total_ms"] >= 0
         assert {"waiting": 0, "run": 1, "preempted": 0, "dropped": 0} == health
 
@@ -110,10 +109,6 @@ def test_it_is_no_part_of_the_requests_cost_or_of_any_budget() -> None:
         [primary, _] = row["attempts"]
         assert primary["cost_usd"] == row["cost_usd"] == outcome.cost.usd == state.spent_usd
         assert (0.0, primary["cost_usd"]) == (state.reserved_usd, sum(each.usd for each in spent))
-        assert 1 == next(iter(await counted(row)))
-
-    async def counted(row) -> list[int]:
-        return [row["attempts_count"] if "attempts_count" in row else 1]
 
     run(go)
 
@@ -207,9 +202,7 @@ def test_a_model_that_is_not_loaded_is_left_alone() -> None:
 
 def test_a_closing_house_stops_it_and_writes_that_down(tmp_path: Path) -> None:
     """Nothing is left running, and the row is in the log."""
-    settings = Settings(
-        models=(both(latency_ms=FOREVER_MS),), routing=RoutingSettings(policy="fastest", shadow=1.0)
-    )
+    settings = Settings(models=(both(latency_ms=FOREVER_MS),), routing=RoutingSettings(policy="fastest", shadow=1.0))
     path = tmp_path / "log.duckdb"
 
     async def go() -> None:
@@ -338,7 +331,9 @@ def test_each_task_is_compared_by_its_own_measure(task, payload, metric) -> None
 
     [row] = run(go)
 
-    assert (("ok", metric, pytest.approx(1.0)) if metric else (0, 0, 0)) == ((row[1], row[4], row[5]) if metric else row[:3])
+    assert (("ok", metric, pytest.approx(1.0)) if metric else (0, 0, 0)) == (
+        (row[1], row[4], row[5]) if metric else row[:3]
+    )
 
 
 def test_what_waits_is_weighed_by_what_it_holds() -> None:
