@@ -90,8 +90,14 @@ async def _asked(dispatcher: Dispatcher, arm: Arm, calls: Iterator[Call]) -> lis
             estimate = outcome.plan.estimate(outcome.winner.candidate_id)
             found.append(
                 Near(
-                    arm.name, len(found), estimate.latency_s, estimate.queue_s, outcome.winner.total_s,
-                    estimate.latency, estimate.first_token, outcome.winner.first_token_s,
+                    arm.name,
+                    len(found),
+                    estimate.latency_s,
+                    estimate.queue_s,
+                    outcome.winner.total_s,
+                    estimate.latency,
+                    estimate.first_token,
+                    outcome.winner.first_token_s,
                 )  # fmt: skip
             )
 

@@ -31,7 +31,9 @@ SAMPLES = 10  # of the mean that lowest-latency routers keep
 class Product:
     """One of Nearfar's policies, learning from what it sends."""
 
-    def __init__(self, policy: str, places: Sequence[Place], *, deadline_s: float, max_tokens: int, cores: float) -> None:
+    def __init__(
+        self, policy: str, places: Sequence[Place], *, deadline_s: float, max_tokens: int, cores: float
+    ) -> None:
         self._policy = create(policy)
         self._places = {place.name: place for place in places}
         self._deadline_s = deadline_s

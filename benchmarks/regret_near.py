@@ -65,9 +65,7 @@ async def _asked(requests: Sequence[Request]) -> list[InferenceResult]:
         for request in requests:
             payload = GenerationInput(messages=messages(request), max_tokens=request.output_tokens)
             asked = InferenceRequest(task=Task.TEXT_GENERATION, model=MODEL, payload=payload)
-            call = Call(
-                request=asked, routing=Routing(backend="local"), surface="benchmark", received=time.monotonic()
-            )
+            call = Call(request=asked, routing=Routing(backend="local"), surface="benchmark", received=time.monotonic())
             outcome = await house.dispatcher.infer(call)
             if outcome.result is None:
                 raise RuntimeError(f"the near model did not answer: {outcome.error}")

@@ -99,6 +99,8 @@ class Constraints:
         max_latency_s: No candidate whose expected latency is above this.
         min_quality: No candidate whose quality is below this, or unknown.
         deadline_s: Seconds from now in which the whole answer is wanted; None where nobody set any.
+        queue_share: Share of the time there is (`deadline_s`, `max_latency_s`) that may be spent waiting for a turn; it
+            binds only where there is such a time.
     """
 
     offline: bool = False
@@ -111,6 +113,7 @@ class Constraints:
     max_latency_s: float | None = None
     min_quality: float | None = None
     deadline_s: float | None = None
+    queue_share: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +167,9 @@ class Decision:
     def propensity(self) -> float | None:
         """The probability with which the first of `ranked` was put there; None where nothing was."""
         return self.propensities.get(self.ranked[0], 1.0) if self.ranked else None
+
+    def propensity_of(self, candidate_id: str) -> float | None:
+        """The probability with which this one was put first; None for whoever was rejected."""
+        if candidate_id not in self.ranked:
+            return None
+        return self.propensities.get(candidate_id, float(candidate_id == self.ranked[0]))

@@ -23,6 +23,7 @@ from backends.errors import BackendError
 from backends.local.backend import LocalOptions
 from backends.remote.backend import RemoteBackend
 from backends.remote.provider import asked_for
+from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
 from router.budgets import Budgets, Charge, asked_providers
@@ -48,6 +49,7 @@ from router.remembering import remember, remembering
 from router.renewal import Refresher
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
+from router.shadowing import Shadows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -80,16 +82,17 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        lessons = Lessons(await _estimator(closing, near, finder, backends, log), Breakers(), Patience(), far.health)
+        estimator = await _estimator(closing, near, finder, backends, log)
+        lessons = _lessons(estimator, far, settings.routing)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
         ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
+        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, signal, budgets, settings.routing)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        _beside(closing, warming=_warm(dispatcher, settings.local.warm), watching=refresher.watch())
+        warming, shadowing = _warm(dispatcher, settings.local.warm), dispatcher.shadows.run()
+        _beside(closing, warming=warming, watching=refresher.watch(), shadowing=shadowing)
         yield Services(
             settings=settings,
             far=far,
@@ -178,9 +181,18 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     return sets
 
 
-def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings) -> Lessons:
+    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission))
+
+
+def _dispatcher(
+    runner: Runner, finder: CandidateFinder, signal: IntentSignal, budgets: Budgets, routing: RoutingSettings
+) -> Dispatcher:
+    planner = Planner(finder, signal, runner.lessons, budgets, routing)
     hedging = Hedging(routing.hedging, runner.lessons.patience)
-    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    shadows = Shadows(runner, finder.every, routing.shadow)
+    return Dispatcher(finder, planner, attempts, runner.ledger, shadows)
 
 
 async def _estimator(

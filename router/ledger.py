@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from backends.types import InferenceResult, Payload
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
+    from router.decision_log.record import ShadowRow
     from router.energy_shares import Stay
     from router.errors import RouterError
     from router.near_costs import NearCosts
@@ -143,6 +144,14 @@ class Ledger:
         self._log.append(outcome_row(outcome, won, now_us()))
         self._watcher.observe(plan.call.surface, outcome)
         return outcome
+
+    def shadowed(self, plan: Plan, number: int, attempt: Attempt) -> None:
+        """Write an attempt that nobody waited for. It is no part of the request's outcome, nor of its cost."""
+        self._log.append(attempt_row(plan, number, attempt, won=False))
+
+    def agreed(self, row: ShadowRow) -> None:
+        """Write how well such an attempt's answer agrees with the one that was given."""
+        self._log.append(row)
 
     async def acknowledged(self) -> None:
         """Return when an answer may go out: at once, or in strict durability when every row so far is on disk."""

@@ -14,7 +14,7 @@ from router.outcome import Bases
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
-    from policies.types import Decision, Estimate
+    from policies.types import Estimate
     from router.outcome import Attempt, Outcome
     from router.slate import Plan
 
@@ -121,17 +121,11 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
             pred_cost_source=estimate.cost_source,
             pred_quality=estimate.quality,
             score=plan.decision.scores.get(candidate.id),
-            propensity=_propensity(plan.decision, candidate.id),
+            propensity=plan.decision.propensity_of(candidate.id),
             **_quantiles(estimate),
         )
         for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
     ]
-
-
-def _propensity(decision: Decision, candidate_id: str) -> float | None:
-    if candidate_id not in decision.ranked:
-        return None
-    return decision.propensities.get(candidate_id, float(candidate_id == decision.ranked[0]))
 
 
 def _quantiles(estimate: Estimate) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Said
 from router.pricing import asked_usd
+from router.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -41,6 +42,7 @@ class Runner:
         self.backends = backends
         self.ledger = ledger
         self.lessons = lessons
+        self.standby = Standby()
         self._budgets = budgets
 
     def reserve(self, plan: Plan, candidate: Candidate) -> Reservation | Exceeded | None:
@@ -51,7 +53,9 @@ class Runner:
         return self._budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
 
     def run(self, plan: Plan, step: Step, errand: Errand) -> Run:
-        """A run that begins when somebody waits for it."""
+        """A run that begins when somebody waits for it. What runs near for want of anything better gives way to it."""
+        if step.candidate.near and step.role != "shadow":
+            self.standby.disturb()
         return Run(self, plan, step, errand)
 
 

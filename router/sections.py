@@ -65,6 +65,10 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempts: Annotated[int, Meta(ge=1)] = 4
     on_stream_failure: OnStreamFailure | None = None  # None: `continue` where an alias declares fallbacks, else `error`
     hedging: HedgingSettings = HedgingSettings()
+    queue_share: Fraction = 0.6  # of a request's time that it may wait for its turn, while there is anybody else
+    admission: bool = True  # give each far candidate no more at once than its latency shows it can take
+    exploration: Unit = 0.0  # share of decisions left to chance, so that replay can judge others; 0.05 is enough
+    shadow: Unit = 0.0  # share of requests answered far that an idle machine runs near as well, to compare
     refresh_hours: Positive | None = None  # how often far sides are asked what they serve and charge; None: never
     listings_dir: str | None = None  # where their answers are kept
     intents: str | None = (

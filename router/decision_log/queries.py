@@ -69,7 +69,7 @@ _SPENT = """
     SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
         sum(coalesce(a.cost_usd, c.pred_cost_usd)) AS usd
     FROM attempts a JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
-    WHERE a.backend <> 'local' AND a.ts >= $since
+    WHERE a.backend <> 'local' AND a.role <> 'shadow' AND a.ts >= $since
         AND c.ts >= $since - INTERVAL 1 DAY AND d.ts >= $since - INTERVAL 1 DAY  -- a decision precedes its attempts
     GROUP BY ALL HAVING usd > 0 ORDER BY ALL"""
 
