@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from router.errors import SettingsError
 from router.sections import ProviderSettings, Settings
+from router.toml_lines import LoadedSettings, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -55,14 +56,18 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         path = Path(environ["NEARFAR_CONFIG"])
     if path is None and Path(FILE_NAME).is_file():
         path = Path(FILE_NAME)
-    tree = {} if path is None else _read_toml(path)
+    tree, text = ({}, "") if path is None else _read_toml(path)
     settings = _convert(tree, path.name if path else "defaults")
+    changed: set[str] = set()
     for name, value in sorted(environ.items()):
         keys = name.removeprefix(PREFIX).lower().split("__")
         if name.startswith(PREFIX) and len(keys) > 1:
             _put(tree, keys, _parse(value), name)
             settings = _convert(tree, name)
-    return settings
+            changed.add(keys[0])
+    if path is None:
+        return settings
+    return LoadedSettings(**msgspec.structs.asdict(settings), source=Source(path.name, text, frozenset(changed)))
 
 
 def read_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> Secrets:
@@ -132,9 +137,10 @@ def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
         environ.setdefault(name, value)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
     except FileNotFoundError as error:
         raise SettingsError(f"{path.name}: no such configuration file.") from error
     except (OSError, UnicodeDecodeError) as error:
