@@ -22,6 +22,8 @@ RejectionCode = Literal[
     "policy",
 ]
 
+Scale = Literal["ratio", "grouped"]
+
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
@@ -31,6 +33,14 @@ class Quantiles:
     p90_s: float
     p95_s: float
     p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How a budget stands in its present period, as shares of the whole: `spent` of its money, `elapsed` of its time."""
+
+    spent: float
+    elapsed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class Estimate:
         does_not_fit: Why the model does not fit this machine; None when it does.
         over_budget: Which budget asking it would overspend, with the figures; None when none.
         overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
+        pacing: Of the daily budgets that asking it is charged to, the one spent fastest; None where there is none.
     """
 
     candidate_id: str
@@ -80,6 +91,7 @@ class Estimate:
     latency: Quantiles | None = None
     first_token: Quantiles | None = None
     quality_source: str | None = None
+    pacing: Pacing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,7 @@ class Constraints:
         max_latency_s: No candidate whose expected latency is above this.
         min_quality: No candidate whose quality is below this, or unknown.
         deadline_s: Seconds from now in which the whole answer is wanted; None where nobody set any.
+        within: Further sets like `only`, each of which must hold too: what a route of the configuration allows.
     """
 
     offline: bool = False
@@ -109,6 +122,7 @@ class Constraints:
     max_latency_s: float | None = None
     min_quality: float | None = None
     deadline_s: float | None = None
+    within: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,25 @@ class Weights:
     latency: float = 1.0
     cost: float = 1.0
     quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What may be set of the policies, whichever of them looks at it.
+
+    Attributes:
+        weights: What `balanced` weighs.
+        slo_target: The chance of an answer in time that `slo` asks for, in 0..1.
+        second_usd: What `budget` takes a second less of waiting to be worth.
+        quality_usd: What `budget` takes the whole way from quality 0 to 1 to be worth.
+        pacing_gain: How sharply `budget` reacts to money that is spent faster than time passes.
+    """
+
+    weights: Weights = Weights()
+    slo_target: float = 0.95
+    second_usd: float = 0.001
+    quality_usd: float = 0.01
+    pacing_gain: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +178,8 @@ class Decision:
         explored: Whether chance put another candidate first than the policy would have.
         propensities: For each ranked candidate the probability with which it was put first; empty when that is
             certain for the first of `ranked`.
+        scale: How far two scores lie apart: `ratio`, where half the score is twice as good; `grouped`, where that is so
+            of their fractions, and the whole number is a group that nothing outweighs; None where only the order counts.
     """
 
     ranked: tuple[str, ...]
@@ -157,6 +192,7 @@ class Decision:
     draw: float | None = None
     explored: bool = False
     propensities: dict[str, float] = field(default_factory=dict)
+    scale: Scale | None = None
 
     @property
     def propensity(self) -> float | None:
