@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Policy(Protocol):
     """Ranks the candidates of one request. The same arguments always give the same decision.
 
-    A policy may say with an attribute `scale` what its scores mean (`Decision.scale`). Without it, only their order does.
+    A policy may say with an attribute `scale` how its scores compare (`Decision.scale`); else only their order counts.
     """
 
     @property

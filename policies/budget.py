@@ -3,17 +3,18 @@
     score = second_usd * latency_s + quality_usd * (1 - quality) + shadow price * cost
     shadow price = max(1, exp(gain * (spent - elapsed)))  for what a daily budget pays; 1 near, and without a budget
 
-All in dollars. So a far candidate goes first exactly where the time and the quality it gains, and the near cost it saves,
-are worth more than its own cost times the shadow price of the day's money: `spent` is the share of the money that is
-gone, `elapsed` that of the day. While the money lasts, a dollar is a dollar; the further spending runs ahead of the clock,
-the more a request must gain to be sent far, and what is thus saved is there for those later that gain more.
+All in dollars. So a far candidate goes first exactly where the time and the quality it gains, and the near cost it
+saves, are worth more than its own cost times the shadow price: `spent` is the share of the day's money that is gone,
+`elapsed` that of the day. While the money lasts, a dollar is a dollar; the further spending runs ahead of the clock, the
+more a request must gain to go far, and what that saves is there for those later that gain more.
 
-That is budget pacing: buy while value > (1 + mu) * cost, with mu adapted to spend at the target rate (Balseiro & Gur 2019,
-"Learning in repeated auctions with budgets"). The multiplier is that of dual mirror descent with the entropy as its mirror
-map, mu <- mu * exp(gain * (spending - target rate)) (Balseiro, Lu & Mirrokni 2023, "The best of many worlds: dual mirror
-descent for online allocation problems"): summed up over a period it is the closed form above, so it needs no memory but
-the budget's own. The target rate is even over the day, UTC; the default gain of 20 (a budget 10 % ahead of the clock
-makes a dollar dear as seven) and both exchange rates are choices, not measurements.
+This is budget pacing: buy while value > (1 + mu) * cost, and adapt mu so that spending keeps to a target rate (Balseiro
+& Gur 2019, "Learning in repeated auctions with budgets"). With the entropy as its mirror map, dual descent multiplies,
+mu <- mu * exp(gain * (spending - target rate)) (Balseiro, Lu & Mirrokni 2023, "The best of many worlds: dual mirror
+descent for online allocation problems"); those factors over a period make exp(gain * (spent - elapsed)), which needs no
+memory but the budget's own. Ours is max(1, mu) for their 1 + mu: unhurried money counts once. The target rate is even
+over the day, UTC. The gain of 20 (10 % ahead of the clock, a dollar counts seven times) and both exchange rates are
+choices, not measurements.
 
 An unknown quality counts as the median of the known ones; where none is known, quality is left out.
 """
@@ -53,7 +54,9 @@ class Budget:
     def __post_init__(self) -> None:
         given = (self.second_usd, self.quality_usd, self.gain)
         if min(given) < 0 or not isfinite(sum(given)):
-            raise ValueError(f"second_usd, quality_usd and gain of budget must be finite and 0 or more, but are {given}")
+            raise ValueError(
+                f"second_usd, quality_usd and gain of budget must be finite and 0 or more, but are {given}"
+            )
 
     @property
     def version(self) -> str:

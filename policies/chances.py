@@ -21,10 +21,10 @@ LEAST_S = 1e-9  # what a duration of 0 counts as: its logarithm must exist
 def chance_within(e: Estimate, within_s: float) -> float:
     """P(total latency <= `within_s`), in 0..1; rises with `within_s`.
 
-    Between two predicted quantiles, ln(latency) is interpolated over the normal deviate of the probability: a latency is
-    log-normal piece by piece, which keeps tails heavy where they are (Downey 2001, "Evidence for long-tailed
-    distributions in the internet", on log-normal tails of transfer times). Below the median the piece from p50 to p90
-    goes on, mirrored; above p99 that from p95 to p99. Quantiles that coincide are a step.
+    Between two predicted quantiles, ln(latency) is interpolated over the normal deviate of the probability: a latency
+    is log-normal piece by piece, which keeps a heavy tail heavy (on log-normal tails of transfer times: Downey 2001,
+    "Evidence for long-tailed distributions in the internet"). Below the median the piece from p50 to p90 goes on; above
+    p99 that from p95 to p99. Quantiles that coincide are a step.
 
     Without quantiles, log-normal around `latency_s` with `PRIOR_SPREAD`.
     """

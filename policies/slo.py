@@ -60,9 +60,7 @@ class Slo:
 
         return conclude(self, slate, {e.candidate_id: score(e) for e in slate[0]}, constraints.order, because)
 
-    def _because(
-        self, first: Estimate, second: Estimate, chances: dict[str, float], within_s: float | None
-    ) -> str:
+    def _because(self, first: Estimate, second: Estimate, chances: dict[str, float], within_s: float | None) -> str:
         mine, other = chances[first.candidate_id], chances[second.candidate_id]
         goal = "in time" if within_s is None else f"within {seconds(max(within_s, 0.0))}"
         if mine < self.target:

@@ -50,8 +50,8 @@ class Steady:
 def held(decision: Decision, incumbent: str | None, margin: float) -> Decision:
     """Put the incumbent first where the best is better than it by no more than `margin` of the incumbent's score.
 
-    Only where the policy's scores are comparable (`Decision.scale`), and never across groups. What a request loses by it
-    is at most `margin` of its score: estimates are no more exact than that.
+    Only where the policy's scores are comparable (`Decision.scale`), and never across groups. What a request loses by
+    it is at most `margin` of its score: estimates are no more exact than that.
     """
     ranked = decision.ranked
     if margin <= 0 or decision.draw is not None or incumbent not in ranked or incumbent == ranked[0]:

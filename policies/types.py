@@ -37,7 +37,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """How a budget stands in its present period, as shares of the whole: `spent` of its money, `elapsed` of its time."""
+    """How a budget stands in its present period: which shares of its money are `spent`, of its time `elapsed`."""
 
     spent: float
     elapsed: float
@@ -178,8 +178,8 @@ class Decision:
         explored: Whether chance put another candidate first than the policy would have.
         propensities: For each ranked candidate the probability with which it was put first; empty when that is
             certain for the first of `ranked`.
-        scale: How far two scores lie apart: `ratio`, where half the score is twice as good; `grouped`, where that is so
-            of their fractions, and the whole number is a group that nothing outweighs; None where only the order counts.
+        scale: How scores compare: `ratio`, where half the score is twice as good; `grouped`, where the whole number is
+            a group that nothing outweighs and the fraction x / (1 + x) of such an x; None where only the order counts.
     """
 
     ranked: tuple[str, ...]

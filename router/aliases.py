@@ -1,4 +1,4 @@
-"""Aliases as named sets of models: those that name others are flattened, and the built-in ones are made. Values only."""
+"""Aliases as named sets of models: those of others flattened, and the built-in ones. Values only."""
 
 from __future__ import annotations
 
@@ -36,17 +36,7 @@ def flattened(
     Raises:
         AliasError: a name is taken, names nothing, leads back to itself, or its models do different tasks.
     """
-    by_name: dict[str, AliasEntry] = {}
-    for index, entry in enumerate(entries):
-        if entry.name in by_name or entry.name in models:
-            raise AliasError(index, entry.name, f"the name {entry.name!r} is taken by a model or another alias.")
-        by_name[entry.name] = entry
-    for index, entry in enumerate(entries):
-        for name in (*entry.models, *entry.fallbacks):
-            if name not in models and name not in by_name:
-                hint = ", ".join(near_ones(name)) or "none"
-                raise AliasError(index, entry.name, f"unknown model {name!r}; near ones: {hint}.")
-    walk = _Walk(by_name)
+    walk = _Walk(_by_name(entries, models, near_ones))
     flat: dict[str, AliasEntry] = {}
     for index, entry in enumerate(entries):
         circle = walk.circle(entry.name, ())
@@ -58,6 +48,22 @@ def flattened(
             raise AliasError(index, entry.name, f"its models do different tasks: {', '.join(tasks)}.")
         flat[entry.name] = replace(entry, models=names, fallbacks=fallbacks)
     return flat
+
+
+def _by_name(
+    entries: Sequence[AliasEntry], models: Mapping[str, ModelEntry], near_ones: Callable[[str], Sequence[str]]
+) -> dict[str, AliasEntry]:
+    by_name: dict[str, AliasEntry] = {}
+    for index, entry in enumerate(entries):
+        if entry.name in by_name or entry.name in models:
+            raise AliasError(index, entry.name, f"the name {entry.name!r} is taken by a model or another alias.")
+        by_name[entry.name] = entry
+    for index, entry in enumerate(entries):
+        for name in (*entry.models, *entry.fallbacks):
+            if name not in models and name not in by_name:
+                hint = ", ".join(near_ones(name)) or "none"
+                raise AliasError(index, entry.name, f"unknown model {name!r}; near ones: {hint}.")
+    return by_name
 
 
 def builtin(models: Iterable[ModelEntry], taken: Callable[[str], bool]) -> list[AliasEntry]:

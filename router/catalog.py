@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from importlib import resources
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -87,6 +88,11 @@ class Catalog:
     def alias(self, name: str) -> AliasEntry | None:
         """The alias of this name, or None."""
         return self.aliases.get(name)
+
+    def models_of(self, *names: str) -> tuple[str, ...]:
+        """The models that names stand for, in order and each once; an alias' fallbacks are not among them."""
+        found = (self.aliases[name].models if name in self.aliases else (name,) for name in names)
+        return tuple(dict.fromkeys(chain.from_iterable(found)))
 
     def first_for(self, task: str) -> str:
         """The id of the first model that does the task: what a request gets that names only a task.

@@ -42,8 +42,10 @@ from router.ledger import Ledger, now_us
 from router.lessons import Lessons
 from router.patience import Patience
 from router.planning import Planner
+from router.policy_check import warnings_of
 from router.pricing import LocalRates, local_rates, price_book
 from router.renewal import Refresher
+from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
 
@@ -85,7 +87,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
+        dispatcher = Dispatcher(finder, _planner(settings, finder, signal, lessons, budgets), attempts, ledger)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, warming=_warm(dispatcher, settings.local.warm), watching=refresher.watch())
         yield Services(
@@ -114,6 +116,8 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         SettingsError, CatalogError, LogError: as `open_house`.
     """
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+        for lack in warnings_of(settings, house.catalog):
+            logger.warning("%s", lack)
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
@@ -145,6 +149,12 @@ def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> No
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_told)
         closing.push_async_callback(_cancelled, task)
+
+
+def _planner(
+    settings: Settings, finder: CandidateFinder, signal: IntentSignal, lessons: Lessons, budgets: Budgets
+) -> Planner:
+    return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, finder.catalog))
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:

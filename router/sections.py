@@ -226,7 +226,9 @@ class MatchEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Which requests a route takes: all that is given must hold; of several names one is enough."""
 
     task: Names | None = None
-    model: Names | None = None  # the name that was asked for: a model's, an alias', `auto`; `*`, `?`, `[...]` as in globs
+    model: Names | None = (
+        None  # the name that was asked for: a model's, an alias', `auto`; `*`, `?`, `[...]` as in globs
+    )
     alias: Names | None = None  # likewise, but exactly, and aliases only
     tenant: Names | None = None
     tag: Names | None = None  # one of the request's `routing.tags`
@@ -234,7 +236,7 @@ class MatchEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     min_input_tokens: Annotated[int, Meta(ge=0)] | None = None  # both estimated, inclusive
     max_input_tokens: Annotated[int, Meta(ge=0)] | None = None
     hours: str | None = None  # "09:00-18:00", the end not included; "22:00-06:00" goes over midnight
-    days: tuple[Day, ...] | None = None  # as they are at that instant, in `zone`
+    days: tuple[Day, ...] | None = None  # on which the hours begin; without hours, the whole days
     zone: str = "UTC"  # of the IANA's time zone database
 
 
