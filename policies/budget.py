@@ -5,8 +5,8 @@
 
 All in dollars. So a far candidate goes first exactly where the time and the quality it gains, and the near cost it
 saves, are worth more than its own cost times the shadow price: `spent` is the share of the day's money that is gone,
-`elapsed` that of the day. While the money lasts, a dollar is a dollar; the further spending runs ahead of the clock, the
-more a request must gain to go far, and what that saves is there for those later that gain more.
+`elapsed` that of the day. While the money lasts, a dollar is a dollar; the further spending runs ahead of the clock,
+the more a request must gain to go far, and what that saves is there for those later that gain more.
 
 This is budget pacing: buy while value > (1 + mu) * cost, and adapt mu so that spending keeps to a target rate (Balseiro
 & Gur 2019, "Learning in repeated auctions with budgets"). With the entropy as its mirror map, dual descent multiplies,

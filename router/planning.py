@@ -69,7 +69,6 @@ class Planner:
         call, names, route = self._routes.of(call, intent)
         offer = await self._finder.offer(*names)
         call = self._under_policy(call, offer.alias)
-        policy = self.policy(call)
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
         candidates = self._finder.for_request(call.request, offer, call.routing.only)
@@ -78,9 +77,7 @@ class Planner:
         constraints = call.routing.constraints(
             offline=self._settings.offline, deadline_s=call.received + deadline_s - time.monotonic()
         )
-
-        incumbent = self._incumbents.of(_kind(route, call, policy.name), candidates)
-        steady = Steady(policy, incumbent, self._settings.hysteresis)
+        steady = self._steady(call, route, candidates)
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
             decision = _with_fallbacks_last(steady.decide(estimates, constraints), candidates)
@@ -131,6 +128,12 @@ class Planner:
         served = next((c for c in plan.candidates if winner is not None and c.id == winner.candidate_id), None)
         if served is not None:
             self._sessions.served(plan.call, served, time.monotonic())
+
+    def _steady(self, call: Call, route: str | None, candidates: Sequence[Candidate]) -> Policy:
+        """The policy that the call is under, with hysteresis around it."""
+        policy = self.policy(call)
+        incumbent = self._incumbents.of(_kind(route, call, policy.name), candidates)
+        return Steady(policy, incumbent, self._settings.hysteresis)
 
     def _under_policy(self, call: Call, alias: AliasEntry | None) -> Call:
         """The call with the policy that holds: its own or its route's, else its alias', else the configured one."""
