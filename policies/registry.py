@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from policies.cascade import Cascade
 from policies.cost import Cheapest
 from policies.hardware import LocalFirst, LocalOnly, RemoteFirst
 from policies.latency import Fastest
@@ -23,6 +24,7 @@ POLICIES: dict[str, Callable[[Weights], Policy]] = {
     "local-first": lambda _: LocalFirst(),
     "remote-first": lambda _: RemoteFirst(),
     "local-only": lambda _: LocalOnly(),
+    "cascade": lambda _: Cascade(),
 }
 
 

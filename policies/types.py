@@ -58,6 +58,8 @@ class Estimate:
         does_not_fit: Why the model does not fit this machine; None when it does.
         over_budget: Which budget asking it would overspend, with the figures; None when none.
         overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
+        accept_from: The confidence (0..1) from which its answer may be given; infinity accepts none; None when unknown.
+        accept_why: What `accept_from` rests on, in words.
     """
 
     candidate_id: str
@@ -80,6 +82,8 @@ class Estimate:
     latency: Quantiles | None = None
     first_token: Quantiles | None = None
     quality_source: str | None = None
+    accept_from: float | None = None
+    accept_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ class Decision:
         explored: Whether chance put another candidate first than the policy would have.
         propensities: For each ranked candidate the probability with which it was put first; empty when that is
             certain for the first of `ranked`.
+        escalate_below: The confidence of a near answer below which the next far candidate is asked as well; None never.
     """
 
     ranked: tuple[str, ...]
@@ -157,6 +162,7 @@ class Decision:
     draw: float | None = None
     explored: bool = False
     propensities: dict[str, float] = field(default_factory=dict)
+    escalate_below: float | None = None
 
     @property
     def propensity(self) -> float | None:

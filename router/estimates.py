@@ -136,6 +136,7 @@ class Estimator:
             cost_usd=cost_usd,
             cost_source=cost_source,
             quality=candidate.quality,
+            quality_source=candidate.quality_source,
             unavailable=candidate.status.unavailable or refusal,
             does_not_fit=candidate.status.does_not_fit,
         )

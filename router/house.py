@@ -33,16 +33,19 @@ from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.estimates import Estimator
 from router.far_side import FarSide
+from router.feedback import Feedback
 from router.hedging import Hedging
 from router.http.metrics import Metrics
 from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
+from router.judgement import Judgement
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
 from router.patience import Patience
 from router.planning import Planner
 from router.pricing import LocalRates, local_rates, price_book
+from router.quality import Quality
 from router.renewal import Refresher
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from router.catalog import Catalog
     from router.decision_log.log import DecisionLog
     from router.listings import Listings
+    from router.quality import Prior
     from router.sections import RoutingSettings, Settings
     from router.slate import Candidate
 
@@ -78,7 +82,10 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health)
+        judgement = _judgement(settings.routing, catalog)
+        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health, judgement)
+        feedback = Feedback(log, judgement, catalog, finder, settings.routing.quality)
+        await asyncio.to_thread(feedback.restore)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
         book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
         ledger = Ledger(log, rates, book(), settings.log, metrics)
@@ -103,6 +110,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             dispatcher=dispatcher,
             intents=intents,
             metrics=metrics,
+            feedback=feedback,
         )
 
 
@@ -192,6 +200,16 @@ def _remember(lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLo
     for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):
         if candidate_id in by_id:
             lessons.remember(by_id[candidate_id], error_class, now - age_s)
+
+
+def _judgement(routing: RoutingSettings, catalog: Catalog) -> Judgement:
+    """What is known of answers, by the catalogue's word alone so far."""
+
+    def prior(model: str) -> Prior:
+        entry = catalog.find(model)
+        return None if entry is None else entry.quality
+
+    return Judgement(Quality(routing.quality, prior, time.time), routing.cascade)
 
 
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:

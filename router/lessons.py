@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
+from router.judgement import Judgement
+from router.quality import Quality
+from router.sections import CascadeSettings, QualitySettings
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -44,7 +47,17 @@ class Lessons:
     token is not accepted, that is so for all of them.
     """
 
-    def __init__(self, estimator: Estimator, breakers: Breakers, patience: Patience, token: TokenHealth) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        breakers: Breakers,
+        patience: Patience,
+        token: TokenHealth,
+        judgement: Judgement | None = None,
+    ) -> None:
+        self.judgement = judgement or Judgement(
+            Quality(QualitySettings(), lambda _: None, time.time), CascadeSettings()
+        )
         self.estimator = estimator
         self.breakers = breakers
         self.patience = patience

@@ -57,8 +57,12 @@ class Planner:
         intent = await self._signal.of(call.request)
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
-        candidates = self._finder.for_request(call.request, offer, call.routing.only)
+        judgement = self._lessons.judgement
+        candidates = judgement.quality.rated(
+            self._finder.for_request(call.request, offer, call.routing.only), intent.label if intent else None
+        )
         found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
+        found = judgement.marked(found, candidates)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         constraints = call.routing.constraints(
             offline=self._settings.offline, deadline_s=call.received + deadline_s - time.monotonic()

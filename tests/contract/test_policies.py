@@ -13,7 +13,7 @@ from policies.constraints import PRICE_HINT, apply
 from policies.registry import create, names
 from policies.types import Constraints, Estimate, Weights
 
-RANKS_BY_COST = {"balanced", "cheapest"}  # these reject what has no known price
+RANKS_BY_COST = {"balanced", "cascade", "cheapest"}  # these reject what has no known price
 
 # A busy machine is slow to generate; that says nothing about a policy.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,6 +41,8 @@ def estimates(draw: st.DrawFn, candidate_id: str = "new") -> Estimate:
         cost_usd=draw(costs),
         cost_source="priced",
         quality=draw(qualities),
+        accept_from=draw(st.sampled_from([None, 0.0, 0.8, 1.0, float("inf")])),
+        accept_why="as configured",
         unavailable=draw(rarely),
         does_not_fit=draw(rarely),
         over_budget=draw(rarely),
