@@ -6,9 +6,9 @@ answers (k) is centred on the catalogue's figure, and each judgement in 0..1 mov
     quality = (k * centre + sum of weight * score) / (k + sum of weight)
 
 Intents pool what they have in common (partial pooling; Gelman et al., Bayesian Data Analysis, 3rd ed., chapter 5):
-where the catalogue has no figure of its own for an intent, its centre is what the model's other intents say, and counts
-k at most. Nobody knows a quality without a figure in the catalogue and with judgements that weigh less than `least`: it
-is None, never 0.
+where the catalogue has no figure of its own for an intent, its centre is moved by what was heard of the model's other
+intents, at half its weight, and counts k at most. Nobody knows a quality without a figure in the catalogue and with
+judgements that weigh less than `least`: it is None, never 0.
 
 Two kinds of judgement:
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_MODELS, MAX_INTENTS = 1000, 1000
+SHARED = 0.5  # of a judgement's weight for the model's other intents
 DEFAULT = "default"  # the figure of every intent without one of its own
 DAY_S = 86_400.0
 
@@ -60,7 +61,7 @@ UNKNOWN = Figure(None, None, 0.0)
 
 
 class Sums(NamedTuple):
-    """Sums of weight * score and of weight: about one intent, and about the model's others."""
+    """Sums of weight * score and of weight: about one intent, and about the model's others, which count half."""
 
     own: float = 0.0
     own_weight: float = 0.0
@@ -124,11 +125,11 @@ class _Tally:
             return Sums(total, weight)
         cell = self.by_intent.get(intent)
         if cell is None:
-            return Sums(others=total, others_weight=weight)
+            return Sums(others=SHARED * total, others_weight=SHARED * weight)
         left = fading(at_s - cell.at_s, half_life_days)
         own, own_weight = cell.total * left, cell.weight * left
-        others_weight = max(0.0, weight - own_weight)
-        return Sums(own, own_weight, min(others_weight, max(0.0, total - own)), others_weight)
+        others_weight = SHARED * max(0.0, weight - own_weight)
+        return Sums(own, own_weight, min(others_weight, max(0.0, SHARED * (total - own))), others_weight)
 
 
 class Quality:
@@ -198,7 +199,7 @@ def posterior_mean(prior: Prior, intent: str | None, sums: Sums, settings: Quali
     """The mean above, in 0..1; None where there is neither a figure nor enough evidence."""
     k = settings.prior_weight
     figure = prior_of(prior, intent)
-    if figure is None and sums.weight < settings.least:
+    if figure is None and round(sums.weight) < settings.least:
         return None
     own = None if prior is None or isinstance(prior, int | float) or intent is None else prior.get(intent)
     if own is not None:  # the user's word on this very intent: what other intents say does not move it

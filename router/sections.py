@@ -59,7 +59,9 @@ class QualitySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     """How the catalogue's word on a model's quality is weighed against what is heard of its answers."""
 
     prior_weight: Positive = 20.0  # as how many judged answers the catalogue's figure counts
-    least: Positive = 10.0  # judged answers from which a quality is known where the catalogue has no figure
+    least: Annotated[int, Meta(ge=1)] = (
+        10  # judged answers from which a quality is known where the catalogue has no figure
+    )
     shadow_weight: Unit = 0.25  # of a comparison with a far answer; a judgement weighs 1
     half_life_days: Positive | None = 90.0  # in which a judgement loses half its weight; None: it never does
 
