@@ -212,6 +212,15 @@ class LogReader:
         with self._reading() as con:
             return [Spent(*row) for row in con.execute(_SPENT, {"since": _utc(since)}).fetchall()]
 
+    def rows(self, query: str, values: Values) -> list[tuple[Any, ...]]:
+        """Return the rows of a question of ours; users' come through `sql`.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return con.execute(query, values).fetchall()
+
     def sql(self, query: str, *, max_rows: int = 10_000, timeout_s: float = 10.0) -> sql.SqlResult:
         """Run a user's SELECT over the public views.
 
