@@ -17,12 +17,12 @@ import duckdb
 
 from router.decision_log import sql
 from router.decision_log.migrations import first_line
+from router.decision_log.questions import answered
+from router.decision_log.questions.base import Asked
 from router.errors import InvalidRequest, LogError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    Values = Sequence[object] | dict[str, object]
+    from collections.abc import Callable, Iterator
 
 GroupBy = Literal["backend", "model", "task", "policy", "day"]
 
@@ -130,7 +130,7 @@ class LogReader:
         clause = f"WHERE {' AND '.join(where)}" if where else ""
         query = f"SELECT * FROM decisions {clause} ORDER BY ts DESC, decision_id DESC LIMIT {limit + 1}"  # noqa: S608
         with self._reading() as con:
-            rows = _dicts(con, query, values)
+            rows = sql.dicts(con, query, values)
         page = rows[:limit]
         return page, _make_cursor(page[-1]) if len(rows) > limit else None
 
@@ -155,21 +155,21 @@ class LogReader:
         except ValueError:
             return None
         with self._reading() as con:
-            found = _dicts(con, "SELECT * FROM decisions WHERE decision_id = ?::UUID", key)
+            found = sql.dicts(con, "SELECT * FROM decisions WHERE decision_id = ?::UUID", key)
             if not found:
                 return None
             one = found[0]
-            one["inputs"] = _body(_dicts(con, _INPUTS, key), "inputs")
-            one["candidates"] = _dicts(con, _CANDIDATES, key)
-            one["attempts"] = _dicts(con, _ATTEMPTS, key)
-            outcomes = _dicts(con, _OUTCOME, key)
+            one["inputs"] = _body(sql.dicts(con, _INPUTS, key), "inputs")
+            one["candidates"] = sql.dicts(con, _CANDIDATES, key)
+            one["attempts"] = sql.dicts(con, _ATTEMPTS, key)
+            outcomes = sql.dicts(con, _OUTCOME, key)
             one["outcome"] = outcomes[0] if outcomes else None
             for name, view, column in (
                 ("price_book_body", "price_books", "price_book"),
                 ("policy_body", "policies", "policy_version"),
             ):
                 body = f"SELECT body FROM {view} WHERE {column} = ?"  # noqa: S608
-                one[name] = _body(_dicts(con, body, [one[column]]), "body")
+                one[name] = _body(sql.dicts(con, body, [one[column]]), "body")
         return one
 
     def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
@@ -186,7 +186,28 @@ class LogReader:
         if by not in _GROUPS:
             raise InvalidRequest(f"by={by!r} is none of {', '.join(_GROUPS)}.", param="by")
         with self._reading() as con:
-            return _dicts(con, _REPORT.format(group=_GROUPS[by], by=by), {"since": _utc(since)})
+            return sql.dicts(con, _REPORT.format(group=_GROUPS[by], by=by), {"since": _utc(since)})
+
+    def ask(
+        self,
+        question: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: str | None = None,
+        step: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the answer to a named question of analytics; see `router.decision_log.questions`.
+
+        `since` is inclusive, `until` is not; a time without zone is UTC.
+
+        Raises:
+            InvalidRequest: there is no such question, or it cannot be asked like this.
+            LogError: the log cannot be read.
+        """
+        asked = Asked(since=_utc(since), until=_utc(until), by=by, step=step)
+        with self._reading() as con:
+            return answered(con, question, asked)
 
     def spent(self, since: datetime) -> list[Spent]:
         """Return what far attempts cost since then; an unknown cost counts as what was expected, where that was known.
@@ -221,12 +242,6 @@ class LogReader:
                 yield con
             except duckdb.Error as error:
                 raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
-
-
-def _dicts(con: duckdb.DuckDBPyConnection, query: str, values: Values) -> list[dict[str, Any]]:
-    rows = con.execute(query, values).fetchall()  # at once: an unread result owns the cursor
-    names = [column[0] for column in con.description or []]
-    return [{name: sql.json_value(cell) for name, cell in zip(names, row, strict=True)} for row in rows]
 
 
 def _body(rows: list[dict[str, Any]], column: str) -> Any:
