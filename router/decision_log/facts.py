@@ -25,7 +25,7 @@ _ENDED = """
     FROM whole"""
 
 _CHOICES = """
-    SELECT decision_id, c.candidate_id, coalesce(c.near, c.backend = 'local') AS near, c.pred_ms, c.pred_cost_usd,
+    SELECT decision_id, c.candidate_id, coalesce(c.near, false) OR c.backend = 'local' AS near, c.pred_ms, c.pred_cost_usd,
         c.candidate_id = winner.candidate_id AS answered,
         list_filter(attempts, lambda a: a.candidate_id = c.candidate_id AND NOT a.won AND NOT a.censored) AS others,
         others[1] IS NOT NULL AND others[-1].status = 'ok' AS measured,
@@ -54,9 +54,8 @@ _HINDSIGHT = """
 _FACTS = """
     SELECT e.hour, e.ts, e.decision_id, e.model, e.task, e.policy, e.tenant, e.route, e.intent, e.status,
         o_backend AS backend, o_provider AS provider, winner.candidate_id AS candidate, e.chosen,
-        CASE WHEN winner IS NOT NULL THEN coalesce(
-            list_filter(candidates, lambda c: c.candidate_id = winner.candidate_id)[1].near, o_backend = 'local')
-        END AS near,
+        CASE WHEN o_backend IS NOT NULL THEN o_backend = 'local'
+            OR coalesce(list_filter(candidates, lambda c: c.candidate_id = winner.candidate_id)[1].near, false) END AS near,
         o_latency_ms AS latency_ms, o_first_token_ms AS first_token_ms, o_cost_usd AS cost_usd,
         o_prompt_tokens AS prompt_tokens, o_completion_tokens AS completion_tokens, occupancy_ms, occupancy_usd,
         first_ms, guess.pred_ms, guess.p90_ms, guess.p95_ms, guess.p99_ms, observed_ms, h.decision_id IS NOT NULL AS judged,

@@ -37,11 +37,12 @@ def quantiles(histograms: str, of: str, keys: Sequence[str], wanted: Mapping[str
         histograms: Name of a relation that has the keys and the histogram column.
         of: The histogram column.
         keys: Columns to group by; at least one.
-        wanted: Name of the new column -> quantile between 0 and 1, the order statistic with index q * (n - 1).
+        wanted: Name of the new column -> quantile between 0 and 1, by nearest rank: the smallest value that a share of
+            q of all does not exceed.
     """
     by = ", ".join(keys)
     value = f"CASE WHEN b = {ZERO} THEN 0.0 ELSE {2 / (GROWTH + 1)!r} * exp(b * {math.log(GROWTH)!r}) END"
-    picked = ", ".join(f"min({value}) FILTER (upto > {q} * (total - 1)) AS {name}" for name, q in wanted.items())
+    picked = ", ".join(f"min({value}) FILTER (upto >= {q} * total) AS {name}" for name, q in wanted.items())
     return f"""
         SELECT {by}, {picked} FROM (
             SELECT *, sum(n) OVER (PARTITION BY {by} ORDER BY b) AS upto, sum(n) OVER (PARTITION BY {by}) AS total FROM (

@@ -16,7 +16,7 @@ from router.decision_log import cells
 from router.decision_log.shapes import apart, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import duckdb
 
@@ -46,13 +46,13 @@ class Keeper:
 
     Args:
         cursor: Gives a cursor of the log's database as it is now.
-        retention: How long decisions are kept; None for ever.
+        retention_days: How long decisions are kept; None for ever.
     """
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], retention: timedelta | None = None) -> None:
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], retention_days: float | None = None) -> None:
         self._cursor = cursor
-        self._retention = retention
-        self._next_s = 0.0
+        self._retention = None if retention_days is None else timedelta(days=retention_days)
+        self._next_s = time.monotonic() + TICK_S
         self._has_deleted = False
 
     def keep(self) -> None:
@@ -63,10 +63,12 @@ class Keeper:
         """
         if time.monotonic() < self._next_s:
             return
+        self._next_s = time.monotonic() + TICK_S
         now = datetime.now(UTC).replace(tzinfo=None)
         with contextlib.closing(self._cursor()) as con:
             more = self.settle(con, now) + self.forget(con, now)
-        self._next_s = 0.0 if more >= AT_ONCE else time.monotonic() + TICK_S
+        if more >= AT_ONCE:
+            self._next_s = 0.0
 
     def settle(self, con: duckdb.DuckDBPyConnection, now: datetime, *, at_least: int = AT_ONCE) -> int:
         """Settle up to AT_ONCE decisions that have ended, after taking back those of which more has come since.
@@ -137,7 +139,7 @@ class Keeper:
 
 
 @contextlib.contextmanager
-def _transaction(con: duckdb.DuckDBPyConnection):
+def _transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     con.execute("BEGIN")
     try:
         yield

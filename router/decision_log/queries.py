@@ -24,45 +24,22 @@ from router.errors import InvalidRequest, LogError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-GroupBy = Literal["backend", "model", "task", "policy", "day"]
-
-_GROUPS: dict[GroupBy, str] = {
-    "backend": "d.backend",
-    "model": "d.model",
-    "task": "d.task",
-    "policy": "d.policy",
-    "day": "d.ts::DATE",
-}
+GroupBy = Literal["backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent"]
 _MAX_LIMIT = 1000
-_INPUTS = "SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = ?::UUID"
+_INPUTS = """
+    SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = $1::UUID
+    UNION ALL SELECT inputs FROM nearfar_log.settled WHERE decision_id = $1::UUID"""
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
-_OUTCOME = "SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = ?::UUID"
+_OUTCOME = r"""
+    SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = $1::UUID
+    UNION ALL BY NAME SELECT COLUMNS('^o_(.*)$') AS '\1' FROM nearfar_log.settled
+    WHERE decision_id = $1::UUID AND o_ts IS NOT NULL"""
 _RECENT = """
     SELECT candidate_id, error_class, epoch(now()::TIMESTAMP - ts) - total_ms / 1000 AS age_s
     FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
         AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
     ORDER BY ts"""
-_REPORT = """
-    SELECT {group} AS "{by}", count(*) AS requests,
-        count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,
-        count(*) FILTER (status = 'refused') AS refused, count(*) FILTER (status = 'cancelled') AS cancelled,
-        count(*) FILTER (status = 'open') AS open,
-        sum(cost_usd) AS cost_usd, count(*) FILTER (status <> 'open' AND cost_usd IS NULL) AS unknown_cost,
-        quantile_cont(latency_ms, 0.5) FILTER (status = 'ok') AS p50_ms,
-        quantile_cont(latency_ms, 0.95) FILTER (status = 'ok') AS p95_ms,
-        avg((backend = 'local')::INTEGER) FILTER (status = 'ok') AS near_share,
-        median(off_by) AS estimate_error
-    FROM decisions d LEFT JOIN (
-        SELECT c.decision_id, abs(c.pred_ms - a.total_ms) / a.total_ms AS off_by
-        FROM candidates c JOIN attempts a USING (decision_id, candidate_id)
-        WHERE c.chosen AND a.status = 'ok' AND a.role = 'primary' AND NOT a.censored AND a.total_ms > 0
-            AND ($since IS NULL OR c.ts >= $since)
-    ) e USING (decision_id)
-    WHERE $since IS NULL OR d.ts >= $since
-    GROUP BY ALL ORDER BY 1 NULLS LAST"""
-
-
 # What was asked of a candidate decides whom it is charged to: a router's attempt is logged under the name that served.
 _SPENT = """
     SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
@@ -173,7 +150,7 @@ class LogReader:
         return one
 
     def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
-        """Return what was asked, answered and spent, one row per backend, model, task, policy or day.
+        """Return what was asked, answered and spent: the rows of `summary`, by one column.
 
         `cost_usd` adds up the known costs and is None when none is known; `unknown_cost` says how many are missing.
         `near_share` is the part of the answered requests that this machine served. `estimate_error` is the median of
@@ -183,10 +160,8 @@ class LogReader:
             InvalidRequest: `by` is none of these.
             LogError: the log cannot be read.
         """
-        if by not in _GROUPS:
-            raise InvalidRequest(f"by={by!r} is none of {', '.join(_GROUPS)}.", param="by")
-        with self._reading() as con:
-            return sql.dicts(con, _REPORT.format(group=_GROUPS[by], by=by), {"since": _utc(since)})
+        rows: list[dict[str, Any]] = self.ask("summary", since=since, by=by)["rows"]
+        return rows
 
     def ask(
         self,

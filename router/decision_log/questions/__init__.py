@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.decision_log.questions.base import Asked, Question
+from router.decision_log.questions.base import GROUPED, Asked, Question
+from router.decision_log.questions.break_even import BREAK_EVEN
+from router.decision_log.questions.budgets import BUDGETS
+from router.decision_log.questions.estimate_error import ESTIMATE_ERROR
+from router.decision_log.questions.models import MODELS
+from router.decision_log.questions.regret import REGRET
+from router.decision_log.questions.savings import SAVINGS
+from router.decision_log.questions.summary import SUMMARY
 from router.decision_log.questions.timeseries import TIMESERIES
 from router.errors import InvalidRequest
 
 if TYPE_CHECKING:
     import duckdb
 
-QUESTIONS: dict[str, Question] = {question.name: question for question in (TIMESERIES,)}
+QUESTIONS: dict[str, Question] = {
+    question.name: question
+    for question in (SUMMARY, TIMESERIES, MODELS, ESTIMATE_ERROR, REGRET, SAVINGS, BREAK_EVEN, BUDGETS)
+}
 STEPS = ("auto", "minute", "hour", "day")
 
 
@@ -40,7 +50,7 @@ def answered(con: duckdb.DuckDBPyConnection, name: str, asked: Asked) -> dict[st
         "until": _iso(asked.until),
         "by": by,
         **found,
-        "columns": {by: f"Which {by}.", **question.columns},
+        "columns": {**({by: GROUPED[by]} if by in GROUPED else {}), **question.columns},
     }
 
 

@@ -37,6 +37,20 @@ GROUPS: dict[str, str] = {
 SIDE = "CASE WHEN near THEN 'near' WHEN NOT near THEN 'far' END"
 
 
+GROUPED = {
+    "backend": "Which backend answered; null where nobody did.",
+    "model": "Which model was asked for.",
+    "task": "Which task.",
+    "policy": "Which policy decided; null where a request was refused before.",
+    "day": "Which UTC day the decision was made.",
+    "candidate": "Which candidate answered; null where nobody did.",
+    "tenant": "Whose requests; null where nobody was named.",
+    "route": "Which configured route was taken; null for none.",
+    "intent": "What the prompt wanted, by `routing.intents`; null where that is off.",
+    "side": "`near` or `far`: where the answer came from; null where nobody answered.",
+}
+
+
 class Asked(Struct, frozen=True, kw_only=True):
     """One question as it was asked. Times are UTC without a zone; `since` is inclusive, `until` is not."""
 

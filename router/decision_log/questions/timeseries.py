@@ -26,15 +26,17 @@ _QUANTILES = {
 
 
 def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
-    step = asked.step if asked.step in {"minute", "hour", "day"} else _step(con, asked)
+    step = step_for(con, asked)
     asked = Asked(since=asked.since, until=asked.until, by=asked.by, step=step)
     by = asked.by or "side"
     keys = {"at": f"date_trunc('{step}', hour)", by: SIDE if by == "side" else GROUPS[by]}
     return {"step": step, "rows": dicts(con, grouped(cells_in(asked), keys, _SUMS, _QUANTILES))}
 
 
-def _step(con: duckdb.DuckDBPyConnection, asked: Asked) -> str:
-    """The step that makes some tens to some hundreds of rows of the range, or of what the log has of it."""
+def step_for(con: duckdb.DuckDBPyConnection, asked: Asked) -> str:
+    """The step asked for, or else one that makes tens to hundreds of rows of the range, or of what the log has of it."""
+    if asked.step not in {None, "auto"}:
+        return str(asked.step)
     since, until = asked.since, asked.until
     if since is None or until is None:
         ((first, last),) = con.execute(_ENDS.format(where=tested(asked))).fetchall()
@@ -59,7 +61,6 @@ TIMESERIES = Question(
     by=("side", *(name for name in GROUPS if name != "day")),
     columns={
         "at": "When the step begins, UTC; steps without a request have no row.",
-        "side": "`near` or `far`: where the answer came from; null where nobody answered.",
         "requests": "Decisions of that step.",
         "ok": "Of these, answered.",
         "errors": "Of these, failed: every attempt was in vain. Refused and cancelled ones are neither.",
