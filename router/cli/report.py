@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import click
@@ -13,17 +12,18 @@ import click
 from router.cli.client import get
 from router.cli.console import (
     config_option,
-    configured,
+    existing_log,
     json_option,
     ms,
-    opened_log,
     reported,
     server_option,
     show_json,
     show_table,
     usd,
 )
-from router.errors import LogError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -66,15 +66,8 @@ def _row(row: dict[str, Any], by: str) -> tuple[Any, ...]:
 
 
 def _read(config: Path | None, since: datetime | None, by: str) -> list[dict[str, Any]]:
-    settings, _ = configured(config)
-    path = Path(settings.log.path)
-    if not path.exists():
-        raise LogError(f"There is no log {path.name} here yet: serve or run something first.")
-    log = opened_log(settings)
-    try:
+    with existing_log(config) as log:
         return log.reader().report(since, by)  # type: ignore[arg-type]  # click checked the choice
-    finally:
-        log.close()
 
 
 def _ask(server: str, since: datetime | None, by: str) -> list[dict[str, Any]]:
