@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from policies.base import apart, dollars
 from router.explanation.values import AttemptWords, Happened, Prediction
-from router.explanation.words import ENDS, FAILURES, ROLES, ms, named
+from router.explanation.words import ENDS, FAILURES, ROLES, SOURCES, ms, named
 
 if TYPE_CHECKING:
     from router.explanation.facts import Facts, Seen, Tried
@@ -140,7 +140,7 @@ def _within(observed_ms: float, seen: Seen) -> Within | None:
 def _prediction_words(seen: Seen, tried: Tried, observed_ms: float | None, within: Within | None) -> str:
     if seen.pred_ms is None:
         return f"Nothing was predicted of {seen.id}."
-    source = f" (from {seen.source})" if seen.source else ""
+    source = f" ({SOURCES.get(seen.source, f'from {seen.source}')})" if seen.source else ""
     said = f"{seen.id} was expected to take {ms(seen.pred_ms)}{source}"
     if observed_ms is None:
         return f"{said}; it gave {'only a part of the' if tried.status == 'ok' else 'no'} answer to compare."

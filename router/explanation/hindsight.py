@@ -153,7 +153,7 @@ def _best(facts: Facts, answered: str, others: Sequence[Alternative]) -> tuple[s
     ranked = policy.decide(slate, Constraints(deadline_s=deadline_s)).ranked
     if answered not in ranked:
         return None, f"nothing: {policy.name} cannot rank an answer with these figures"
-    return ranked[0], f"what {policy.name} ranks by"
+    return ranked[0], f"the terms of {policy.name}"
 
 
 def _policy(facts: Facts) -> Policy | None:

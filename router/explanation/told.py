@@ -22,11 +22,11 @@ def explained(row: Mapping[str, Any]) -> Explanation:
     """Explain one decision, from what `LogReader.decision` returns. Whatever the row holds, it does not raise."""
     facts = facts_of(row)
     end, guess, later, chance = happened(facts), prediction(facts), hindsight(facts), _exploration(facts)
-    said = [_decision(facts), chance.words if facts.explore_rate else "", end.words]
-    said += [guess.words if guess else "", later.words if facts.status == "ok" or facts.tried else ""]
+    said = [chance.words if facts.explore_rate else "", end.words, guess.words if guess else ""]
+    said += [later.words if facts.status == "ok" or facts.tried else ""]
     return Explanation(
         decision_id=facts.decision_id,
-        summary=" ".join(filter(None, said)),
+        summary=" ".join([_decision(facts), *(_it(facts, words) for words in said if words)]),
         status=facts.status,
         policy=facts.policy,
         policy_version=facts.policy_version,
@@ -39,6 +39,11 @@ def explained(row: Mapping[str, Any]) -> Explanation:
         exploration=chance,
         limits=list(_limits(facts)),
     )
+
+
+def _it(facts: Facts, words: str) -> str:
+    """The chosen one was named just before."""
+    return f"It {words.removeprefix(f'{facts.chosen} ')}" if words.startswith(f"{facts.chosen} ") else words
 
 
 def _decision(facts: Facts) -> str:
@@ -56,7 +61,7 @@ def _decision(facts: Facts) -> str:
     where = "" if first is None or first.near is None else f" ({place(first.near)})"
     out_of = f"out of {counted(eligible, 'eligible candidate')}{f', {rejected} rejected' if rejected else ''}"
     route = f" Route {facts.route} applied." if facts.route else ""
-    return f"{policy} chose {facts.chosen}{where} {out_of}.{route} {sentence(facts.reason)}".rstrip()
+    return f"{policy} chose {facts.chosen}{where} {out_of}.{route} {_it(facts, sentence(facts.reason))}".rstrip()
 
 
 def _candidate(facts: Facts, seen: Seen) -> CandidateWords:

@@ -19,6 +19,12 @@ ROLES = {
     "escalation": "was asked because the first answer was not sure enough",
     "shadow": "was run for comparison, and nobody waited for it",
 }
+SOURCES = {
+    "observed": "learnt from earlier answers",
+    "calibrated": "calibrated on this machine",
+    "warm-up": "from its warm-up",
+    "prior": "a prior: nothing was observed yet",
+}
 FAILURES = {
     "Unavailable": "nobody answers there",
     "Interrupted": "the connection broke before an answer came",

@@ -1,4 +1,4 @@
-"""The whole report: which questions it asks, and the page and the data made of their answers. It reads no log itself."""
+"""The whole report: which questions it asks, and the page and the data made of the answers. It reads no log itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ MOST_TOLD = 5
 NEWEST = 5000
 """Of so many answered decisions the most regretted are looked for."""
 
-_SINCE = "SELECT min(ts)::VARCHAR FROM (SELECT ts FROM decisions WHERE status = 'ok' AND {window} ORDER BY ts DESC LIMIT {newest})"
+_SINCE = """
+    SELECT min(ts)::VARCHAR
+    FROM (SELECT ts FROM decisions WHERE status = 'ok' AND {window} ORDER BY ts DESC LIMIT {newest})"""
 _WORST = """
     WITH answered AS (
         SELECT decision_id, latency_ms - overhead_ms AS ms, cost_usd FROM decisions WHERE status = 'ok' AND {window}),
@@ -27,12 +29,12 @@ _WORST = """
             bool_or(status = 'error' AND role <> 'shadow') AS failed,
             max(total_ms) FILTER (status = 'ok' AND NOT won) AS measured_ms,
             max(total_ms) FILTER (status = 'cancelled') AS least_ms
-        FROM attempts WHERE {window} GROUP BY ALL),
+        FROM attempts WHERE {since} GROUP BY ALL),
     others AS (
         SELECT c.decision_id, coalesce(t.measured_ms, greatest(c.pred_ms, t.least_ms), c.pred_ms) AS ms, c.pred_cost_usd
         FROM candidates c LEFT JOIN tried t USING (decision_id, candidate_id)
         WHERE c.eligible AND {candidate_window} AND NOT coalesce(t.won, false) AND NOT coalesce(t.failed, false))
-    SELECT decision_id::VARCHAR AS decision_id, a.ms - min(o.ms) AS late_ms, a.cost_usd - min(o.pred_cost_usd) AS dearer_usd
+    SELECT decision_id::VARCHAR, a.ms - min(o.ms) AS late_ms, a.cost_usd - min(o.pred_cost_usd) AS dearer_usd
     FROM answered a JOIN others o USING (decision_id) GROUP BY decision_id, a.ms, a.cost_usd
     HAVING late_ms > 0 OR dearer_usd > 0
     ORDER BY {order} DESC NULLS LAST LIMIT {limit}"""
@@ -80,7 +82,8 @@ class Report(NamedTuple):
 
     def data(self) -> dict[str, Any]:
         """The same as data: what `--json` prints."""
-        shown = {"since": self.window.since, "until": self.window.until, "by": self.window.by}
+        shown: dict[str, Any] = {"since": self.window.since, "until": self.window.until, "by": self.window.by}
+        shown |= {"rows": rows_of(self.answers["summary"])}
         return shown | {"questions": self.answers, "most_regretted": self.told, "budgets": self.budgets}
 
 
@@ -109,6 +112,7 @@ def most_regretted(source: Source, window: Window) -> list[Answer]:
         return []
     newest = window._replace(since=since)
     times = {"window": _within("ts", newest), "candidate_window": _within("c.ts", newest)}
+    times |= {"since": _within("ts", newest._replace(until=None))}  # an attempt may begin after its decision's window
     ranked = [
         [str(row[0]) for row in source.select(_WORST.format(order=order, limit=MOST_TOLD, **times))]
         for order in ("late_ms", "dearer_usd")

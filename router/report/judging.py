@@ -1,4 +1,4 @@
-"""The parts of the report that judge decisions: predictions, regret, savings, break-even, and decisions told one by one."""
+"""The parts of the report that judge decisions: predictions, regret, savings, break-even, and decisions told."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from router.report.scales import Kind
 
 CALIBRATED, BAND = 0.95, (0.93, 0.97)
+FEW = 20
+"""Of fewer observations a share says nothing, and its interval would be the whole axis."""
+
 Z = 1.959964
 
 
@@ -25,8 +28,9 @@ def predictions(errors: Answer, near: dict[str, bool]) -> Part:
     """Predicted against observed latency, and how often the predicted 95th percentile held."""
     title = "Predicted against observed"
     says = (
-        "First attempts of the chosen candidate that succeeded. Calibrated predictions lie along the dotted line, and 95 % "
-        "of observations at or below the predicted p95: the band is 93 to 97 %, the bars are 95 % intervals (Wilson)."
+        "First attempts of the chosen candidate that succeeded. Calibrated predictions lie along the dotted line, and "
+        "95 % of observations at or below the predicted p95: the band is 93 to 97 %, the bars are 95 % intervals "
+        "(Wilson)."
     )
     rows = sorted(rows_of(errors), key=lambda row: -(number(row, "n") or 0.0))[:MOST_CANDIDATES]
     plots = [plot for plot in (_pairs(rows_of(errors, "sample"), near), _coverage(rows, near)) if plot is not None]
@@ -72,13 +76,16 @@ def _coverage(rows: Rows, near: dict[str, bool]) -> Plot | None:
         if share is None or not count:
             continue
         name, (low, high) = said(row, "candidate"), wilson(share, count)
-        marks.append(Row(name, share, low, high, _side(name, near)))
-        cells.append((name, figure(share, "share"), f"{figure(low, 'share')} to {figure(high, 'share')}"))
+        if count >= FEW:
+            marks.append(Row(name, share, low, high, _side(name, near)))
+        interval = f"{figure(low, 'share')} to {figure(high, 'share')}"
+        cells.append((name, figure(count, "count"), figure(share, "share"), interval))
     if not marks:
         return None
     heard = Names("coverage", "Coverage of the predicted p95", f"Of {len(marks)} candidates, against 95 %.")
     chart = intervals(heard, marks, Ruler("share", CALIBRATED, BAND, zero=False))
-    table = Table("Share of observations within the predicted p95.", ("candidate", "covered", "interval"), cells)
+    columns = ("candidate", "n", "covered", "interval")
+    table = Table(f"Drawn where at least {FEW} were observed.", columns, cells)
     return Plot("Coverage of the predicted p95", chart, table)
 
 
@@ -109,7 +116,8 @@ def _regrets(rows: Rows, by: str, kind: Kind) -> Table:
         if kind == "s"
         else ("mean_usd", "p95_usd", "total_usd", "cheaper_elsewhere")
     )
-    return Table("Better: decisions where another candidate would have been.", (by, "decisions", "mean", "p95", "sum", "better"), [
+    columns = (by, "decisions", "mean", "p95", "sum", "better")
+    return Table("Better: decisions where another candidate would have been.", columns, [
         (
             said(row, by),
             figure(number(row, "decisions"), "count"),
@@ -123,7 +131,10 @@ def _regrets(rows: Rows, by: str, kind: Kind) -> Table:
 def savings(answer: Answer) -> Part:
     """What was saved against simple ways to decide, with sign and interval."""
     rows, note = rows_of(answer), answer.get("note")
-    says = "Right of the line it was saved, left of it the simple way would have been better. Bars are 95 % intervals."
+    says = (
+        "Right of the line it was saved, left of it the simple way would have been better. Bars are 95 % intervals; "
+        "grey where they include 0."
+    )
     plots = [plot for plot in (_saved(rows, "usd", "dollars"), _saved(rows, "s", "seconds")) if plot is not None]
     empty = "" if plots else "Nothing was answered in this window that can be compared with another choice."
     return Part(
@@ -143,6 +154,8 @@ def _saved(rows: Rows, kind: Kind, what: str) -> Plot | None:
         sign = "+" if value > 0 else ""
         certain = low is not None and high is not None
         kinds = "third" if value > 0 else "far"
+        if low is not None and high is not None and low <= 0 <= high:
+            kinds = "sixth"
         marks.append(Row(said(row, "baseline"), value, low, high, kinds, f"{sign}{figure(value, kind)}"))
         count = number(row, "priced" if kind == "usd" else "timed")
         range_ = f"{figure(low, kind)} to {figure(high, kind)}" if certain else "not known"
@@ -157,45 +170,37 @@ def _saved(rows: Rows, kind: Kind, what: str) -> Plot | None:
 def break_even(answer: Answer) -> Part:
     """How busy this machine must be before near wins."""
     says = (
-        "Of this machine's time: the share that each model breaks even at (near is cheaper above it), and the share that "
-        "the window's requests would take if all were answered near. Beyond 100 % it cannot be reached."
+        "Of this machine's time: the share that each model breaks even at (near is cheaper above it), and the share "
+        "that the window's requests would take if all were answered near. Beyond 100 % it cannot be reached."
     )
-    marks, cells = [], []
-    for row in rows_of(answer):
+    rows = rows_of(answer)
+    marks, short = [], []
+    for row in rows:
         even, busy, name = (
             number(row, "break_even_utilisation"),
             number(row, "utilisation_all_near"),
             said(row, "model"),
         )
-        if even:
-            marks.append(Row(f"{name} breaks even", even, kind="third"))
-            if busy:
-                marks.append(Row(f"{name} if all near", busy, kind="near"))
-        cells.append((
-            name, figure(number(row, "far_usd_per_request"), "usd") or "unknown",
-            figure(number(row, "device_s_per_request"), "s"), figure(number(row, "break_even_per_hour"), "count"),
-            figure(number(row, "requests_per_hour"), "count"), figure(even, "share"), figure(busy, "share"), _wins(even, busy),
-        ))  # fmt: skip
-    columns = (
-        "model",
-        "far, a request",
-        "near, a request",
-        "break-even an hour",
-        "asked an hour",
-        "breaks even",
-        "if all near",
-        "wins",
-    )
-    table = Table("Far is the price of the cheapest far candidate; near is device time.", columns, cells)
+        if even and busy:
+            marks += [Row(f"{name} breaks even", even, kind="third"), Row(f"{name} if all near", busy, kind="near")]
+        short.append((name, figure(even, "share"), figure(busy, "share"), _wins(even, busy)))
+    columns = ("model", "far, a request", "near, a request", "breaks even at", "asked")
+    prices = Table("Far: the cheapest far candidate. Near: device time. Requests by the hour.", columns, [
+        (
+            said(row, "model"),
+            figure(number(row, "far_usd_per_request"), "usd") or "unknown",
+            figure(number(row, "device_s_per_request"), "s") or "unknown",
+            *(figure(number(row, name), "count") for name in ("break_even_per_hour", "requests_per_hour")),
+        )
+        for row in rows
+    ])  # fmt: skip
     if not marks:
         empty = "No model has both a near time and a far price in this window."
-        return Part("Break-even", says, tables=[table] if cells else [], empty=empty)
-    heard = Names(
-        "even", "Break-even utilisation by model", "The share of the machine's time above which near is cheaper."
-    )
-    return Part(
-        "Break-even", says, [Plot("Utilisation", intervals(heard, marks[:24], Ruler("share", 1.0, log=True)), table)]
-    )
+        return Part("Break-even", says, tables=[prices] if rows else [], empty=empty)
+    heard = Names("even", "Break-even utilisation by model", "Share of the machine's time above which near is cheaper.")
+    table = Table("Of this machine's time.", ("model", "breaks even", "if all near", "wins"), short)
+    plot = Plot("Utilisation", intervals(heard, marks[:24], Ruler("share", 1.0, log=True)), table)
+    return Part("Break-even", says, [plot], [prices])
 
 
 def _wins(even: float | None, busy: float | None) -> str:
@@ -206,7 +211,10 @@ def _wins(even: float | None, busy: float | None) -> str:
 
 def regretted(told: Sequence[Answer]) -> Part:
     """The most regretted decisions, each with its explanation."""
-    says = "Those of the newest decisions where another candidate would have saved the most seconds or dollars, if predictions are right."
+    says = (
+        "Those of the newest decisions where another candidate would have saved the most seconds or dollars, if what "
+        "was predicted of it is right."
+    )
     stories = [_story(each) for each in told]
     return Part(
         "Most regretted decisions",
@@ -218,13 +226,14 @@ def regretted(told: Sequence[Answer]) -> Part:
 
 def _story(told: Answer) -> Story:
     hindsight = told.get("hindsight") or {}
-    lost = [figure(number(hindsight, "regret_s"), "s"), figure(number(hindsight, "regret_usd"), "usd")]
+    lost = [figure(number(hindsight, f"regret_{kind}") or None, kind) for kind in ("s", "usd")]
     title = f"{said(told, 'decision_id')}: regret {' and '.join(filter(None, lost)) or 'unknown'}"
     details = [f"{said(each, 'candidate')}: {said(each, 'words')}" for each in rows_of(told, "candidates")]
     happened = told.get("happened") or {}
     for attempt in rows_of(happened, "attempts"):
         start = in_s(attempt, "start_ms")
-        details.append(f"{'' if start is None else f'+{figure(start, chr(115))}: '}{said(attempt, 'words')}")
+        when = "" if start is None else f"After {figure(start, 's')}: "
+        details.append(f"{when}{said(attempt, 'words')}")
     return Story(title, said(told, "summary"), details)
 
 

@@ -17,7 +17,7 @@ STYLE = """
 @media (prefers-color-scheme:dark){:root{--paper:#14181d;--ink:#e8eaed;--quiet:#a2abb6;--grid:#2c333b;--band:#1d3326;
 --card:#1c2228;--near:#56b4e9;--far:#f0953e;--third:#3fc29a;--fourth:#d79bc6;--fifth:#e6c84d;--sixth:#b9c2cc}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:1180px;padding:28px 24px 60px;background:var(--paper);color:var(--ink);
+body{margin:0 auto;max-width:1220px;padding:28px 24px 60px;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 h1{font-size:26px;margin:0 0 4px}h2{font-size:19px;margin:44px 0 6px}h3{font-size:15px;margin:18px 0 4px}
 p{margin:6px 0;max-width:76ch;overflow-wrap:anywhere}.quiet,.none{color:var(--quiet)}.none{font-style:italic}
@@ -25,14 +25,16 @@ p{margin:6px 0;max-width:76ch;overflow-wrap:anywhere}.quiet,.none{color:var(--qu
 .tiles div{background:var(--card);border-radius:8px;padding:12px 14px}.tiles dt{color:var(--quiet);font-size:13px}
 .tiles dd{margin:2px 0 0;font-size:21px;font-weight:600}.tiles small{display:block;font-size:12px;font-weight:400;
 color:var(--quiet)}
-.pair{display:grid;grid-template-columns:minmax(0,640px) minmax(0,1fr);gap:10px 28px;align-items:start;margin-top:10px}
+.pair{display:grid;grid-template-columns:minmax(0,600px) minmax(0,1fr);gap:10px 26px;align-items:start;margin-top:10px}
 @media (max-width:980px){.pair{grid-template-columns:minmax(0,1fr)}}
-figure{margin:0}figcaption{font-weight:600;font-size:14px;margin:0 0 6px}svg{display:block;width:100%;height:auto;max-width:640px}
+figure{margin:0}figcaption{font-weight:600;font-size:14px;margin:0 0 6px}
+svg{display:block;width:100%;height:auto;max-width:640px}
 .table{overflow-x:auto}table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--quiet);font-size:12px;padding:0 0 4px}
 th,td{text-align:right;padding:3px 8px 3px 0;border-bottom:1px solid var(--grid);vertical-align:top}
-th{font-weight:600;color:var(--quiet)}th:first-child,td:first-child{text-align:left;overflow-wrap:anywhere}
-.words td{text-align:left}article{border-top:1px solid var(--grid);padding:8px 0 6px}
+th{font-weight:600;color:var(--quiet)}td{white-space:nowrap}
+th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:12ch}
+article{border-top:1px solid var(--grid);padding:8px 0 6px}
 ul{margin:4px 0;padding-left:20px}li{overflow-wrap:anywhere;max-width:84ch}
 svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;fill:var(--ink)}
 svg .quiet,svg .label{fill:var(--quiet)}svg .name,svg .figure{fill:var(--ink)}
@@ -54,12 +56,11 @@ body{max-width:none;padding:0;font-size:11px}.pair,article,.tiles div{break-insi
 
 
 class Table(NamedTuple):
-    """Figures as text: the first column names the row. `words` keeps every column to the left."""
+    """Figures as text: the first column names the row."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    words: bool = False
 
 
 class Tile(NamedTuple):
@@ -151,8 +152,7 @@ def _part(part: Part) -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     left_out = len(table.rows) - MOST_ROWS
     more = f" (the last {MOST_ROWS} of {len(table.rows)} rows; --json has all)" if left_out > 0 else ""
-    kind = ' class="words"' if table.words else ""
-    yield f'<div class="table"><table{kind}><caption>{escape(table.caption + more)}</caption><thead><tr>'
+    yield f'<div class="table"><table><caption>{escape(table.caption + more)}</caption><thead><tr>'
     yield "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     yield "</tr></thead><tbody>"
     for row in table.rows[max(0, left_out) :]:

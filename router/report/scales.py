@@ -77,7 +77,8 @@ def timed(moments: Sequence[float], *, most: int = 6) -> Scale:
     low, high = min(moments, default=0.0), max(moments, default=86400.0)
     if high - low < 60:
         low, high = low - 30, high + 30
-    step = next((step for step in _TIME_STEPS_S if (high - low) / step <= most), _TIME_STEPS_S[-1])
+    least = 86400 if all(moment % 86400 == 0 for moment in moments) else 60  # of days only days are marked
+    step = next((step for step in _TIME_STEPS_S if step >= least and (high - low) / step <= most), _TIME_STEPS_S[-1])
     first = ceil(low / step)
     marks = [mark for number in range(most + 1) if (mark := (first + number) * step) <= high]
     return Scale(low, high, tuple(Tick(mark, _moment(mark, step)) for mark in marks))
@@ -95,7 +96,8 @@ def figure(value: float | None, kind: Kind) -> str:
         return f"{significant(value * 100)} %" if value else "0 %"
     if kind == "time":
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}"
-    return f"{value:,.0f}".replace(",", " ") if value == round(value) else significant(value)
+    whole = value == round(value) or abs(value) >= 1000
+    return f"{value:,.0f}".replace(",", " ") if whole else significant(value)
 
 
 def moment_of(text: object) -> float | None:

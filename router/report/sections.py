@@ -1,4 +1,4 @@
-"""The parts of the report about traffic, money and time, each from the answer to one question. Pure: answers in, parts out."""
+"""The parts of the report about traffic, money and time, each from one answer. Answers in, parts out."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def top_models(models: Answer) -> Part:
 
 def budget_burn(spent: Answer, limits: Sequence[Answer]) -> Part:
     """What was spent far, day by day and within the month, against the budgets of everybody."""
-    says = "What answers from far cost, against the budgets that concern everything (scope `global`)."
+    says = "What answers from far cost, against the budgets that concern everything (scope global)."
     rows = rows_of(spent)
     plots = [
         plot

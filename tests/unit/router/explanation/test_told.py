@@ -45,9 +45,7 @@ def test_an_answer_is_explained_whole() -> None:
     """Who, out of how many, why not the other, what was predicted, what happened."""
     found = told(chat(prompt=SECRET), two())
 
-    assert found.summary.startswith(
-        "fastest chose a:test/chat (far) out of 2 eligible candidates. a:test/chat leads as"
-    )
+    assert found.summary.startswith("fastest chose a:test/chat (far) out of 2 eligible candidates. It leads as")
     assert [("a:test/chat", "chosen"), ("b:test/chat", "eligible")] == [
         (each.candidate, each.verdict) for each in found.candidates
     ]
@@ -69,7 +67,7 @@ def test_regret_is_against_what_was_predicted_of_the_others() -> None:
     """The far side turned out slow: the near one would have been better, if its prediction is right."""
     found = told(chat(), two(latency_ms=60)).hindsight
 
-    assert ("b:test/chat", "predicted", "what fastest ranks by") == (found.best, found.basis, found.by)
+    assert ("b:test/chat", "predicted", "the terms of fastest") == (found.best, found.basis, found.by)
     assert found.fastest.candidate == "b:test/chat"
     assert found.regret_s >= 0.058
     assert 0.0 == found.regret_usd
