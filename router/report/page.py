@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, NamedTuple
+
+from router.report.svg import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,45 +118,45 @@ def _html(page: Page) -> Iterator[str]:
     yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    yield f"<title>{escape(page.title)}</title><style>{STYLE}</style></head><body>\n"
-    yield f'<header><h1>{escape(page.title)}</h1><p class="quiet">{escape(page.window)}</p></header><main>\n'
+    yield f"<title>{written(page.title)}</title><style>{STYLE}</style></head><body>\n"
+    yield f'<header><h1>{written(page.title)}</h1><p class="quiet">{written(page.window)}</p></header><main>\n'
     yield from _tiles(page.tiles)
     for part in page.parts:
         yield from _part(part)
-    yield f'</main><footer><p class="quiet">{escape(page.made)}</p></footer></body></html>\n'
+    yield f'</main><footer><p class="quiet">{written(page.made)}</p></footer></body></html>\n'
 
 
 def _tiles(tiles: Sequence[Tile]) -> Iterator[str]:
     yield '<dl class="tiles">'
     for tile in tiles:
-        note = f"<small>{escape(tile.note)}</small>" if tile.note else ""
-        yield f"<div><dt>{escape(tile.name)}</dt><dd>{escape(tile.figure)}{note}</dd></div>"
+        note = f"<small>{written(tile.note)}</small>" if tile.note else ""
+        yield f"<div><dt>{written(tile.name)}</dt><dd>{written(tile.figure)}{note}</dd></div>"
     yield "</dl>\n"
 
 
 def _part(part: Part) -> Iterator[str]:
-    yield f"<section><h2>{escape(part.title)}</h2><p>{escape(part.says)}</p>"
+    yield f"<section><h2>{written(part.title)}</h2><p>{written(part.says)}</p>"
     if part.empty:
-        yield f'<p class="none">{escape(part.empty)}</p>'
+        yield f'<p class="none">{written(part.empty)}</p>'
     for plot in part.plots:
-        yield f'<div class="pair"><figure><figcaption>{escape(plot.title)}</figcaption>{plot.chart}</figure>'
+        yield f'<div class="pair"><figure><figcaption>{written(plot.title)}</figcaption>{plot.chart}</figure>'
         yield from _table(plot.table)
         yield "</div>"
     for table in part.tables:
         yield from _table(table)
     for story in part.stories:
-        details = "".join(f"<li>{escape(detail)}</li>" for detail in story.details)
-        yield f"<article><h3>{escape(story.title)}</h3><p>{escape(story.words)}</p><ul>{details}</ul></article>"
+        details = "".join(f"<li>{written(detail)}</li>" for detail in story.details)
+        yield f"<article><h3>{written(story.title)}</h3><p>{written(story.words)}</p><ul>{details}</ul></article>"
     yield "</section>\n"
 
 
 def _table(table: Table) -> Iterator[str]:
     left_out = len(table.rows) - MOST_ROWS
     more = f" (the last {MOST_ROWS} of {len(table.rows)} rows; --json has all)" if left_out > 0 else ""
-    yield f'<div class="table"><table><caption>{escape(table.caption + more)}</caption><thead><tr>'
-    yield "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    yield f'<div class="table"><table><caption>{written(table.caption + more)}</caption><thead><tr>'
+    yield "".join(f'<th scope="col">{written(column)}</th>' for column in table.columns)
     yield "</tr></thead><tbody>"
     for row in table.rows[max(0, left_out) :]:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
+        cells = "".join(f"<td>{written(cell)}</td>" for cell in row)
         yield f"<tr>{cells}</tr>"
     yield "</tbody></table></div>"

@@ -27,18 +27,23 @@ class Frame(NamedTuple):
     bottom: float
 
 
+def written(words: str) -> str:
+    """Words as they may stand in the page: escaped, and without what cannot be printed."""
+    return escape("".join(c if c.isprintable() else " " for c in words))
+
+
 def chart(name: str, title: str, says: str, height: float, parts: Iterable[str]) -> str:
     """A whole chart, with its title and a description for those who cannot see it. `name` is unique in the page."""
     head = (
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-labelledby="{name}-t {name}-d">'
-        f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(says)}</desc>'
+        f'<title id="{name}-t">{written(title)}</title><desc id="{name}-d">{written(says)}</desc>'
     )
     return "".join([head, *parts, "</svg>"])
 
 
 def text(words: str, x: float, y: float, anchor: Anchor = "start", kind: str = "label") -> str:
     """Words at a place."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{written(words)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

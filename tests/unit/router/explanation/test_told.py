@@ -392,7 +392,7 @@ ROWS = some({
 })  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ROWS | st.dictionaries(st.sampled_from(["candidates", "attempts", "outcome", "ts", "policy"]), ANYTHING))
 def test_any_row_is_explained(found) -> None:
     """Rows of other versions, and broken ones: there is always a summary, and no regret is negative."""
