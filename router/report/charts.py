@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from router.report import svg
 from router.report.scales import Kind, figure, linear, logarithmic, timed
-from router.report.svg import Frame
+from router.report.svg import Frame, Ink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 HEIGHT = 280
 ROW = 30
-KINDS = ("near", "far", "third", "fourth", "fifth", "sixth")
-"""Classes of series: a colour, a dash and, in print, both are told apart."""
 
 
 class Names(NamedTuple):
@@ -32,7 +30,7 @@ class Line(NamedTuple):
 
     name: str
     points: Sequence[tuple[float, float]]
-    kind: str = "near"
+    kind: Ink = "near"
 
 
 class Row(NamedTuple):
@@ -42,7 +40,7 @@ class Row(NamedTuple):
     value: float
     low: float | None = None
     high: float | None = None
-    kind: str = "near"
+    kind: Ink = "near"
     note: str = ""
 
 
@@ -153,7 +151,7 @@ class Cloud(NamedTuple):
 
     name: str
     points: Sequence[tuple[float, float]]
-    kind: str = "near"
+    kind: Ink = "near"
 
 
 def scatter(names: Names, clouds: Sequence[Cloud], kind: Kind) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from router.report.reading import Answer, Rows
     from router.report.scales import Kind
+    from router.report.svg import Ink
 
 CALIBRATED, BAND = 0.95, (0.93, 0.97)
 FEW = 20
@@ -45,7 +46,7 @@ def predictions(errors: Answer, near: dict[str, bool]) -> Part:
 
 
 def _pairs(sample: Rows, near: dict[str, bool]) -> Plot | None:
-    pairs: dict[str, list[tuple[float, float]]] = {"near": [], "far": [], "sixth": []}
+    pairs: dict[Ink, list[tuple[float, float]]] = {"near": [], "far": [], "sixth": []}
     for row in sample:
         predicted, observed = in_s(row, "predicted_ms"), in_s(row, "observed_ms")
         if predicted and observed:
@@ -153,10 +154,10 @@ def _saved(rows: Rows, kind: Kind, what: str) -> Plot | None:
             continue
         sign = "+" if value > 0 else ""
         certain = low is not None and high is not None
-        kinds = "third" if value > 0 else "far"
+        ink: Ink = "third" if value > 0 else "far"
         if low is not None and high is not None and low <= 0 <= high:
-            kinds = "sixth"
-        marks.append(Row(said(row, "baseline"), value, low, high, kinds, f"{sign}{figure(value, kind)}"))
+            ink = "sixth"
+        marks.append(Row(said(row, "baseline"), value, low, high, ink, f"{sign}{figure(value, kind)}"))
         count = number(row, "priced" if kind == "usd" else "timed")
         range_ = f"{figure(low, kind)} to {figure(high, kind)}" if certain else "not known"
         cells.append((said(row, "baseline"), f"{sign}{figure(value, kind)}", range_, figure(count, "count")))
@@ -237,5 +238,5 @@ def _story(told: Answer) -> Story:
     return Story(title, said(told, "summary"), details)
 
 
-def _side(candidate: str, near: dict[str, bool]) -> str:
+def _side(candidate: str, near: dict[str, bool]) -> Ink:
     return side({"near": near.get(candidate)})

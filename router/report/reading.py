@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from router.report.svg import Ink
+
 Answer = dict[str, Any]
 Rows = list[dict[str, Any]]
 
@@ -44,7 +46,9 @@ def total(rows: Iterable[Mapping[str, Any]], name: str) -> float | None:
     return sum(known) if known else None
 
 
-def side(row: Mapping[str, Any], name: str = "near") -> str:
-    """The class of a series: near or far, `sixth` where nobody knows."""
-    value = row.get(name)
-    return {True: "near", False: "far"}.get(value, "sixth") if isinstance(value, bool) else "sixth"
+def side(row: Mapping[str, Any]) -> Ink:
+    """What a row is drawn in: near or far, `sixth` where nobody knows."""
+    near = row.get("near")
+    if not isinstance(near, bool):
+        return "sixth"
+    return "near" if near else "far"

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from router.report.reading import Answer, Rows
     from router.report.scales import Kind
+    from router.report.svg import Ink
 
+SIDES: tuple[Ink, Ink] = ("near", "far")
 STEPS_S = {"minute": 60, "hour": 3600, "day": 86400}
 MOST_STEPS = 2000
 MOST_CANDIDATES = 12
@@ -71,7 +73,7 @@ def sharing(series: Answer) -> Part:
     everybody = {moment: sum(points.get(moment, 0.0) for points in answered.values()) for moment in moments}
     lines = [
         Line(name, [(t, answered.get(name, {}).get(t, 0.0) / everybody[t]) for t in moments if everybody[t]], name)
-        for name in ("near", "far")
+        for name in SIDES
     ]
     chart = over_time(Names("share", "Share near and far", _spoken(lines, "share")), lines, "share")
     return Part(
@@ -169,7 +171,7 @@ def _lines(series: Answer, column: str, *, idle: float) -> list[Line]:
     rows, step_s = rows_of(series), STEPS_S.get(str(series.get("step")), 0)
     moments = [moment for row in rows if (moment := moment_of(row.get("at"))) is not None]
     found = []
-    for name in ("near", "far"):
+    for name in SIDES:
         mine = [row for row in rows if row.get("side") == name]
         known = {moment: number(row, column) for row in mine if (moment := moment_of(row.get("at"))) is not None}
         if any(value is not None for value in known.values()):

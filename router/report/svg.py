@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from router.report.scales import Scale
 
 Anchor = Literal["start", "middle", "end"]
+Ink = Literal["near", "far", "third", "fourth", "fifth", "sixth"]
+"""What a series is drawn in: a colour of the page, and for lines a dash, so that print tells them apart."""
 
 WIDTH = 640
 CHAR = 7.3
