@@ -51,8 +51,11 @@ svg .quiet,svg .label{fill:var(--quiet)}svg .name,svg .figure{fill:var(--ink)}
 STYLE += """
 .line.far{stroke-dasharray:7 3}.line.third{stroke-dasharray:2 3}.line.fourth{stroke-dasharray:9 3 2 3}
 @media print{:root{--paper:#fff;--ink:#000;--quiet:#444;--grid:#ccc;--card:#fff;--near:#0072b2;--far:#c2540a}
-body{max-width:none;padding:0;font-size:11px}.pair,article,.tiles div{break-inside:avoid}h2{break-after:avoid}
-.tiles div{border:1px solid #ccc}}
+body{max-width:none;padding:0;font-size:10.5px}h1{font-size:20px}h2{font-size:15px;margin:22px 0 2px}
+h2,h2+p,h3{break-after:avoid}.pair{grid-template-columns:minmax(0,58%) minmax(0,1fr);gap:4px 14px}
+figure,tr,.tiles div{break-inside:avoid}.table{overflow:visible}table{font-size:9px}
+th,td{padding:2px 5px 2px 0;min-width:0}.tiles{grid-template-columns:repeat(4,1fr)}
+.tiles div{border:1px solid #ccc;padding:6px 8px}.tiles dd{font-size:15px}}
 """
 
 
