@@ -23,6 +23,7 @@ from backends.errors import BackendError
 from backends.local.backend import LocalOptions
 from backends.remote.backend import RemoteBackend
 from backends.remote.provider import asked_for
+from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
 from router.budgets import Budgets, Charge, asked_providers
@@ -40,12 +41,17 @@ from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
+from router.near_costs import NearCosts
 from router.patience import Patience
 from router.planning import Planner
-from router.pricing import LocalRates, local_rates, price_book
+from router.policy_check import warnings_of
+from router.pricing import price_book
+from router.remembering import remember, remembering
 from router.renewal import Refresher
+from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
+from router.shadowing import Shadows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -73,21 +79,23 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
         catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
-        rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
+        near = await _near(closing, settings, probe)
         backends = _backends(closing, settings, providers_of(catalog, secrets), probe)
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health)
+        estimator = await _estimator(closing, near, finder, backends, log)
+        lessons = _lessons(estimator, far, settings.routing)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
-        book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
-        ledger = Ledger(log, rates, book(), settings.log, metrics)
+        book, metrics = partial(_book, catalog, near, far.listings), Metrics()
+        ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
+        planner = _planner(settings, finder, signal, lessons, budgets)
+        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, planner, settings.routing)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        _beside(closing, warming=_warm(dispatcher, settings.local.warm), watching=refresher.watch())
+        warming, shadowing = _warm(dispatcher, settings.local.warm), dispatcher.shadows.run()
+        _beside(closing, warming=warming, watching=refresher.watch(), shadowing=shadowing)
         yield Services(
             settings=settings,
             far=far,
@@ -97,7 +105,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             backends=backends,
             lessons=lessons,
             budgets=budgets,
-            rates=rates,
+            near=near,
             probe=probe,
             log=log,
             dispatcher=dispatcher,
@@ -114,6 +122,8 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         SettingsError, CatalogError, LogError: as `open_house`.
     """
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+        for lack in warnings_of(settings, house.catalog):
+            logger.warning("%s", lack)
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
@@ -127,6 +137,12 @@ def _backends(
     for backend in backends.values():
         closing.push_async_callback(backend.aclose)
     return backends
+
+
+async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe) -> NearCosts:
+    near = await asyncio.to_thread(NearCosts.opened, settings.local, probe)
+    closing.push_async_callback(asyncio.to_thread, near.close)
+    return near
 
 
 async def _finder(
@@ -145,6 +161,12 @@ def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> No
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_told)
         closing.push_async_callback(_cancelled, task)
+
+
+def _planner(
+    settings: Settings, finder: CandidateFinder, signal: IntentSignal, lessons: Lessons, budgets: Budgets
+) -> Planner:
+    return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, finder.catalog))
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
@@ -170,18 +192,33 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     return sets
 
 
-def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings) -> Lessons:
+    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission))
+
+
+def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:
     hedging = Hedging(routing.hedging, runner.lessons.patience)
-    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    shadows = Shadows(runner, finder.every, routing.shadow)
+    return Dispatcher(finder, planner, attempts, runner.ledger, shadows)
 
 
-def _estimator(rates: LocalRates, finder: CandidateFinder, backends: Mapping[str, Backend]) -> Estimator:
-    """An estimator that begins with what was measured on this hardware before."""
-    estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+async def _estimator(
+    closing: AsyncExitStack,
+    near: NearCosts,
+    finder: CandidateFinder,
+    backends: Mapping[str, Backend],
+    log: DecisionLog,
+) -> Estimator:
+    """An estimator that begins with what was learnt before, and with what was measured on this hardware."""
+    estimator = Estimator(near, runtime_started=lambda: "torch" in sys.modules)
+    estimator.restore(await asyncio.to_thread(log.reader().predictors))
     for candidate in finder.every():
         report = backends[candidate.target.backend].calibration(candidate.target)
         if report is not None:
-            estimator.learn_load(candidate, report, "calibrated")
+            estimator.begin_with(candidate, report)
+    closing.callback(remember, estimator, log)
+    _beside(closing, remembering=remembering(estimator, log))
     return estimator
 
 
@@ -216,8 +253,8 @@ def _refresher(
     return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
 
 
-def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
-    return price_book(catalog, rates, listings.prices())
+def _book(catalog: Catalog, near: NearCosts, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, near.rates, listings.prices())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
