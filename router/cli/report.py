@@ -37,7 +37,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 def report(config: Path | None, since: str | None, by: str, server: str | None, *, as_json: bool) -> None:
     """Show requests, cost, latency, near share and estimate error, grouped by one column."""
     with reported():
-        instant = _instant(since)
+        instant = instant_of(since)
         rows = _ask(server, instant, by) if server is not None else _read(config, instant, by)
         if as_json:
             show_json({"by": by, "rows": rows})
@@ -83,7 +83,12 @@ def _ask(server: str, since: datetime | None, by: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _instant(text: str | None) -> datetime | None:
+def instant_of(text: str | None) -> datetime | None:
+    """An ISO 8601 instant or an age such as 24h; without an offset it is UTC.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
     if text is None:
         return None
     age = re.fullmatch(r"(\d+)([mhd])", text)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
-from router.decision_log import sql
+from router.decision_log import sql, windows
 from router.decision_log.migrations import first_line
 from router.errors import InvalidRequest, LogError
 
@@ -196,6 +196,17 @@ class LogReader:
         """
         with self._reading() as con:
             return [Spent(*row) for row in con.execute(_SPENT, {"since": _utc(since)}).fetchall()]
+
+    @contextlib.contextmanager
+    def window(self, window: windows.Window) -> Iterator[tuple[windows.Found, Iterator[str]]]:
+        """Give what a window holds, and its decisions as JSON lines that are read as they are taken.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            held = windows.found(con, window)
+            yield held, windows.lines(con, window, held)
 
     def sql(self, query: str, *, max_rows: int = 10_000, timeout_s: float = 10.0) -> sql.SqlResult:
         """Run a user's SELECT over the public views.
