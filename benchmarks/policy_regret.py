@@ -160,7 +160,7 @@ def _live(requests: Sequence[Any], places: Sequence[Place], options: argparse.Na
 def _told(report: dict[str, Any], options: argparse.Namespace) -> str:
     near = report["near"]
     lines = [
-        f"{report['requests']} requests of {report['trace']}, near alone {report['near_load']:.2f} times what it can serve.",
+        f"{report['requests']} requests, for near alone {report['near_load']:.2f} times what it can serve.",
         f"Deadline {options.deadline:g} s; an answer in time is worth ${options.value:g}.",
         f"Near, as measured: {1 / near['per_output_s']:.0f} tokens/s written, {1 / near['per_input_s']:.0f} read.",
         "",
@@ -181,8 +181,8 @@ def _told(report: dict[str, Any], options: argparse.Namespace) -> str:
 def _table(arms: dict[str, dict[str, float]]) -> list[str]:
     head = "| | of the oracle's utility | in time | mean s | p95 s | $ / 1000 | near |"
     rows = [
-        f"| {name} | {a['of_oracle']:.1%} ({a['least']:.1%}..{a['most']:.1%}) | {a['in_time']:.1%} | {a['mean_s']:.2f} | "
-        f"{a['p95_s']:.2f} | {a['cost_per_1000_usd']:.4f} | {a['near_share']:.0%} |"
+        f"| {name} | {a['of_oracle']:.1%} ({a['least']:.1%}..{a['most']:.1%}) | {a['in_time']:.1%} | "
+        f"{a['mean_s']:.2f} | {a['p95_s']:.2f} | {a['cost_per_1000_usd']:.4f} | {a['near_share']:.0%} |"
         for name, a in sorted(arms.items(), key=lambda item: -item[1]["of_oracle"])
     ]
     return [head, "|---|---|---|---|---|---|---|", *rows]

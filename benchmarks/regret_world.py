@@ -63,8 +63,8 @@ class Place:
         return self.usd_per_hour * held_s / 3600 if self.near else tokens_usd / 1e6
 
 
-# Prices are those that the listing shipped with Nearfar has for Llama-3.1-8B-Instruct at three providers; the speeds are
-# assumptions, in the range that public trackers show for such models. What is asked of the policies is the choice.
+# Prices are those that the listing shipped with Nearfar has for Llama-3.1-8B-Instruct at three providers; the speeds
+# are assumptions, in the range that public trackers show for such models. What is asked of the policies is the choice.
 FAR = (
     Place(name="far-quick", near=False, first_s=0.25, per_input_s=5e-5, per_output_s=1 / 250,
           input_per_1m_usd=0.10, output_per_1m_usd=0.10, sigma=0.20),
