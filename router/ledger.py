@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from backends.types import InferenceResult, Payload
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
+    from router.decision_log.record import ShadowRow
     from router.energy_shares import Stay
     from router.errors import RouterError
     from router.near_costs import NearCosts
@@ -96,11 +97,12 @@ class Ledger:
             body = _ENCODE({"policy": policy.name, "version": policy.version, "parameters": repr(policy)}).decode()
             self._log.append(PolicyRow(policy_version=version, policy=policy.name, ts_us=plan.ts_us, body=body))
         row = decision_row(plan, self._log.next_seq(), self._price_book, version)
-        payload = plan.call.request.payload
+        payload, session = plan.call.request.payload, plan.call.routing.session
         self._log.append(
             replace(
                 row,
                 payload_hash=self._hash(payload),
+                session=self._hash([plan.call.request.tenant, session]) if session else None,
                 inputs=_ENCODE(payload).decode() if self._store_inputs else None,
             )
         )
@@ -137,12 +139,21 @@ class Ledger:
             result=None if answered is None else answered.result,
             error=error,
             first_token_s=None if answered is None else answered.first_token_s,
+            note="" if answered is None else answered.note,
         )
         for number, attempt in enumerate(attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))
         self._log.append(outcome_row(outcome, won, now_us()))
         self._watcher.observe(plan.call.surface, outcome)
         return outcome
+
+    def shadowed(self, plan: Plan, number: int, attempt: Attempt) -> None:
+        """Write an attempt that nobody waited for. It is no part of the request's outcome, nor of its cost."""
+        self._log.append(attempt_row(plan, number, attempt, won=False))
+
+    def agreed(self, row: ShadowRow) -> None:
+        """Write how well such an attempt's answer agrees with the one that was given."""
+        self._log.append(row)
 
     async def acknowledged(self) -> None:
         """Return when an answer may go out: at once, or in strict durability when every row so far is on disk."""
@@ -186,8 +197,8 @@ class Ledger:
             return Cost(0.0, "priced")
         return Cost(None, "unknown")
 
-    def _hash(self, payload: Payload) -> str:
-        return hashlib.blake2b(_ENCODE(payload), digest_size=8, key=self._hash_key).hexdigest()
+    def _hash(self, value: Payload | list[str]) -> str:
+        return hashlib.blake2b(_ENCODE(value), digest_size=8, key=self._hash_key).hexdigest()
 
 
 def _price_at(candidate: Candidate, served_by: str) -> Price | None:

@@ -14,7 +14,7 @@ from router.outcome import Bases
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
-    from policies.types import Decision, Estimate
+    from policies.types import Estimate
     from router.outcome import Attempt, Outcome
     from router.slate import Plan
 
@@ -62,6 +62,7 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         intent=plan.intent.label if plan.intent else None,
         intent_probability=plan.intent.probability if plan.intent else None,
         tenant=request.tenant or None,
+        route=plan.route,
         explore_rate=decision.explore_rate,
         draw=decision.draw,
         explored=decision.explored,
@@ -121,17 +122,11 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
             pred_cost_source=estimate.cost_source,
             pred_quality=estimate.quality,
             score=plan.decision.scores.get(candidate.id),
-            propensity=_propensity(plan.decision, candidate.id),
+            propensity=plan.decision.propensity_of(candidate.id),
             **_quantiles(estimate),
         )
         for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
     ]
-
-
-def _propensity(decision: Decision, candidate_id: str) -> float | None:
-    if candidate_id not in decision.ranked:
-        return None
-    return decision.propensities.get(candidate_id, float(candidate_id == decision.ranked[0]))
 
 
 def _quantiles(estimate: Estimate) -> dict[str, Any]:
@@ -171,6 +166,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         cost_source=attempt.cost.source,
         provider_request_id=None if result is None else result.provider_request_id,
         from_char=attempt.from_char,
+        confidence=attempt.confidence,
         **_times(result.timings if result is not None else Timings()),
         **_used(result.usage if result is not None else Usage()),
         **_bases(attempt.cost.bases or Bases()),

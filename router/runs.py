@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from backends.errors import BackendError, RemoteError, Timeout
 from backends.types import Delta, InferenceRequest, InferenceResult
 from router.budgets import Exceeded, Reservation, charge_of
+from router.confidence import confidence_of
 from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Said
 from router.pricing import asked_usd
+from router.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -41,6 +43,7 @@ class Runner:
         self.backends = backends
         self.ledger = ledger
         self.lessons = lessons
+        self.standby = Standby()
         self._budgets = budgets
 
     def reserve(self, plan: Plan, candidate: Candidate) -> Reservation | Exceeded | None:
@@ -51,7 +54,9 @@ class Runner:
         return self._budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
 
     def run(self, plan: Plan, step: Step, errand: Errand) -> Run:
-        """A run that begins when somebody waits for it."""
+        """A run that begins when somebody waits for it. What runs near for want of anything better gives way to it."""
+        if step.candidate.near and step.role != "shadow":
+            self.standby.disturb()
         return Run(self, plan, step, errand)
 
 
@@ -191,6 +196,9 @@ class Run:
             result=result,
             error=error,
             first_token_s=clock.first_token_s,
+            confidence=None
+            if result is None
+            else confidence_of(result.output, self._errand.request.payload, candidate.target),
         )
 
 
