@@ -57,7 +57,7 @@ from router.settings import Secrets, intents_dir, models_dir
 from router.shadowing import Shadows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from backends.base import Backend
     from backends.remote.provider import Provider
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
     from router.listings import Listings
     from router.quality import Prior
     from router.sections import RoutingSettings, Settings
-    from router.slate import Candidate
 
 logger = logging.getLogger("nearfar")
 
@@ -88,10 +87,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        estimator = await _estimator(closing, near, finder, backends, log)
-        lessons = _lessons(estimator, far, settings.routing, _judgement(settings.routing, catalog))
-        feedback = Feedback(log, lessons.judgement, catalog, finder, settings.routing.quality)
-        await asyncio.to_thread(_remember, feedback, lessons, finder.every(), log)
+        lessons = _lessons(await _estimator(closing, near, finder, backends, log), far, settings.routing, catalog)
+        feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
         ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
@@ -208,7 +205,8 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     return sets
 
 
-def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, judgement: Judgement) -> Lessons:
+def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, catalog: Catalog) -> Lessons:
+    judgement = _judgement(routing, catalog)
     return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission), judgement)
 
 
@@ -238,14 +236,16 @@ async def _estimator(
     return estimator
 
 
-def _remember(feedback: Feedback, lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLog) -> None:
-    """What was said of answers still counts; who failed shortly before this start is not asked as if nothing had been."""
+def _remembered(lessons: Lessons, finder: CandidateFinder, log: DecisionLog, routing: RoutingSettings) -> Feedback:
+    """What was said of answers before still counts, and who failed shortly before this start is left alone still."""
+    feedback = Feedback(log, lessons.judgement, finder.catalog, finder, routing.quality)
     feedback.restore()
-    by_id = {candidate.id: candidate for candidate in candidates}
+    by_id = {candidate.id: candidate for candidate in finder.every()}
     now = time.monotonic()
     for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):
         if candidate_id in by_id:
             lessons.remember(by_id[candidate_id], error_class, now - age_s)
+    return feedback
 
 
 def _judgement(routing: RoutingSettings, catalog: Catalog) -> Judgement:
