@@ -21,7 +21,8 @@ of a server's many callers:
   usual then. (Envoy measures like that every minute, whoever is slow.)
 * It begins high: a burst at the start is not refused for want of experience.
 
-Answers and time-outs teach; whoever failed otherwise, or was stopped, said nothing of how much it can take.
+Answers teach, and waits that were given up where they were longer than an answer usually takes: an impossible deadline
+says nothing. Whoever failed otherwise, or was stopped, said nothing of how much it can take.
 The near side has no such limit, only its count: its queue is bounded by itself (`local.max_queue`), its wait is
 predicted, and it answers many at once in one batch, where being slower with more under way is what makes it fast.
 
@@ -68,6 +69,14 @@ class AdmissionState(NamedTuple):
     in_flight: int
 
 
+class Seen(NamedTuple):
+    """An attempt's time, the size it turned out to have, and whether it was waited for in vain."""
+
+    total_s: float
+    size: Size
+    in_vain: bool = False
+
+
 class Limit(Struct):
     """The limit of one candidate.
 
@@ -87,14 +96,16 @@ class Limit(Struct):
     slow: int = 0
     measuring: bool = False
 
-    def observe(self, seen: float, in_flight: int) -> None:
+    def observe(self, seen: float, in_flight: int, *, in_vain: bool = False) -> None:
         """Learn from one answer.
 
         Args:
             seen: How long it took, in units of what its size lets expect.
             in_flight: How many were under way when it began, itself included.
+            in_vain: It was given up after that: nobody knows how long it would have taken.
         """
-        if not 0 < seen < math.inf or (self.measuring and in_flight > LEAST):
+        unusual = self.answers >= WARM_UP and seen > self.usual
+        if not 0 < seen < math.inf or (self.measuring and in_flight > LEAST) or (in_vain and not unusual):
             return
         self.answers += 1
         self.recent.append((seen, in_flight))
@@ -165,14 +176,14 @@ class Admission:
         else:
             self._in_flight.pop(candidate.id, None)
 
-    def observe(self, candidate: Candidate, size: Size, total_s: float, in_flight: int) -> None:
-        """An attempt was answered, or waited for in vain as long as that; `size` is what it turned out to be."""
+    def observe(self, candidate: Candidate, seen: Seen, in_flight: int) -> None:
+        """An attempt ended that had as many under way when it began."""
         if candidate.near:
             return
         if candidate.id not in self._limits and len(self._limits) >= MAX_CANDIDATES:
             self._limits.pop(next(iter(self._limits)))
         limit = self._limits.setdefault(candidate.id, Limit())
-        limit.observe(total_s / prior_service_s(candidate, size), in_flight)
+        limit.observe(seen.total_s / prior_service_s(candidate, seen.size), in_flight, in_vain=seen.in_vain)
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate takes no further request now; None when it does."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from backends.types import Status, Target, Task, Usage
 from policies.types import Estimate
-from router.admission import FIRST, LEAST, MOST, WARM_UP, Admission, Limit, turned_out
+from router.admission import FIRST, LEAST, MOST, WARM_UP, Admission, Limit, Seen, turned_out
 from router.slate import Candidate, Size
 
 FAR = Candidate(
@@ -97,12 +97,25 @@ def test_an_overload_does_not_become_what_is_usual() -> None:
     assert 20 <= median(given[1000:])
 
 
-@given(st.lists(st.tuples(st.floats(), st.integers(1, 2000)), max_size=200))
+def test_what_was_waited_for_in_vain_counts_only_where_that_was_long() -> None:
+    """An impossible deadline is no answer that came fast, nor one that came late."""
+    limit = taught(*[1.0] * 20, in_flight=200)
+    for _ in range(50):
+        limit.observe(0.001, 200, in_vain=True)
+    before = limit.limit, limit.usual
+    for _ in range(50):
+        limit.observe(3.0, 200, in_vain=True)
+
+    assert (True, 1.0) == (before[0] >= FIRST, before[1])
+    assert limit.limit < 0.5 * before[0]
+
+
+@given(st.lists(st.tuples(st.floats(), st.integers(1, 2000), st.booleans()), max_size=200))
 def test_it_stays_within_its_bounds_whatever_is_seen(answers) -> None:
     """Infinities, NaN and negative times teach nothing."""
     limit = Limit()
-    for seen, in_flight in answers:
-        limit.observe(seen, in_flight)
+    for seen, in_flight, in_vain in answers:
+        limit.observe(seen, in_flight, in_vain=in_vain)
 
         assert LEAST <= limit.limit <= MOST
 
@@ -144,7 +157,7 @@ def test_the_near_side_is_counted_and_not_limited() -> None:
     admission = Admission()
     begun(admission, 2 * FIRST, NEAR)
     for _ in range(200):
-        admission.observe(NEAR, SIZE, 1e6, FIRST)
+        admission.observe(NEAR, Seen(1e6, SIZE), FIRST)
 
     assert (None, 2 * FIRST) == (admission.refusal(NEAR), admission.near_in_flight)
     assert [(NEAR.id, None, 2 * FIRST)] == admission.states()
@@ -164,6 +177,6 @@ def test_a_long_prompt_and_a_long_answer_are_no_overload() -> None:
     begun(admission, 150)
     for tokens in [100] * WARM_UP + [1000] * 50:
         size = turned_out(replace(SIZE, input_tokens=20 * tokens), Usage(completion_tokens=tokens))
-        admission.observe(FAR, size, 0.4 + 0.02 * tokens + 0.00005 * 20 * tokens, 150)
+        admission.observe(FAR, Seen(0.4 + 0.02 * tokens + 0.00005 * 20 * tokens, size), 150)
 
     assert admission.states()[0].limit >= FIRST
