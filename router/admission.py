@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from policies.types import Estimate
     from router.slate import Candidate, Size
 
-LEAST, FIRST, MOST = 4, 256, 1024
+LEAST, FIRST, MOST = 4, 1024, 4096
 TOLERANCE = 1.5  # an answer that takes half as long again as usual is no sign yet
 SMOOTHING = 0.5
 EVERY = 0.25  # of what was under way lately: so many answers between two moves
