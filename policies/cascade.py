@@ -13,7 +13,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import conclude, figures, known
-from policies.constraints import apply, priced
+from policies.constraints import apply, unpriced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Cascade:
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known, and say when to go on."""
-        slate = priced(apply(estimates, constraints))
+        slate = apply(estimates, constraints, unpriced)
         near = [quality for e in slate[0] if e.near and (quality := known(e.quality)) is not None]
         bar = max(near, default=None)
         scores = {e.candidate_id: _score(e, bar) for e in slate[0]}

@@ -11,17 +11,21 @@ Gradient2 has a constant). Some things differ from Gradient2, which guards a ser
 of a server's many callers:
 
 * `seen` is the median of the last `RECENT` answers, not one: public far sides have heavy tails without any load.
-* A limit grows only while more than half of it is used, as there; but it may fall whatever is used, to no less than
-  twice the most that was under way lately: what was seen with fifty says nothing of two hundred. With no more than
-  `LEAST` under way slowness is not of our making, and the limit stays.
-* `usual` learns nothing from answers begun with more than half of the limit under way: a long overload would become
-  what is usual, and the limit creep up with it.
+* It moves once for every `EVERY` of what is under way, not with each answer: an answer says how it was when it began,
+  and a limit that is faster than answers are swings.
+* A limit grows only while more than half of it is used, as there; but it falls whatever is used, and at once to twice
+  the most that was under way lately: what was seen with fifty says nothing of two hundred. With no more than `LEAST`
+  under way slowness is not of our making, and the limit stays.
+* The more is under way, the less an answer says of what is usual without load: `LEAST` divided by that is its weight,
+  and nothing with more than half of the limit under way. Else a long overload would become what is usual.
 * So a candidate that became slower for good, whatever is under way there, would be held down for ever. Whoever was
   slow for `HELD` answers more than not is given no more than `LEAST` until `RECENT` of them are answered, and that is
-  usual then. (Envoy measures like that every minute, whoever is slow.)
+  usual then; where it was load after all, it is twice as long until the next time. (Envoy measures like that every
+  minute, whoever is slow.)
 * It begins high: a burst at the start is not refused for want of experience.
 
-Answers and time-outs teach; whoever failed otherwise, or was stopped, said nothing of how much it can take.
+Answers teach, and waits that were given up where they were longer than an answer usually takes: an impossible deadline
+says nothing. Whoever failed otherwise, or was stopped, said nothing of how much it can take.
 The near side has no such limit, only its count: its queue is bounded by itself (`local.max_queue`), its wait is
 predicted, and it answers many at once in one batch, where being slower with more under way is what makes it fast.
 
@@ -49,13 +53,14 @@ if TYPE_CHECKING:
     from policies.types import Estimate
     from router.slate import Candidate, Size
 
-LEAST, FIRST, MOST = 4, 256, 1024
+LEAST, FIRST, MOST = 4, 1024, 4096
 TOLERANCE = 1.5  # an answer that takes half as long again as usual is no sign yet
-SMOOTHING = 0.2
+SMOOTHING = 0.5
+EVERY = 0.25  # of what was under way lately: so many answers between two moves
 RECENT = 15  # answers that say how it is now
 WARM_UP = 10  # answers before anything is usual
 LEARNING = 1 / 100  # weight of one answer in what is usual
-HELD = 300  # slow answers until what is usual is measured anew
+HELD, LONGEST_HELD = 300, 4800  # slow answers until what is usual is measured anew
 FORGETTING = 0.95  # of what is usual, where an answer took less than half of it: the overload has passed
 MAX_CANDIDATES = 10_000
 
@@ -68,6 +73,14 @@ class AdmissionState(NamedTuple):
     in_flight: int
 
 
+class Seen(NamedTuple):
+    """An attempt's time, the size it turned out to have, and whether it was waited for in vain."""
+
+    total_s: float
+    size: Size
+    in_vain: bool = False
+
+
 class Limit(Struct):
     """The limit of one candidate.
 
@@ -78,6 +91,8 @@ class Limit(Struct):
         recent: The last of them, each with how many were under way when it began.
         slow: How many more of them were slow than not since what is usual was measured.
         measuring: Whether it is being measured anew.
+        held: How many more slow answers than not bring that about.
+        since: Answers since the limit was moved.
     """
 
     limit: float = float(FIRST)
@@ -86,15 +101,19 @@ class Limit(Struct):
     recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     slow: int = 0
     measuring: bool = False
+    held: int = HELD
+    since: int = 0
 
-    def observe(self, seen: float, in_flight: int) -> None:
+    def observe(self, seen: float, in_flight: int, *, in_vain: bool = False) -> None:
         """Learn from one answer.
 
         Args:
             seen: How long it took, in units of what its size lets expect.
             in_flight: How many were under way when it began, itself included.
+            in_vain: It was given up after that: nobody knows how long it would have taken.
         """
-        if not 0 < seen < math.inf or (self.measuring and in_flight > LEAST):
+        unusual = self.answers >= WARM_UP and seen > self.usual
+        if not 0 < seen < math.inf or (self.measuring and in_flight > LEAST) or (in_vain and not unusual):
             return
         self.answers += 1
         self.recent.append((seen, in_flight))
@@ -107,25 +126,30 @@ class Limit(Struct):
 
     def _follow(self, seen: float, in_flight: int) -> None:
         if in_flight <= max(LEAST, self.limit / 2):
-            self.usual += LEARNING * (seen - self.usual)
+            self.usual += LEARNING * min(1.0, LEAST / in_flight) * (seen - self.usual)
         lately = median(each for each, _ in self.recent)
         if self.usual > 2 * lately:
             self.usual *= FORGETTING
         gradient = max(0.5, min(1.0, TOLERANCE * self.usual / lately))
-        self._move(gradient, in_flight)
+        self._move(gradient)
         self.slow = max(0, self.slow + (1 if gradient < 1.0 and in_flight > LEAST else -1))
-        if self.slow >= HELD:
+        if self.slow >= self.held:
             self.measuring, self.limit = True, float(LEAST)
             self.recent.clear()
 
     def _measure(self) -> None:
         if len(self.recent) == RECENT:
-            self.usual = fmean(each for each, _ in self.recent)
-            self.measuring, self.slow = False, 0
+            found = fmean(each for each, _ in self.recent)
+            self.held = min(2 * self.held, LONGEST_HELD) if found < TOLERANCE * self.usual else HELD
+            self.usual, self.measuring, self.slow = found, False, 0
 
-    def _move(self, gradient: float, in_flight: int) -> None:
-        grows = in_flight > self.limit / 2
+    def _move(self, gradient: float) -> None:
         most = max(count for _, count in self.recent)
+        self.since += 1
+        if self.since < EVERY * most:
+            return
+        self.since = 0
+        grows = most > self.limit / 2
         if most <= LEAST and not grows:
             return
         base = self.limit if grows else min(self.limit, 2.0 * most)
@@ -165,14 +189,14 @@ class Admission:
         else:
             self._in_flight.pop(candidate.id, None)
 
-    def observe(self, candidate: Candidate, size: Size, total_s: float, in_flight: int) -> None:
-        """An attempt was answered, or waited for in vain as long as that; `size` is what it turned out to be."""
+    def observe(self, candidate: Candidate, seen: Seen, in_flight: int) -> None:
+        """An attempt ended that had as many under way when it began."""
         if candidate.near:
             return
         if candidate.id not in self._limits and len(self._limits) >= MAX_CANDIDATES:
             self._limits.pop(next(iter(self._limits)))
         limit = self._limits.setdefault(candidate.id, Limit())
-        limit.observe(total_s / prior_service_s(candidate, size), in_flight)
+        limit.observe(seen.total_s / prior_service_s(candidate, seen.size), in_flight, in_vain=seen.in_vain)
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate takes no further request now; None when it does."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
-from router.admission import Admission, turned_out
+from router.admission import Admission, Seen, turned_out
 from router.estimates import Asked
 from router.judgement import Judgement
 from router.quality import Quality
@@ -160,12 +160,12 @@ class Lessons:
             self.breakers.failed(key, error, time.monotonic(), probe=probe)
 
     def _load(self, plan: Plan, candidate: Candidate, attempt: Attempt, in_flight: int) -> None:
-        """What the attempt says of how much the candidate can take: nothing, unless it answered or was silent."""
+        """What the attempt says of how much the candidate can take: nothing, unless it answered or was waited for."""
         if attempt.result is not None:
             size = turned_out(plan.size, attempt.result.usage)
-            self.admission.observe(candidate, size, attempt.total_s, in_flight)
-        elif _silent(attempt):
-            self.admission.observe(candidate, plan.size, attempt.total_s, in_flight)
+            self.admission.observe(candidate, Seen(attempt.total_s, size), in_flight)
+        elif isinstance(attempt.error, Timeout):
+            self.admission.observe(candidate, Seen(attempt.total_s, plan.size, in_vain=True), in_flight)
 
     def _first_byte(self, plan: Plan, candidate: Candidate, attempt: Attempt) -> None:
         """Of a stream its first piece; of what comes at once the whole; and a silence that was long enough."""

@@ -175,7 +175,12 @@ class Quality:
         tally.add(intent, score, weight, self._settings.half_life_days, now)
 
     def agreed(self, model: str, intent: str | None, reference: str, agreement: float, weight: float = 1.0) -> None:
-        """A near answer agreed to this degree (0..1) with the one that was given, by the model `reference`."""
+        """A near answer agreed to this degree (0..1) with the one that was given, by the model `reference`.
+
+        That a model agrees with itself at another place says nothing of how good it is.
+        """
+        if model == reference:
+            return
         now = self._now()
         tally = _kept(_kept(self._agreement, model, dict), reference, lambda: _Tally(now))
         tally.add(intent, agreement, weight * self._settings.shadow_weight, self._settings.half_life_days, now)

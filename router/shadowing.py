@@ -29,6 +29,7 @@ from backends.types import Limits, Output, Task
 from router.agreement import COMPARABLE, agreement
 from router.course import Step
 from router.decision_log.record import ShadowRow
+from router.judgement import Near
 from router.ledger import now_us
 from router.runs import Errand
 from router.slate import Candidate, Plan
@@ -70,20 +71,12 @@ class Shadows:
         runner: Starts runs.
         every: All candidates of the catalogue, as they are now.
         share: Of the requests answered far, in 0..1; 0 is none.
-        told: Hears of each agreement that was found, after its row was written.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        every: Callable[[], list[Candidate]],
-        share: float,
-        told: Callable[[Plan, ShadowRow], None] = lambda _plan, _row: None,
-    ) -> None:
+    def __init__(self, runner: Runner, every: Callable[[], list[Candidate]], share: float) -> None:
         self._runner = runner
         self._every = every
         self._share = share
-        self._told = told
         self._waiting: deque[_Waiting] = deque()
         self._came = asyncio.Event()
         self._run = 0
@@ -140,7 +133,7 @@ class Shadows:
             await asyncio.wait([task])
         attempt = None if task.cancelled() else task.result()
         if attempt is not None and attempt.result is not None:
-            await self._compared(waiting, candidate, attempt.result.output)
+            await self._compared(waiting, candidate, attempt.result.output, attempt.confidence)
 
     async def _attempted(self, waiting: _Waiting, candidate: Candidate) -> Attempt | None:
         plan = self._planned(waiting.plan, candidate)
@@ -159,10 +152,12 @@ class Shadows:
     def _planned(self, plan: Plan, candidate: Candidate) -> Plan:
         """The request as if it came now, to this candidate alone: what was expected of it then says nothing now."""
         call = replace(plan.call, received=time.monotonic())
-        estimates = self._runner.lessons.estimates(plan.size, [candidate])
+        estimates = self._runner.lessons.estimates(plan.size, [candidate], _wanted(plan))
         return replace(plan, call=call, candidates=[candidate], estimates=estimates)
 
-    async def _compared(self, waiting: _Waiting, candidate: Candidate, output: Output) -> None:
+    async def _compared(
+        self, waiting: _Waiting, candidate: Candidate, output: Output, confidence: float | None
+    ) -> None:
         found = await asyncio.to_thread(agreement, waiting.output, output)
         if found is None:
             return
@@ -176,7 +171,9 @@ class Shadows:
             agreement=found.value,
         )
         self._runner.ledger.agreed(row)
-        self._told(waiting.plan, row)
+        near = Near(candidate.listed_as, _wanted(waiting.plan), confidence)
+        judgement = self._runner.lessons.judgement
+        judgement.compared(row.decision_id, near, waiting.answered_by.listed_as, row.agreement)
 
     def _idle(self) -> bool:
         """Whether nothing is under way or queued on this machine: of requests, and of what is not one (a warm-up)."""
@@ -225,6 +222,10 @@ def held_bytes(value: Any) -> int:
     if isinstance(value, Struct):
         return sum(map(held_bytes, astuple(value)))
     return sum(map(held_bytes, value)) if isinstance(value, tuple | list) else 8
+
+
+def _wanted(plan: Plan) -> str | None:
+    return None if plan.intent is None else plan.intent.label
 
 
 def _answered_far(outcome: Outcome) -> Candidate | None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 
 from backends.fake import FakeBackend
-from router.admission import FIRST
+from router.admission import FIRST, WARM_UP, Limit
 from router.errors import NoCandidate, NoCapacity
 from router.http.errors import body_of, told
 from router.http.system import report
@@ -192,20 +193,25 @@ def test_every_way_an_attempt_may_end_gives_its_place_back() -> None:
     run(go)
 
 
-def test_only_answers_and_silences_teach_how_much_a_candidate_can_take() -> None:
-    """A failure comes fast, and what was stopped says nothing."""
+def test_only_answers_and_long_waits_teach_how_much_a_candidate_can_take() -> None:
+    """A failure comes fast, and what its sender stopped says nothing."""
 
-    async def go() -> list[int]:
-        seen = []
-        for script in ({}, {"fail": "RemoteError"}, {"fail": "Timeout"}, {"latency_ms": FOREVER_MS}):
-            async with opened(chat_model(fake("a", **script))) as house:
-                asking = asyncio.create_task(house.dispatcher.infer(chat(deadline_ms=50)))
-                await asking
-                limit = house.services.lessons.admission._limits.get("a:test/chat")
-                seen.append(0 if limit is None else limit.answers)
-        return seen
+    async def go(script: dict, *, stopped: bool = False) -> int:
+        async with opened(chat_model(fake("a", **script))) as house:
+            admission = house.services.lessons.admission
+            limit = admission._limits["a:test/chat"] = Limit(usual=1e-6, answers=WARM_UP)
+            asking = asyncio.create_task(house.dispatcher.infer(chat(deadline_ms=60_000 if stopped else 200)))
+            if stopped:
+                await until(admission.states)
+                await until(lambda: admission.states()[0].in_flight)
+                asking.cancel()
+            await asyncio.wait([asking])
+            return limit.answers - WARM_UP
 
-    assert [1, 0, 1, 0] == run(go)
+    scripts = ({}, {"fail": "RemoteError"}, {"fail": "Timeout"}, {"latency_ms": FOREVER_MS})
+
+    assert [1, 0, 1, 1] == [run(partial(go, script)) for script in scripts]
+    assert 0 == run(partial(go, {"latency_ms": FOREVER_MS}, stopped=True))
 
 
 def test_what_is_under_way_is_shown_to_prometheus() -> None:

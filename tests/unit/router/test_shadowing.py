@@ -277,6 +277,40 @@ def test_it_teaches_what_the_near_candidate_takes() -> None:
     assert ("prior", "observed") == run(go)
 
 
+def test_it_teaches_how_good_another_near_model_is() -> None:
+    """By its agreement with a far one whose quality is known; of the same model at two places nothing is learnt."""
+
+    async def go(far: str) -> float:
+        models = [chat_model(fake("a"), model="test/far"), chat_model(fake("n", near=True), model="test/near")]
+        if far == "test/near":
+            models[1] = chat_model(fake("a"), fake("n", near=True), model=far)
+        rated = [replace(model, quality=0.9 if model.id == "test/far" else 0.5) for model in models]
+        alias = AliasEntry(name="any", models=("test/far", "test/near"))
+        async with opened(*rated, aliases=[alias], shadow=1.0) as house:
+            await house.dispatcher.infer(chat(model="any" if far == "test/far" else far))
+            await ran(house)
+            return house.services.lessons.judgement.quality.of("test/near").weight
+
+    assert (True, 0.0) == (asyncio.run(go("test/far")) > 0, asyncio.run(go("test/near")))
+
+
+def test_it_is_expected_to_take_what_it_would_take_now() -> None:
+    """What was expected when the request came says nothing of a machine that is idle again."""
+
+    async def go() -> None:
+        async with opened(both(), shadow=1.0) as house:
+            plan = (await house.dispatcher.infer(chat(deadline_ms=60_000))).plan
+            await ran(house)
+            [near] = [candidate for candidate in plan.candidates if candidate.near]
+            later = house.dispatcher.shadows._planned(plan, near)
+
+        assert [NEAR] == [estimate.candidate_id for estimate in later.estimates]
+        assert (plan.decision_id, True) == (later.decision_id, later.deadline > plan.deadline)
+        assert ("prior", "observed") == (plan.estimate(NEAR).latency_source, later.estimate(NEAR).latency_source)
+
+    run(go)
+
+
 def test_its_failure_says_nothing_of_the_far_candidate() -> None:
     """Its row has the error; the answer went out long ago."""
 
