@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.types import Delta
+from policies.base import seconds
 from router.errors import RouterError
 from router.explanation.told import explained
 from router.explanation.values import Explanation
@@ -49,14 +50,18 @@ def test_an_answer_is_explained_whole() -> None:
     assert [("a:test/chat", "chosen"), ("b:test/chat", "eligible")] == [
         (each.candidate, each.verdict) for each in found.candidates
     ]
-    assert "Chosen: the policy put it first; expected 1.00 ms, $0.00102." == found.candidates[0].words
-    assert "Eligible, but not first: expected 1.00 ms, $0.00102, no slower and no dearer than a:test/chat. " in (
-        found.candidates[1].words
+    figures = f"expected {seconds(found.candidates[0].predicted_ms / 1000)}, $0.00102"
+    assert f"Chosen: the policy put it first; {figures}." == found.candidates[0].words
+    assert (
+        f"Eligible, but not first: {figures}, no slower and no dearer than a:test/chat. " in found.candidates[1].words
     )
     assert "ok" == found.happened.status
     assert [("primary", "ok", True)] == [(each.role, each.status, each.won) for each in found.happened.attempts]
     assert 0 <= found.happened.attempts[0].start_ms < found.happened.latency_ms
-    assert (1.0, "a:test/chat") == (found.prediction.predicted_ms, found.prediction.candidate)
+    assert ("a:test/chat", found.candidates[0].predicted_ms) == (
+        found.prediction.candidate,
+        found.prediction.predicted_ms,
+    )
     assert "Nothing was left to chance: this choice was certain." == found.exploration.words
     assert 1.0 == found.exploration.propensity
     assert [("deadline_ms", True)] == [(limit.limit, limit.kept) for limit in found.limits]
@@ -334,6 +339,9 @@ def test_best_is_in_the_policys_own_terms() -> None:
     assert "a" == best("cheapest")
     assert "b" == best("balanced", weights.format(1.0, 0.001))
     assert "a" == best("balanced", weights.format(0.001, 1.0))
+    assert "b" == best("budget", "Budget(second_usd=1.0, quality_usd=0.01, gain=20.0)")
+    assert "a" == best("budget", "Explorer(policy=Budget(second_usd=1e-06, quality_usd=0.01, gain=20.0), epsilon=0.05)")
+    assert "a" == best("slo", "Slo(target=0.9)")
     assert best("of-another-version") is None
 
 
@@ -382,11 +390,11 @@ ATTEMPTS = some({
     "confidence": NUMBER, "ts": ANYTHING, "error_class": ANYTHING,
 })  # fmt: skip
 ROWS = some({
-    "policy": st.sampled_from(["fastest", "cheapest", "balanced", "local-first", "gone"]), "reason": ANYTHING,
-    "chosen": NAME | st.none(), "mode": ANYTHING, "candidates": st.lists(CANDIDATES, max_size=4),
+    "policy": st.sampled_from(["fastest", "cheapest", "balanced", "local-first", "slo", "budget", "gone"]),
+    "reason": ANYTHING, "chosen": NAME | st.none(), "mode": ANYTHING, "candidates": st.lists(CANDIDATES, max_size=4),
     "attempts": st.lists(ATTEMPTS, max_size=4), "explore_rate": NUMBER, "draw": NUMBER, "deadline_ms": NUMBER,
     "max_cost_usd": NUMBER, "max_latency_ms": NUMBER, "min_quality": NUMBER, "propensity": NUMBER,
-    "policy_body": ANYTHING,
+    "policy_body": ANYTHING | st.fixed_dictionaries({"parameters": st.sampled_from(["x(target=2)", "y(gain=..)"])}),
     "outcome": some({"status": st.sampled_from(["ok", "error", "refused", "cancelled", "new"]), "latency_ms": NUMBER,
                      "cost_usd": NUMBER, "overhead_ms": NUMBER}),
 })  # fmt: skip
