@@ -53,6 +53,10 @@ HEADINGS = (
 CONFIG = """\
 [log]
 path = "{log}"
+[[budgets]]
+scope = "global"
+period = "day"
+limit_usd = 1000.0
 [[models]]
 id = "{model}"
 task = "text-generation"

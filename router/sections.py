@@ -172,10 +172,15 @@ class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def known(self) -> bool:
         """True when at least one unit has a price."""
-        by_token = (self.input_per_1m_usd, self.output_per_1m_usd)
-        by_work = (self.per_image_usd, self.per_audio_minute_usd, self.per_second_usd, self.per_step_usd)
-        units = (*by_token, self.per_request_usd, *by_work)
-        return any(unit is not None for unit in units)
+        return (  # spelt out: it is asked of every candidate of every request
+            self.input_per_1m_usd is not None
+            or self.output_per_1m_usd is not None
+            or self.per_request_usd is not None
+            or self.per_image_usd is not None
+            or self.per_audio_minute_usd is not None
+            or self.per_second_usd is not None
+            or self.per_step_usd is not None
+        )
 
 
 class LimitsEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
