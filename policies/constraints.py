@@ -153,7 +153,14 @@ def _limits(e: Estimate, c: Constraints) -> Iterator[Objection]:
         if quality is None:
             yield "quality_unknown", f"quality unknown, but {c.min_quality} is asked for: give it one in the catalogue"
         elif quality < c.min_quality:
-            yield "quality_too_low", f"quality {quality}, less than the limit of {c.min_quality}"
+            yield (
+                "quality_too_low",
+                "quality {}, less than the limit of {}".format(*apart(_share, quality, c.min_quality)),
+            )
+
+
+def _share(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}"
 
 
 def _naming(e: Estimate) -> str:

@@ -70,6 +70,8 @@ class Estimate:
         over_budget: Which budget asking it would overspend, with the figures; None when none.
         overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
         pacing: Of the daily budgets that asking it is charged to, the one spent fastest; None where there is none.
+        accept_from: The confidence (0..1) from which its answer may be given; infinity accepts none; None when unknown.
+        accept_why: What `accept_from` rests on, in words.
     """
 
     candidate_id: str
@@ -94,6 +96,8 @@ class Estimate:
     correction: float = 1.0
     quality_source: str | None = None
     pacing: Pacing | None = None
+    accept_from: float | None = None
+    accept_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,7 @@ class Decision:
             certain for the first of `ranked`.
         scale: How scores compare: `ratio`, where half the score is twice as good; `grouped`, where the whole number is
             a group that nothing outweighs and the fraction x / (1 + x) of such an x; None where only the order counts.
+        escalate_below: The confidence of a near answer below which the next far candidate is asked as well; None never.
     """
 
     ranked: tuple[str, ...]
@@ -198,6 +203,7 @@ class Decision:
     explored: bool = False
     propensities: dict[str, float] = field(default_factory=dict)
     scale: Scale | None = None
+    escalate_below: float | None = None
 
     @property
     def propensity(self) -> float | None:

@@ -209,6 +209,7 @@ class Estimator:
             cost_usd=cost_usd,
             cost_source=cost_source,
             quality=candidate.quality,
+            quality_source=candidate.quality_source,
             unavailable=status.unavailable or refusal,
             does_not_fit=status.does_not_fit,
             latency=latency,

@@ -34,11 +34,13 @@ from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.estimates import Estimator
 from router.far_side import FarSide
+from router.feedback import Feedback
 from router.hedging import Hedging
 from router.http.metrics import Metrics
 from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
+from router.judgement import Judgement
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
 from router.near_costs import NearCosts
@@ -46,6 +48,7 @@ from router.patience import Patience
 from router.planning import Planner
 from router.policy_check import warnings_of
 from router.pricing import price_book
+from router.quality import Quality
 from router.remembering import remember, remembering
 from router.renewal import Refresher
 from router.routes import Routes
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from router.catalog import Catalog
     from router.decision_log.log import DecisionLog
     from router.listings import Listings
+    from router.quality import Prior
     from router.sections import RoutingSettings, Settings
     from router.slate import Candidate
 
@@ -85,7 +89,10 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
         estimator = await _estimator(closing, near, finder, backends, log)
-        lessons = _lessons(estimator, far, settings.routing)
+        judgement = _judgement(settings.routing, catalog)
+        lessons = _lessons(estimator, far, settings.routing, judgement)
+        feedback = Feedback(log, judgement, catalog, finder, settings.routing.quality)
+        await asyncio.to_thread(feedback.restore)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
         ledger = Ledger(log, near, book(), settings.log, metrics)
@@ -111,6 +118,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             dispatcher=dispatcher,
             intents=intents,
             metrics=metrics,
+            feedback=feedback,
         )
 
 
@@ -192,8 +200,8 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     return sets
 
 
-def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings) -> Lessons:
-    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission))
+def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, judgement: Judgement) -> Lessons:
+    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission), judgement)
 
 
 def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:
@@ -229,6 +237,16 @@ def _remember(lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLo
     for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):
         if candidate_id in by_id:
             lessons.remember(by_id[candidate_id], error_class, now - age_s)
+
+
+def _judgement(routing: RoutingSettings, catalog: Catalog) -> Judgement:
+    """What is known of answers, by the catalogue's word alone so far."""
+
+    def prior(model: str) -> Prior:
+        entry = catalog.find(model)
+        return None if entry is None else entry.quality
+
+    return Judgement(Quality(routing.quality, prior, time.time), routing.cascade)
 
 
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:

@@ -139,6 +139,7 @@ class Ledger:
             result=None if answered is None else answered.result,
             error=error,
             first_token_s=None if answered is None else answered.first_token_s,
+            note="" if answered is None else answered.note,
         )
         for number, attempt in enumerate(attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))

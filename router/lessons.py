@@ -10,6 +10,9 @@ from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
 from router.admission import Admission, turned_out
 from router.estimates import Asked
+from router.judgement import Judgement
+from router.quality import Quality
+from router.sections import CascadeSettings, QualitySettings
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -58,7 +61,11 @@ class Lessons:
         patience: Patience,
         token: TokenHealth,
         admission: Admission | None = None,
+        judgement: Judgement | None = None,
     ) -> None:
+        self.judgement = judgement or Judgement(
+            Quality(QualitySettings(), lambda _: None, time.time), CascadeSettings()
+        )
         self.estimator = estimator
         self.admission = admission or Admission()
         self.breakers = breakers

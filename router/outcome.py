@@ -72,6 +72,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     result: InferenceResult | None = None
     error: BackendError | None = None
     first_token_s: float | None = None
+    confidence: float | None = None  # how sure the model is of its answer, where it tells
 
     @property
     def status(self) -> Literal["ok", "error", "cancelled"]:
@@ -96,11 +97,15 @@ class Begun(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """A complete answer: the attempt that gave it or its end, the whole of it, and when the sender heard the first."""
+    """A complete answer: the attempt that gave it or its end, the whole of it, and when the sender heard the first.
+
+    `note` says what became of an answer before it that was not sure enough.
+    """
 
     attempt: Attempt
     result: InferenceResult
     first_token_s: float | None = None
+    note: str = ""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -109,6 +114,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     Attributes:
         winner: The attempt whose answer was returned, or which brought it to its end; set with `result`.
         result: The whole answer. Where several attempts gave it, its usage is the winner's.
+        note: What became of a near answer that was not sure enough; empty where there was none.
     """
 
     plan: Plan
@@ -121,6 +127,12 @@ class Outcome(Struct, frozen=True, kw_only=True):
     result: InferenceResult | None = None
     error: RouterError | None = None
     first_token_s: float | None = None
+    note: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it was decided so, and what became of it where that is more than was decided."""
+        return f"{self.plan.decision.reason} {self.note}".rstrip()
 
     @property
     def decision_id(self) -> str:

@@ -73,9 +73,10 @@ class Planner:
         call = self._under_policy(call, offer.alias)
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
-        candidates = self._finder.for_request(call.request, offer, call.routing.only)
         wanted = None if intent is None else intent.label
-        found = self._lessons.estimates(size, candidates, wanted)
+        judgement = self._lessons.judgement
+        candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
+        found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         constraints = call.routing.constraints(
             offline=self._settings.offline,

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from backends.errors import BackendError, RemoteError, Timeout
 from backends.types import Delta, InferenceRequest, InferenceResult
 from router.budgets import Exceeded, Reservation, charge_of
+from router.confidence import confidence_of
 from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Said
@@ -195,6 +196,9 @@ class Run:
             result=result,
             error=error,
             first_token_s=clock.first_token_s,
+            confidence=None
+            if result is None
+            else confidence_of(result.output, self._errand.request.payload, candidate.target),
         )
 
 

@@ -118,12 +118,21 @@ def _saving(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _instant(text: str | None) -> str | None:
     """The instant, in UTC and without a zone, as the log keeps it."""
+    instant = instant_of(text)
+    return None if instant is None else instant.replace(tzinfo=None).isoformat()
+
+
+def instant_of(text: str | None) -> datetime | None:
+    """An ISO 8601 instant or an age such as 24h; without an offset it is UTC.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
     if text is None:
         return None
     age = re.fullmatch(r"(\d+)([mhd])", text)
     try:
         moment = datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}) if age else datetime.fromisoformat(text)
-        instant = moment.astimezone(UTC) if moment.tzinfo is not None else moment
+        return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{text!r} is neither an ISO 8601 instant nor an age like 24h.") from error
-    return instant.replace(tzinfo=None).isoformat()

@@ -127,7 +127,11 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of sums if there are none, or anew if they were made by other rules. That takes a while."""
     if con.execute("SELECT value FROM nearfar_log.meta WHERE key = 'cells'").fetchall() == [(VERSION,)]:
         return
-    for table, made in (("cells", cells(_NOTHING)), ("clusters", compared(_NOTHING)), ("savings", folded(compared(_NOTHING)))):
+    for table, made in (
+        ("cells", cells(_NOTHING)),
+        ("clusters", compared(_NOTHING)),
+        ("savings", folded(compared(_NOTHING))),
+    ):
         con.execute(f"CREATE OR REPLACE TABLE nearfar_log.{table} AS FROM ({made})")
     con.execute("ALTER TABLE nearfar_log.clusters DROP COLUMN single")
     con.execute("DELETE FROM nearfar_log.meta WHERE key IN ('cells', 'folded')")
@@ -147,7 +151,9 @@ def take_out(con: duckdb.DuckDBPyConnection, source: str) -> None:
     """Count whole decisions out again that were counted in."""
     keys = ", ".join(CELL_KEYS)
     others = ", ".join((*CELL_KEYS, *CELL_HISTOGRAMS))
-    maps = ", ".join(f"map(map_keys({h}), list_transform(map_values({h}), lambda n: -n)) AS {h}" for h in CELL_HISTOGRAMS)
+    maps = ", ".join(
+        f"map(map_keys({h}), list_transform(map_values({h}), lambda n: -n)) AS {h}" for h in CELL_HISTOGRAMS
+    )
     taken = f"{keys}, -COLUMNS(* EXCLUDE ({others})), {maps}"
     con.execute(f"INSERT INTO nearfar_log.cells BY NAME SELECT {taken} FROM ({cells(source)})")  # noqa: S608
     keys = ", ".join(SAVING_KEYS)
@@ -189,5 +195,6 @@ def _add_savings(con: duckdb.DuckDBPyConnection, source: str, as_clusters: str, 
 
 def _named(sums: dict[str, str]) -> str:
     return ", ".join(
-        f"({value})::BIGINT AS {name}" if name in _BIGINTS or value.startswith("count") else f"{value} AS {name}" for name, value in sums.items()
+        f"({value})::BIGINT AS {name}" if name in _BIGINTS or value.startswith("count") else f"{value} AS {name}"
+        for name, value in sums.items()
     )

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
-from router.decision_log import sql
+from router.decision_log import sql, windows
 from router.decision_log.migrations import first_line
 from router.decision_log.questions import answered
 from router.decision_log.questions.base import Asked
 from router.errors import InvalidRequest, LogError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 GroupBy = Literal["backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent"]
 _MAX_LIMIT = 1000
@@ -41,7 +41,6 @@ _RECENT = """
         AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
     ORDER BY ts"""
 _PREDICTORS = "SELECT candidate_id, arg_max(state, ts)::VARCHAR FROM nearfar_log.predictors GROUP BY candidate_id"
-
 # What was asked of a candidate decides whom it is charged to: a router's attempt is logged under the name that served.
 _SPENT = """
     SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
@@ -208,6 +207,26 @@ class LogReader:
         """
         with self._reading() as con:
             return [Spent(*row) for row in con.execute(_SPENT, {"since": _utc(since)}).fetchall()]
+
+    def rows(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Return the rows of a question of ours; users' come through `sql`.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return con.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def window(self, window: windows.Window) -> Iterator[tuple[windows.Found, Iterator[str]]]:
+        """Give what a window holds, and its decisions as JSON lines that are read as they are taken.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            held = windows.found(con, window)
+            yield held, windows.lines(con, window, held)
 
     def sql(self, query: str, *, max_rows: int = 10_000, timeout_s: float = 10.0) -> sql.SqlResult:
         """Run a user's SELECT over the public views.

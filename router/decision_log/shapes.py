@@ -51,7 +51,11 @@ def apart(con: duckdb.DuckDBPyConnection, whole: str) -> dict[str, str]:
 
 def _joined(columns: dict[str, dict[str, str]], picked: str = "true") -> str:
     ends = ", ".join(f"o.{name} AS o_{name}" for name in columns["outcome_rows"] if name != "decision_id")
-    among = "" if picked == "true" else f"WHERE decision_id IN (SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked})"  # noqa: E501, S608
+    among = (
+        ""
+        if picked == "true"
+        else f"WHERE decision_id IN (SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked})"
+    )  # noqa: E501, S608
     fields = ", ".join(f"{name} := {name}" for name in columns["attempt_rows"] if name != "decision_id")
     return f"""
         WITH tried AS (SELECT decision_id, list(struct_pack({fields}) ORDER BY attempt) AS attempts

@@ -99,3 +99,13 @@ def _instant(name: str, text: str | None) -> datetime | None:
         return instant.astimezone(UTC) if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{name}: {text!r} is not an ISO 8601 instant.", param=name) from error
+
+
+def utc_instant(name: str, text: str | None) -> datetime | None:
+    """The same without its zone, as the log keeps it.
+
+    Raises:
+        InvalidRequest: it is no instant.
+    """
+    instant = _instant(name, text)
+    return None if instant is None else instant.replace(tzinfo=None)

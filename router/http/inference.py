@@ -112,7 +112,7 @@ def body_of_answer(call: Call, answer: Answer, credits_per_usd: float, *, listed
         device=result.device,
         decision_id=outcome.decision_id,
         policy=outcome.plan.decision.policy,
-        reason=outcome.plan.decision.reason,
+        reason=outcome.reason,
         latency_ms=outcome.latency_s * 1000,
         queue_ms=None if result.timings.queue_s is None else result.timings.queue_s * 1000,
         cost_usd=cost,

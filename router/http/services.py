@@ -17,6 +17,7 @@ from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
 from router.far_side import FarSide
+from router.feedback import Feedback
 from router.http.metrics import Metrics
 from router.intents.sets import IntentSets
 from router.lessons import Lessons
@@ -46,7 +47,9 @@ class Services(Struct, frozen=True, kw_only=True):
     dispatcher: Dispatcher
     intents: IntentSets
     metrics: Metrics
+    feedback: Feedback
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
+    replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def services(request: Request[Any, Any, Any]) -> Services:

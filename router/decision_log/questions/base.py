@@ -112,10 +112,14 @@ def savings_in(asked: Asked) -> str:
 def whole_in(asked: Asked) -> str:
     """A query of all whole decisions in the range."""
     where = tested(asked)
-    return f"SELECT * FROM nearfar_log.hot WHERE {where} UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where}"  # noqa: S608
+    return (
+        f"SELECT * FROM nearfar_log.hot WHERE {where} UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where}"  # noqa: S608
+    )
 
 
-def grouped(relation: str, keys: Mapping[str, str], sums: Mapping[str, str], of: Mapping[str, Mapping[str, float]]) -> str:
+def grouped(
+    relation: str, keys: Mapping[str, str], sums: Mapping[str, str], of: Mapping[str, Mapping[str, float]]
+) -> str:
     """A query that adds up a relation of cells: one row per combination of keys, in their order.
 
     Args:
@@ -126,7 +130,9 @@ def grouped(relation: str, keys: Mapping[str, str], sums: Mapping[str, str], of:
     """
     names = [f'"{name}"' for name in keys]
     told = ", ".join(f"{expression} AS {name}" for name, expression in zip(names, keys.values(), strict=True))
-    parts = [f"SELECT {', '.join(names)}, {', '.join(f'{value} AS {name}' for name, value in sums.items())} FROM told GROUP BY ALL"]  # noqa: E501, S608
+    parts = [
+        f"SELECT {', '.join(names)}, {', '.join(f'{value} AS {name}' for name, value in sums.items())} FROM told GROUP BY ALL"
+    ]  # noqa: E501, S608
     parts += [quantiles("told", histogram, names, wanted) for histogram, wanted in of.items()]
     joined = "sums0"
     for n in range(1, len(parts)):
