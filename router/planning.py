@@ -91,7 +91,8 @@ class Planner:
             return self._sessions.kept(call, decision, candidates, time.monotonic())
 
         asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
-        decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
+        paced = policy.name == Budget.name
+        decision, estimates, refusal = decide(ranked, found, self._budgets, asked, paced=paced)
         among = self._sessions.among(call, candidates, time.monotonic())
         decision = explored(
             policy, decision, Slate(candidates, estimates, constraints), draw, among
