@@ -1,7 +1,7 @@
 """Does the log stay small and fast? Every question of analytics over millions of decisions, while 500 a second are written.
 
-The first million goes the way of real rows: into the tables that rows arrive in, and settled from there by the log's own
-upkeep. What is above a million is that one repeated, later and with ids of its own. Then the log is opened as the router
+The first hundred thousand go the way of real rows: into the tables that rows arrive in, and settled from there by the log's own
+upkeep. What is above that is these repeated, later and with ids of their own. Then the log is opened as the router
 opens it, a thread appends whole decisions at a fixed rate, and every question is asked over the whole log, its last week,
 its last day and an odd hour of it.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from router.decision_log.queries import LogReader
 
 RESULT = Path(__file__).parent / "results" / "log_scale.json"
-FIRST = 1_000_000
+FIRST = 100_000
 CHUNK = 50_000
 SPAN_DAYS = 30
 LIMIT_S = 1.0
@@ -191,7 +191,9 @@ def questions(reader: LogReader) -> dict[str, Callable[[], object]]:
             asked[f"{name} ({label})"] = lambda name=name, span=span: reader.ask(name, **span)
         for by in question.by[1:]:
             asked[f"{name} by {by} (all)"] = lambda name=name, by=by: reader.ask(name, by=by)
-    asked["timeseries by minute (2 h)"] = lambda: reader.ask("timeseries", since=now - timedelta(hours=2), step="minute")
+    asked["timeseries by minute (2 h)"] = lambda: reader.ask(
+        "timeseries", since=now - timedelta(hours=2), step="minute"
+    )
     asked["estimate-error by day (all)"] = lambda: reader.ask("estimate-error", step="day")
     asked["decisions, newest page"] = lambda: reader.decisions(limit=50)
     asked["decisions of one model, newest page"] = lambda: reader.decisions(
@@ -260,7 +262,7 @@ def said(text: str) -> None:
 def main() -> None:
     """Fill, open, write and ask."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=10_000_000, help="a million, or a multiple of it")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="a multiple of 100,000, or fewer")
     parser.add_argument("--path", type=Path, help="where the log is made (default: a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="ask a log that is already at --path")
     parser.add_argument("--rate", type=int, default=500, help="decisions written per second")

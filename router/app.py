@@ -14,7 +14,7 @@ from litestar.static_files import create_static_files_router
 import router
 from router.decision_log.log import DecisionLog
 from router.house import serving_house
-from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, system
+from router.http import analytics, audio, decisions, errors, guards, huggingface, images, inference, openai, system
 from router.http import intents as intent_routes
 from router.sections import Settings
 from router.settings import Secrets
@@ -36,8 +36,9 @@ HANDLERS = (
     openai.model,
     decisions.decisions,
     decisions.decision,
-    decisions.summary,
     decisions.sql,
+    analytics.schema,
+    analytics.question,
     system.live,
     system.ready,
     system.system,

@@ -5,6 +5,7 @@ import click
 import router
 from router.cli.calibrate import calibrate
 from router.cli.doctor import doctor
+from router.cli.export import export
 from router.cli.infer import route, run
 from router.cli.intents import intents
 from router.cli.models import models
@@ -20,5 +21,5 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, calibrate, doctor, report):
+for command in (serve, run, route, models, intents, calibrate, doctor, report, export):
     main.add_command(command)

@@ -23,6 +23,7 @@ from router.cli.console import (
     show_table,
     usd,
 )
+from router.decision_log.questions import QUESTIONS
 from router.errors import LogError
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -31,13 +32,13 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @click.command()
 @config_option
 @click.option("--since", help="Only newer rows: an ISO 8601 instant, or an age such as 30m, 24h, 7d.")
-@click.option("--by", type=click.Choice(["backend", "model", "task", "policy", "day"]), default="backend")
+@click.option("--by", type=click.Choice(QUESTIONS["summary"].by), default="backend")
 @server_option
 @json_option
 def report(config: Path | None, since: str | None, by: str, server: str | None, *, as_json: bool) -> None:
     """Show requests, cost, latency, near share and estimate error, grouped by one column."""
     with reported():
-        instant = _instant(since)
+        instant = instant_of(since)
         rows = _ask(server, instant, by) if server is not None else _read(config, instant, by)
         if as_json:
             show_json({"by": by, "rows": rows})
@@ -83,7 +84,12 @@ def _ask(server: str, since: datetime | None, by: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _instant(text: str | None) -> datetime | None:
+def instant_of(text: str | None) -> datetime | None:
+    """An instant, or an age before now; None for None.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
     if text is None:
         return None
     age = re.fullmatch(r"(\d+)([mhd])", text)

@@ -160,7 +160,9 @@ def take_out(con: duckdb.DuckDBPyConnection, source: str) -> None:
     con.execute(f"CREATE OR REPLACE TEMP TABLE fact AS {facts(source)}")
     keys = ", ".join(CELL_KEYS)
     others = ", ".join((*CELL_KEYS, *CELL_HISTOGRAMS))
-    maps = ", ".join(f"map(map_keys({h}), list_transform(map_values({h}), lambda n: -n)) AS {h}" for h in CELL_HISTOGRAMS)
+    maps = ", ".join(
+        f"map(map_keys({h}), list_transform(map_values({h}), lambda n: -n)) AS {h}" for h in CELL_HISTOGRAMS
+    )
     taken = f"{keys}, -COLUMNS(* EXCLUDE ({others})), {maps}"
     con.execute(f"INSERT INTO nearfar_log.cells BY NAME SELECT {taken} FROM ({cells('FROM fact')})")  # noqa: S608
     of_clusters, of_sums = ", ".join(_CLUSTER_KEYS), ", ".join((*SAVING_KEYS, "baseline"))
@@ -228,5 +230,6 @@ def _keys(keys: Sequence[str], dimensions: Sequence[str]) -> str:
 
 def _named(sums: dict[str, str]) -> str:
     return ", ".join(
-        f"({value})::BIGINT AS {name}" if name in _BIGINTS or value.startswith("count") else f"{value} AS {name}" for name, value in sums.items()
+        f"({value})::BIGINT AS {name}" if name in _BIGINTS or value.startswith("count") else f"{value} AS {name}"
+        for name, value in sums.items()
     )

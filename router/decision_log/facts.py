@@ -81,10 +81,23 @@ MEASURED = {
 """What is counted in histograms: name -> SQL. The fact has its bucket, as `<name>_bucket`."""
 
 
-def facts(source: str, slot: str = "hour") -> str:
-    """A query of the facts of whole decisions, which `source` selects; `hour` is their time cut to `slot`."""
+_UNJUDGED = """
+    SELECT NULL::UUID AS decision_id, NULL::BIGINT AS alternatives, NULL::DOUBLE AS best_ms, NULL::DOUBLE AS best_usd,
+        NULL::BOOLEAN AS is_beaten, NULL::BIGINT AS measured, all_near, all_far, cheapest, fastest, random
+    FROM (SELECT {'usd': NULL::DOUBLE, 'ms': NULL::DOUBLE} AS all_near, all_near AS all_far, all_near AS cheapest,
+        all_near AS fastest, all_near AS random) WHERE false"""
+
+
+def facts(source: str, slot: str = "hour", *, judged: bool = True) -> str:
+    """A query of the facts of whole decisions, which `source` selects.
+
+    Args:
+        source: A query of whole decisions.
+        slot: `hour` is their time cut to this.
+        judged: Whether hindsight is wanted: it costs as much as all the rest. Without, nothing is `judged`.
+    """
     buckets = ", ".join(f"{bucket(f'({value})')} AS {name}_bucket" for name, value in MEASURED.items())
     return f"""
-        WITH whole AS ({source}), ended AS MATERIALIZED ({_ENDED.replace("{slot}", slot)}), choices AS ({_CHOICES}),
-            hindsight AS ({_HINDSIGHT})
+        WITH whole AS ({source}), ended AS {"MATERIALIZED" if judged else "NOT MATERIALIZED"} ({_ENDED.replace("{slot}", slot)}), choices AS ({_CHOICES}),
+            hindsight AS ({_HINDSIGHT if judged else _UNJUDGED})
         SELECT *, {buckets} FROM ({_JOINED})"""  # noqa: S608 - our own names

@@ -31,7 +31,8 @@ def reshape(con: duckdb.DuckDBPyConnection) -> None:
     columns = {table: _columns(con, table) for table in ("decision_rows", "attempt_rows", "outcome_rows")}
     con.execute(f"CREATE OR REPLACE VIEW nearfar_log.hot AS {_joined(columns)}")
     kinds = ", ".join(
-        f"{name} {kind}{' USING COMPRESSION zstd' if name in _PROSE else ''}" for name, kind in _columns(con, "hot").items()
+        f"{name} {kind}{' USING COMPRESSION zstd' if name in _PROSE else ''}"
+        for name, kind in _columns(con, "hot").items()
     )
     con.execute(f"CREATE TABLE IF NOT EXISTS nearfar_log.settled ({kinds})")
     _widen(con)
@@ -58,7 +59,11 @@ def _joined(columns: dict[str, dict[str, str]], picked: str = "true") -> str:
     """Nearly every decision has one attempt, which needs no grouping: that is most of the time this takes."""
     ends = ", ".join(f"o.{name} AS o_{name}" for name in columns["outcome_rows"] if name != "decision_id")
     fields = ", ".join(f"{name} := {name}" for name in columns["attempt_rows"] if name != "decision_id")
-    among = "true" if picked == "true" else f"decision_id IN (SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked})"  # noqa: E501, S608
+    among = (
+        "true"
+        if picked == "true"
+        else f"decision_id IN (SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked})"
+    )  # noqa: E501, S608
     return f"""
         WITH tries AS MATERIALIZED (SELECT * FROM nearfar_log.attempt_rows WHERE {among}),
         again AS (SELECT DISTINCT decision_id FROM tries WHERE attempt > 1),
@@ -83,14 +88,19 @@ def _widen(con: duckdb.DuckDBPyConnection) -> None:
                     con.execute(f"ALTER TABLE nearfar_log.settled ADD COLUMN {name}.element.{field} {field_kind}")
 
 
-def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
+def told(con: duckdb.DuckDBPyConnection) -> str:
+    """The columns of a whole decision under the names that the view `decisions` gives them, as a SELECT list."""
     pairs = [(column, name or column) for column, _, name in (word.partition("=") for word in _DECISIONS.split())]
     shown = {column for column, _ in pairs}
     later = [c for c in _columns(con, "hot") if c not in shown | _NESTED]
     pairs += [(column, column.removeprefix("o_")) for column in later]
-    selected = ", ".join(
+    return ", ".join(
         f"coalesce({column}, 'open') AS {name}" if name == "status" else f"{column} AS {name}" for column, name in pairs
     )
+
+
+def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
+    selected = told(con)
     con.execute(f"""
         CREATE OR REPLACE VIEW main.decisions AS
         SELECT {selected} FROM (SELECT d.*, {_prefixed(con)} FROM nearfar_log.decision_rows d

@@ -94,14 +94,17 @@ def tested(asked: Asked, column: str = "ts") -> str:
     return " AND ".join(tests) or "true"
 
 
-def cells_in(asked: Asked) -> str:
-    """A query of all cells in the range, those kept and those added up now, that tell the groups asked for apart."""
+def cells_in(asked: Asked, *, judged: bool = False) -> str:
+    """A query of all cells in the range, those kept and those added up now, that tell the groups asked for apart.
+
+    Hindsight (regret, and what far would have cost) is part of the new ones only where it is wanted: `judged`.
+    """
     sets = [_dimension(asked)]
     if asked.slot != "hour":
-        return cells.cells(facts(whole_in(asked), asked.slot), sets)
+        return cells.cells(facts(whole_in(asked), asked.slot, judged=judged), sets)
     live, kept = _live_and_kept(asked)
     kept += f" AND dimension = '{sets[0]}'"
-    return f"SELECT * FROM nearfar_log.cells WHERE {kept} UNION ALL BY NAME FROM ({cells.cells(facts(live), sets)})"  # noqa: E501, S608
+    return f"SELECT * FROM nearfar_log.cells WHERE {kept} UNION ALL BY NAME FROM ({cells.cells(facts(live, judged=judged), sets)})"  # noqa: E501, S608
 
 
 def savings_in(asked: Asked) -> str:
@@ -121,10 +124,14 @@ def _dimension(asked: Asked) -> str:
 def whole_in(asked: Asked) -> str:
     """A query of all whole decisions in the range."""
     where = tested(asked)
-    return f"SELECT * FROM nearfar_log.hot WHERE {where} UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where}"  # noqa: S608
+    return (
+        f"SELECT * FROM nearfar_log.hot WHERE {where} UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where}"  # noqa: S608
+    )
 
 
-def grouped(relation: str, keys: Mapping[str, str], sums: Mapping[str, str], of: Mapping[str, Mapping[str, float]]) -> str:
+def grouped(
+    relation: str, keys: Mapping[str, str], sums: Mapping[str, str], of: Mapping[str, Mapping[str, float]]
+) -> str:
     """A query that adds up a relation of cells: one row per combination of keys, in their order.
 
     Args:
@@ -135,7 +142,9 @@ def grouped(relation: str, keys: Mapping[str, str], sums: Mapping[str, str], of:
     """
     names = [f'"{name}"' for name in keys]
     told = ", ".join(f"{expression} AS {name}" for name, expression in zip(names, keys.values(), strict=True))
-    parts = [f"SELECT {', '.join(names)}, {', '.join(f'{value} AS {name}' for name, value in sums.items())} FROM told GROUP BY ALL"]  # noqa: E501, S608
+    parts = [
+        f"SELECT {', '.join(names)}, {', '.join(f'{value} AS {name}' for name, value in sums.items())} FROM told GROUP BY ALL"
+    ]  # noqa: E501, S608
     parts += [quantiles("told", histogram, names, wanted) for histogram, wanted in of.items()]
     joined = "sums0"
     for n in range(1, len(parts)):
