@@ -115,12 +115,16 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The decision log. In `strict` an answer waits until its rows are on disk."""
+    """The decision log. In `strict` an answer waits until its rows are on disk.
+
+    Decisions older than `retention_days` are deleted, with what was added up of them; None keeps them.
+    """
 
     path: str = "nearfar.duckdb"
     durability: Literal["batch", "strict"] = "batch"
     store_inputs: bool = False
     queue_rows: Annotated[int, Meta(gt=0)] = 100_000
+    retention_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None
 
 
 class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
