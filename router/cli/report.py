@@ -40,7 +40,9 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @config_option
 @click.option("--since", help="Only newer rows: an ISO 8601 instant, or an age such as 30m, 24h, 7d.")
 @click.option("--until", help="Only older rows, likewise.")
-@click.option("--by", type=click.Choice(QUESTIONS["summary"].by), default="backend", help="What the first table is grouped by.")
+@click.option(
+    "--by", type=click.Choice(QUESTIONS["summary"].by), default="backend", help="What the first table is grouped by."
+)
 @click.option(
     "--html", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page with plots to FILE."
 )

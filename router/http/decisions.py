@@ -98,5 +98,5 @@ def utc_instant(name: str, text: str | None) -> datetime | None:
     Raises:
         InvalidRequest: it is no instant.
     """
-    instant = _instant(name, text)
-    return None if instant is None else instant.replace(tzinfo=None)
+    found = instant(name, text)
+    return None if found is None else found.replace(tzinfo=None)

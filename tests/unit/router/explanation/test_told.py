@@ -13,7 +13,10 @@ from router.explanation.told import explained
 from router.explanation.values import Explanation
 from router.sections import BudgetEntry, HedgingSettings
 from tests.unit.router.house import chat, chat_model, drained, embed, fake, opened, vector_model
+from tests.unit.router.test_cascade_house import LARGE, ask, model, near
+from tests.unit.router.test_cascade_house import house as cascade
 from tests.unit.router.test_hedging import SLOW_MS, taught
+from tests.unit.router.test_shadowing import both, ran
 
 SECRET = "the-prompt-is-a-secret"
 
@@ -215,6 +218,37 @@ def test_an_open_decision_is_still_running_or_lost() -> None:
     assert "The request has not ended, so there is nothing to compare yet." == found.hindsight.words
 
 
+def test_a_real_cascade_is_told() -> None:
+    """The near answer was not sure enough, so the far one was given: both are told, and nothing is regretted."""
+
+    async def go() -> Explanation:
+        async with cascade(near(0.5), model(LARGE, "b")) as house:
+            outcome = await house.dispatcher.infer(ask())
+            return explained(await house.row(outcome.decision_id))
+
+    found = asyncio.run(go())
+    assert "b:test/large was asked to better the first answer, which was 50% sure." in found.summary
+    assert ["primary", "escalation"] == [each.role for each in found.happened.attempts]
+    assert ("b:test/large", 0.0) == (found.hindsight.best, found.hindsight.regret_s)
+
+
+def test_a_real_shadow_is_told_with_its_agreement() -> None:
+    """Run for comparison: what it took is measured, and how well it agrees is said."""
+
+    async def go() -> Explanation:
+        async with opened(both(), shadow=1.0) as house:
+            outcome = await house.dispatcher.infer(chat())
+            await ran(house)
+            return explained(await house.row(outcome.decision_id))
+
+    found = asyncio.run(go())
+    shadow = found.happened.attempts[1]
+    assert ("shadow", 1.0, False) == (shadow.role, shadow.agreement, shadow.won)
+    assert shadow.words.endswith("another's answer was given, with which it agrees by 1.00 of 1.")
+    assert shadow.took_ms == found.candidates[1].measured_ms
+    assert "measured" == found.hindsight.fastest.basis
+
+
 # --- rows as other parts will write them ------------------------------------------------------------
 
 
@@ -320,7 +354,7 @@ def test_a_cascade_is_told_as_one() -> None:
     found = explained(row([candidate("a", near=True), candidate("b")], attempts))
 
     assert "b was asked to better the first answer, which was 62% sure." in found.summary
-    assert "a was asked first, and answered after 10.0 ms, 62% sure of it; its answer was not given." == (
+    assert "a was asked first, and answered after 10.0 ms, 62% sure of it; another's answer was given." == (
         found.happened.attempts[0].words
     )
     assert ("b", 0.0) == (found.hindsight.best, found.hindsight.regret_s)
