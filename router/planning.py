@@ -91,8 +91,7 @@ class Planner:
             return self._sessions.kept(call, decision, candidates, time.monotonic())
 
         asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
-        paced = policy.name == Budget.name
-        decision, estimates, refusal = decide(ranked, found, self._budgets, asked, paced=paced)
+        decision, estimates, refusal = decide(ranked, found, self._budgets, asked, paced=policy.name == Budget.name)
         among = self._sessions.among(call, candidates, time.monotonic())
         decision = explored(
             policy, decision, Slate(candidates, estimates, constraints), draw, among
