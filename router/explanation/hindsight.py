@@ -16,6 +16,7 @@ Which candidate is best is for the policy to say: it is asked again, with these 
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import TYPE_CHECKING, Literal
 
 from policies.base import dollars, seconds
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from router.explanation.facts import Facts, Seen, Tried
 
 _PARAMETER = re.compile(r"\b(\w+)=([0-9.]+(?:e[+-]?[0-9]+)?)\b")
-_WEIGHTS = ("latency", "cost", "quality")
+_WEIGHTS = tuple(field.name for field in fields(Weights))
 _NAMES = {"target": "slo_target", "second_usd": "second_usd", "quality_usd": "quality_usd", "gain": "pacing_gain"}
 """How the policies call what may be set of them, as the log has it -> `Parameters`."""
 
