@@ -93,9 +93,7 @@ class Planner:
         asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
         decision, estimates, refusal = decide(ranked, found, self._budgets, asked, paced=policy.name == Budget.name)
         among = self._sessions.among(call, candidates, time.monotonic())
-        decision = explored(
-            policy, decision, Slate(candidates, estimates, constraints), draw, among
-        )  # the last to reorder
+        decision = explored(policy, decision, Slate(candidates, estimates, constraints), draw, among)  # reorders last
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
