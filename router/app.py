@@ -15,6 +15,7 @@ import router
 from router.decision_log.log import DecisionLog
 from router.house import serving_house
 from router.http import (
+    analytics,
     audio,
     decisions,
     errors,
@@ -48,8 +49,9 @@ HANDLERS = (
     openai.model,
     decisions.decisions,
     decisions.decision,
-    decisions.summary,
     decisions.sql,
+    analytics.schema,
+    analytics.question,
     feedback.feedback,
     replay.replay_policy,
     system.live,

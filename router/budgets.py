@@ -27,6 +27,9 @@ OnExceeded = Literal["near", "refuse", "warn"]
 STRICTEST_FIRST: tuple[OnExceeded, ...] = ("refuse", "near", "warn")
 
 
+_CLEARLY = 1e-9  # far more than floats are wrong by: what fits by as much need not be added up exactly
+
+
 class Charge(Struct, frozen=True):
     """Whom an attempt is charged to.
 
@@ -64,15 +67,27 @@ class BudgetState(Struct, frozen=True, kw_only=True):
 
 
 class _Period:
-    """One day or month of a budget. What was reserved in it is settled in it, however late."""
+    """One day or month of a budget. What was reserved in it is settled in it, however late.
 
-    def __init__(self, starts_at: datetime, ends_at: datetime) -> None:
+    Attributes:
+        taken: What is spent or reserved, exactly.
+        room_usd: The nearest float to what is left.
+        share: The nearest float to the part that is taken; 1 where there is no money at all.
+    """
+
+    def __init__(self, starts_at: datetime, ends_at: datetime, limit: Fraction) -> None:
         self.starts_at, self.ends_at = starts_at.timestamp(), ends_at.timestamp()
+        self._limit = limit
         self.spent = self.reserved = Fraction(0)
+        self.book()
 
-    @property
-    def taken(self) -> Fraction:
-        return self.spent + self.reserved
+    def book(self, *, spent: Fraction | int = 0, reserved: Fraction | int = 0) -> None:
+        """Add to what is spent and reserved, or take away. Every decision reads the sums, and few change them."""
+        self.spent += spent
+        self.reserved += reserved
+        self.taken = self.spent + self.reserved
+        self.room_usd = float(self._limit - self.taken)
+        self.share = float(self.taken / self._limit) if self._limit else 1.0
 
 
 class Reservation:
@@ -83,7 +98,7 @@ class Reservation:
         self._amount = amount
         self._ended = False
         for period in periods:
-            period.reserved += amount
+            period.book(reserved=amount)
 
     def settle(self, usd: float | None) -> None:
         """Book what the attempt cost. An unknown cost leaves spent all that was reserved, which is the most it can be.
@@ -107,8 +122,7 @@ class Reservation:
             raise RuntimeError("this reservation was settled or released before")
         self._ended = True
         for period in self._periods:
-            period.reserved -= self._amount
-            period.spent += cost
+            period.book(spent=cost, reserved=-self._amount)
 
 
 class _Budget:
@@ -118,22 +132,34 @@ class _Budget:
         self.entry = entry
         self.limit = _exact(entry.limit_usd)
         self._kind, _, self._name = entry.scope.partition(":")
-        self._period = _Period(*_bounds(entry.period, now))
+        self._period = _Period(*_bounds(entry.period, now), self.limit)
 
     def concerns(self, charge: Charge) -> bool:
-        names = {"key": (charge.tenant,), "model": charge.models, "provider": charge.providers}
-        return self._kind == "global" or self._name in names[self._kind]
+        match self._kind:
+            case "global":
+                return True
+            case "key":
+                return self._name == charge.tenant
+            case "model":
+                return self._name in charge.models
+            case _:
+                return self._name in charge.providers
 
     def at(self, now: float) -> _Period:
         """The present period; a clock that was set back does not bring an old one back."""
         if now >= self._period.ends_at:
-            self._period = _Period(*_bounds(self.entry.period, now))
+            self._period = _Period(*_bounds(self.entry.period, now), self.limit)
         return self._period
 
     def holds(self, now: float, usd: float | None) -> bool:
         """Whether this much more fits; what costs nothing always does, what nobody knows never."""
         cost = known(usd)
-        return cost is not None and (cost == 0 or self.at(now).taken + _exact(cost) <= self.limit)
+        if cost is None:
+            return False
+        period = self.at(now)
+        if cost == 0 or cost < period.room_usd * (1 - _CLEARLY):
+            return True
+        return period.taken + _exact(cost) <= self.limit
 
     def reason(self, now: float, usd: float | None) -> str:
         entry, period, cost = self.entry, self.at(now), known(usd)
@@ -201,7 +227,7 @@ class Budgets:
         for budget in self._of(charge):
             period = budget.at(now)
             if period.starts_at <= at < period.ends_at:
-                period.spent += _exact(usd)
+                period.book(spent=_exact(usd))
 
     def since(self) -> float | None:
         """When the longest of the present periods began (seconds since 1970): what was spent before no longer counts.
@@ -270,8 +296,7 @@ def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], provid
 def _pacing(budget: _Budget, now: float) -> Pacing:
     period = budget.at(now)
     elapsed = (now - period.starts_at) / (period.ends_at - period.starts_at)
-    spent = float(period.taken / budget.limit) if budget.limit else 1.0
-    return Pacing(spent=spent, elapsed=min(1.0, max(0.0, elapsed)))
+    return Pacing(spent=period.share, elapsed=min(1.0, max(0.0, elapsed)))
 
 
 def _exact(usd: float) -> Fraction:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from router.sections import AliasEntry, CandidateEntry, ModelEntry
 
 
-MAX_SPREAD = 2000
+MAX_STANDING = 2000
 
 
 class Offer(NamedTuple):
@@ -54,7 +54,7 @@ class CandidateFinder:
         self._discover = discover
         self._listings = listings
         self._far = far
-        self._spread: dict[str, tuple[ModelEntry, int, list[Place]]] = {}
+        self._standing: dict[str, tuple[ModelEntry, int | None, list[Candidate]]] = {}
 
     async def prepare(self) -> None:
         """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later."""
@@ -108,7 +108,7 @@ class CandidateFinder:
             if model.task != request.task:
                 raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
             for candidate in self.of_model(model, only):
-                slate.setdefault(candidate.id, replace(candidate, fallback=max(0, place)))
+                slate.setdefault(candidate.id, replace(candidate, fallback=place) if place > 0 else candidate)
         return list(slate.values())
 
     def every(self) -> list[Candidate]:
@@ -117,22 +117,29 @@ class CandidateFinder:
 
     def of_model(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
         """The model's candidates; behind the router the cheapest, or those that `only` names."""
-        return [self._at(model, place) for place in self._places(model, only)]
+        return [
+            replace(candidate, status=self._backends[candidate.target.backend].status(candidate.target))
+            for candidate in self._stand(model, only)
+        ]
 
-    def _places(self, model: ModelEntry, only: Sequence[str]) -> list[Place]:
-        """Where the model is, from memory where nothing has changed since."""
-        if self._listings is None or not any(map(routed, model.candidates)) or not self._far():
-            return plain(model, self.catalog.providers, only)
+    def _stand(self, model: ModelEntry, only: Sequence[str]) -> list[Candidate]:
+        """The same, with a state of whenever: from memory where nothing else of them can have changed since."""
+        spreads = self._listings is not None and any(map(routed, model.candidates)) and self._far()
+        version = self._listings.version if spreads and self._listings is not None else None
         if only:
+            return [self._at(model, place) for place in self._places(model, only, spreads=spreads)]
+        entry, known, standing = self._standing.get(model.id, (None, None, []))
+        if entry is not model or known != version:
+            if len(self._standing) >= MAX_STANDING:
+                self._standing.clear()
+            standing = [self._at(model, place) for place in self._places(model, (), spreads=spreads)]
+            self._standing[model.id] = (model, version, standing)
+        return standing
+
+    def _places(self, model: ModelEntry, only: Sequence[str], *, spreads: bool) -> list[Place]:
+        if spreads and self._listings is not None:
             return spread(model, self._listings, self.catalog.providers, only)
-        entry, version, places = self._spread.get(model.id, (None, 0, []))
-        if entry is not model or version != self._listings.version:
-            if len(self._spread) >= MAX_SPREAD:
-                self._spread.clear()
-            version = self._listings.version
-            places = spread(model, self._listings, self.catalog.providers)
-            self._spread[model.id] = (model, version, places)
-        return places
+        return plain(model, self.catalog.providers, only)
 
     def _at(self, model: ModelEntry, place: Place) -> Candidate:
         candidate, listed = self._candidate(model, place.entry), place.listed

@@ -43,25 +43,35 @@ def asked_of(
 
 
 def decide(
-    choose: Callable[[Sequence[Estimate]], Decision], estimates: Sequence[Estimate], budgets: Budgets, asked: Asked
+    choose: Callable[[Sequence[Estimate]], Decision],
+    estimates: Sequence[Estimate],
+    budgets: Budgets,
+    asked: Asked,
+    *,
+    paced: bool = True,
 ) -> Decided:
     """Decide among what the budgets can pay for; `choose` is the policy's word on a slate.
+
+    Without `paced` nobody looks at how the budgets stand against the clock, and the estimates do not say it.
 
     Where that leaves nothing far and the request would have gone far, a budget that refuses (`on_exceeded`) refuses it,
     unless it is only that nobody knows the price; else what is near serves it. Reserves nothing.
     """
     over = {name: said for name, ask in asked.items() if (said := budgets.refusal(*ask)) is not None}
-    paced = [
-        replace(e, pacing=budgets.pacing(asked[e.candidate_id][0])) if e.candidate_id in asked else e for e in estimates
-    ]
-    marked = [replace(e, over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in paced]
+    told = [_paced(e, budgets, asked) for e in estimates] if paced else list(estimates)
+    marked = [replace(e, over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in told]
     decision = choose(marked)
     if over and asked.keys().isdisjoint(decision.ranked):
-        wanted = next(iter(choose(paced).ranked), "")
+        wanted = next(iter(choose(told).ranked), "")
         refusing = over.get(wanted)
         if refusing is not None and refusing.on_exceeded == "refuse" and known(asked[wanted][1]) is not None:
             return Decided(_refused(decision, refusing), marked, BudgetExceeded(_sentence(refusing.reason)))
     return Decided(_noted(decision, over, budgets, asked), marked, None)
+
+
+def _paced(estimate: Estimate, budgets: Budgets, asked: Asked) -> Estimate:
+    ask = asked.get(estimate.candidate_id)
+    return estimate if ask is None else replace(estimate, pacing=budgets.pacing(ask[0]))
 
 
 def _noted(decision: Decision, over: dict[str, Exceeded], budgets: Budgets, asked: Asked) -> Decision:

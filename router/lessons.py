@@ -80,8 +80,11 @@ class Lessons:
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate must not be asked now; None when it may."""
         now = time.monotonic()
-        reasons = (self.breakers.refusal(key, now) for key in _keys(candidate))
-        return next((reason for reason in reasons if reason is not None), None)
+        for key in _keys(candidate):
+            reason = self.breakers.refusal(key, now)
+            if reason is not None:
+                return reason
+        return None
 
     def account_refusal(self, candidate: Candidate) -> str | None:
         """Why nobody of the candidate's account must be asked now; None when its own breaker alone may be open."""

@@ -131,7 +131,7 @@ class Planner:
             return self._sessions.kept(call, decision, candidates, time.monotonic())
 
         asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
-        decided = decide(ranked, found, self._budgets, asked)
+        decided = decide(ranked, found, self._budgets, asked, paced=policy.name == Budget.name)
         among = self._sessions.among(call, candidates, time.monotonic())
         seen = slate._replace(estimates=decided.estimates)
         return decided._replace(decision=explored(policy, decided.decision, seen, draw, among))

@@ -116,12 +116,16 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The decision log. In `strict` an answer waits until its rows are on disk."""
+    """The decision log. In `strict` an answer waits until its rows are on disk.
+
+    Decisions older than `retention_days` are deleted, with what was added up of them; None keeps them.
+    """
 
     path: str = "nearfar.duckdb"
     durability: Literal["batch", "strict"] = "batch"
     store_inputs: bool = False
     queue_rows: Annotated[int, Meta(gt=0)] = 100_000
+    retention_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None
 
 
 class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,10 +203,15 @@ class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def known(self) -> bool:
         """True when at least one unit has a price."""
-        by_token = (self.input_per_1m_usd, self.output_per_1m_usd)
-        by_work = (self.per_image_usd, self.per_audio_minute_usd, self.per_second_usd, self.per_step_usd)
-        units = (*by_token, self.per_request_usd, *by_work)
-        return any(unit is not None for unit in units)
+        return (  # spelt out: it is asked of every candidate of every request
+            self.input_per_1m_usd is not None
+            or self.output_per_1m_usd is not None
+            or self.per_request_usd is not None
+            or self.per_image_usd is not None
+            or self.per_audio_minute_usd is not None
+            or self.per_second_usd is not None
+            or self.per_step_usd is not None
+        )
 
 
 class LimitsEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -64,7 +64,9 @@ def opened_log(settings: Settings) -> DecisionLog:
     """
     os.umask(0o077)
     log = settings.log
-    return DecisionLog.open(Path(log.path), durability=log.durability, queue_rows=log.queue_rows)
+    return DecisionLog.open(
+        Path(log.path), durability=log.durability, queue_rows=log.queue_rows, retention_days=log.retention_days
+    )
 
 
 @contextmanager

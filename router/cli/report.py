@@ -23,6 +23,7 @@ from router.cli.console import (
     usd,
 )
 from router.cli.sources import LogSource, ServerSource
+from router.decision_log.questions import QUESTIONS
 from router.errors import RouterError
 from router.report.gather import Report, Window, gathered, page
 from router.report.page import html
@@ -33,14 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-GROUPS = ("backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent")
 
 
 @click.command()
 @config_option
 @click.option("--since", help="Only newer rows: an ISO 8601 instant, or an age such as 30m, 24h, 7d.")
 @click.option("--until", help="Only older rows, likewise.")
-@click.option("--by", type=click.Choice(GROUPS), default="backend", help="What the first table is grouped by.")
+@click.option(
+    "--by", type=click.Choice(QUESTIONS["summary"].by), default="backend", help="What the first table is grouped by."
+)
 @click.option(
     "--html", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page with plots to FILE."
 )

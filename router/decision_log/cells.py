@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.decision_log.facts import BASELINES, DIMENSIONS, facts
+from router.decision_log.facts import BASELINES, DIMENSIONS, MEASURED, facts
 from router.decision_log.histograms import histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     import duckdb
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 VERSION = "1"
 """Counted up whenever a sum here, or a fact, changes its meaning: then what is kept is added up anew."""
 
-CELL_KEYS = ("hour", *DIMENSIONS, "near", "backend", "provider", "candidate", "chosen")
-SAVING_KEYS = ("hour", *DIMENSIONS, "baseline")
+APART = ("policy", "tenant", "route", "intent")
+"""Dimensions that are added up each by itself: all combinations of them would be as many as there are decisions."""
+
+CORE = "core"
+CELL_KEYS = ("hour", "dimension", "value", "near", "model", "task", "backend", "provider", "candidate", "chosen")
+SAVING_KEYS = ("hour", "dimension", "value", "model", "task")
+_CLUSTER_KEYS = ("hour", *DIMENSIONS, "cluster")
 _OK = "status = 'ok'"
-_SEEN = "first_ms IS NOT NULL AND pred_ms > 0"
+_SEEN = "first_ms IS NOT NULL"
 
 CELL_SUMS = {
     "n": "count(*)",
@@ -58,14 +64,7 @@ CELL_SUMS = {
     "dearer": "count(*) FILTER (judged AND regret_usd > 0)",
     "beaten": "count(*) FILTER (judged AND is_beaten)",
 }
-CELL_HISTOGRAMS = {
-    "latency_hist": histogram("latency_ms", _OK),
-    "first_token_hist": histogram("first_token_ms", _OK),
-    "off_hist": histogram("(abs(pred_ms - first_ms) / first_ms)", _SEEN),
-    "ratio_hist": histogram("(first_ms / pred_ms)", _SEEN),
-    "regret_ms_hist": histogram("regret_ms", "judged"),
-    "regret_usd_hist": histogram("regret_usd", "judged"),
-}
+CELL_HISTOGRAMS = {f"{name}_hist": histogram(f"{name}_bucket") for name in MEASURED}
 SAVING_SUMS = {
     "judged": "sum(judged)",
     "usd_n": "sum(usd_n)",
@@ -81,57 +80,65 @@ SAVING_SUMS = {
     "ms_sn": "sum(ms * ms_n)",
     "ms_nn": "sum(ms_n * ms_n)",
 }
-_NOTHING = "FROM nearfar_log.hot LIMIT 0"
 _BIGINTS = frozenset({"judged", "usd_n", "ms_n", "usd_nn", "ms_nn", "measured", "prompt_tokens", "completion_tokens",
     "spoken_tokens"})  # fmt: skip
 """Sums of whole numbers, which DuckDB would make HUGEINT or DECIMAL of."""
 
 
-def cells(source: str, slot: str = "hour") -> str:
-    """A query that adds up whole decisions into cells."""
+def cells(of_facts: str, dimensions: Sequence[str] = (CORE, *APART)) -> str:
+    """A query that adds up a query's facts into cells: one set for each of the dimensions."""
     return f"""
-        WITH {facts(source, slot)}
-        SELECT {", ".join(CELL_KEYS)}, {_named(CELL_SUMS | CELL_HISTOGRAMS)} FROM facts
-        GROUP BY {", ".join(CELL_KEYS)}"""  # noqa: S608 - our own names
+        SELECT {_keys(CELL_KEYS, dimensions)}, {_named(CELL_SUMS | CELL_HISTOGRAMS)} FROM ({of_facts})
+        GROUP BY GROUPING SETS ({_sets(CELL_KEYS, dimensions)})"""  # noqa: S608 - our own names
 
 
-def compared(source: str) -> str:
+def compared(of_facts: str) -> str:
     """A query of what each baseline would have cost and taken more than what was done, by cluster.
 
     A cluster is what one session, or else one tenant, asked within an hour; `single` tells those of neither apart.
     """
-    keys = ", ".join(SAVING_KEYS)
-    structs = ", ".join(f"{{'baseline': '{name}', 'would': {name.replace('-', '_')}}}" for name in BASELINES)
+    keys = ", ".join(_CLUSTER_KEYS)
+    saved = ", ".join(
+        f"{name}.usd - cost_usd AS {name}_usd, {name}.ms - observed_ms AS {name}_ms" for name in map(_column, BASELINES)
+    )
+    sums = ", ".join(
+        f"count({name}) AS {name}_n, coalesce(sum({name}), 0) AS {name}"
+        for name in (f"{_column(baseline)}_{unit}" for baseline in BASELINES for unit in ("usd", "ms"))
+    )
     return f"""
-        WITH {facts(source)}
-        SELECT {keys}, cluster, CASE WHEN cluster IS NULL THEN decision_id END AS single, count(*) AS judged,
-            count(saved_usd) AS usd_n, coalesce(sum(saved_usd), 0) AS usd,
-            count(saved_ms) AS ms_n, coalesce(sum(saved_ms), 0) AS ms
-        FROM (SELECT *, would.usd - cost_usd AS saved_usd, would.ms - observed_ms AS saved_ms
-            FROM (SELECT *, unnest([{structs}], max_depth := 2) FROM facts WHERE judged))
-        GROUP BY {keys}, cluster, single"""  # noqa: S608
+        SELECT {keys}, CASE WHEN cluster IS NULL THEN decision_id END AS single, count(*) AS judged, {sums}
+        FROM (SELECT {keys}, decision_id, {saved} FROM ({of_facts}) WHERE judged) GROUP BY {keys}, single"""  # noqa: S608
 
 
-def folded(parts: str) -> str:
+def folded(parts: str, dimensions: Sequence[str] = (CORE, *APART)) -> str:
     """A query that adds up clusters, parts of the same one first, into what an interval needs of them."""
+    structs = ", ".join(
+        f"{{'baseline': '{baseline}', 'usd': {name}_usd, 'usd_n': {name}_usd_n, 'ms': {name}_ms, 'ms_n': {name}_ms_n}}"
+        for baseline, name in ((baseline, _column(baseline)) for baseline in BASELINES)
+    )
+    whole = ", ".join(
+        f"sum({name}_{part})::{kind} AS {name}_{part}"
+        for name in map(_column, BASELINES)
+        for part, kind in (("usd", "DOUBLE"), ("usd_n", "BIGINT"), ("ms", "DOUBLE"), ("ms_n", "BIGINT"))
+    )
     keys = ", ".join(SAVING_KEYS)
+    sets = _sets(SAVING_KEYS, dimensions, "cluster", "single")
     return f"""
-        SELECT {keys}, {_named(SAVING_SUMS)} FROM (
-            SELECT {keys}, cluster, single, sum(judged) AS judged, sum(usd_n) AS usd_n, sum(usd) AS usd,
-                sum(ms_n) AS ms_n, sum(ms) AS ms
-            FROM ({parts}) GROUP BY {keys}, cluster, single HAVING sum(judged) <> 0)
-        GROUP BY {keys}"""  # noqa: S608
+        WITH clustered AS (
+            SELECT {_keys(SAVING_KEYS, dimensions)}, cluster, single, sum(judged)::BIGINT AS judged, {whole}
+            FROM ({parts}) GROUP BY GROUPING SETS ({sets}) HAVING sum(judged) <> 0)
+        SELECT {keys}, baseline, {_named(SAVING_SUMS)}
+        FROM (SELECT {keys}, judged, unnest([{structs}], max_depth := 2) FROM clustered)
+        GROUP BY {keys}, baseline"""  # noqa: S608
 
 
 def refresh(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of sums if there are none, or anew if they were made by other rules. That takes a while."""
     if con.execute("SELECT value FROM nearfar_log.meta WHERE key = 'cells'").fetchall() == [(VERSION,)]:
         return
-    for table, made in (
-        ("cells", cells(_NOTHING)),
-        ("clusters", compared(_NOTHING)),
-        ("savings", folded(compared(_NOTHING))),
-    ):
+    nothing = facts("FROM nearfar_log.hot LIMIT 0")
+    parts = compared(nothing)
+    for table, made in (("cells", cells(nothing)), ("clusters", parts), ("savings", folded(parts))):
         con.execute(f"CREATE OR REPLACE TABLE nearfar_log.{table} AS FROM ({made})")
     con.execute("ALTER TABLE nearfar_log.clusters DROP COLUMN single")
     con.execute("DELETE FROM nearfar_log.meta WHERE key IN ('cells', 'folded')")
@@ -143,22 +150,24 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
 
 def add(con: duckdb.DuckDBPyConnection, source: str) -> None:
     """Count whole decisions in."""
-    con.execute(f"INSERT INTO nearfar_log.cells BY NAME FROM ({cells(source)})")
-    _add_savings(con, source, "*", "*")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE fact AS {facts(source)}")
+    con.execute(f"INSERT INTO nearfar_log.cells BY NAME FROM ({cells('FROM fact')})")
+    _add_savings(con, "*", "*")
 
 
 def take_out(con: duckdb.DuckDBPyConnection, source: str) -> None:
     """Count whole decisions out again that were counted in."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE fact AS {facts(source)}")
     keys = ", ".join(CELL_KEYS)
     others = ", ".join((*CELL_KEYS, *CELL_HISTOGRAMS))
     maps = ", ".join(
         f"map(map_keys({h}), list_transform(map_values({h}), lambda n: -n)) AS {h}" for h in CELL_HISTOGRAMS
     )
     taken = f"{keys}, -COLUMNS(* EXCLUDE ({others})), {maps}"
-    con.execute(f"INSERT INTO nearfar_log.cells BY NAME SELECT {taken} FROM ({cells(source)})")  # noqa: S608
-    keys = ", ".join(SAVING_KEYS)
+    con.execute(f"INSERT INTO nearfar_log.cells BY NAME SELECT {taken} FROM ({cells('FROM fact')})")  # noqa: S608
+    of_clusters, of_sums = ", ".join(_CLUSTER_KEYS), ", ".join((*SAVING_KEYS, "baseline"))
     _add_savings(
-        con, source, f"{keys}, cluster, -COLUMNS(* EXCLUDE ({keys}, cluster))", f"{keys}, -COLUMNS(* EXCLUDE ({keys}))"
+        con, f"{of_clusters}, -COLUMNS(* EXCLUDE ({of_clusters}))", f"{of_sums}, -COLUMNS(* EXCLUDE ({of_sums}))"
     )
 
 
@@ -180,17 +189,43 @@ def mend(con: duckdb.DuckDBPyConnection) -> None:
         for table in ("clusters", "savings"):
             con.execute(f"DELETE FROM nearfar_log.{table} WHERE hour = ?", [hour])  # noqa: S608
         of_it = f"SELECT * FROM nearfar_log.settled WHERE date_trunc('hour', ts) = TIMESTAMP '{hour}'"  # noqa: S608
-        con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({folded(compared(of_it))})")
+        con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({folded(compared(facts(of_it)))})")
 
 
-def _add_savings(con: duckdb.DuckDBPyConnection, source: str, as_clusters: str, as_sums: str) -> None:
+def _add_savings(con: duckdb.DuckDBPyConnection, as_clusters: str, as_sums: str) -> None:
     """Clusters may go on, and are kept apart until their hour is over; of decisions of no cluster only the sums are."""
-    con.execute(f"CREATE OR REPLACE TEMP TABLE parts AS FROM ({compared(source)})")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE parts AS FROM ({compared('FROM fact')})")
     together = "SELECT * EXCLUDE (single) FROM parts WHERE single IS NULL"
     con.execute(f"INSERT INTO nearfar_log.clusters BY NAME SELECT {as_clusters} FROM ({together})")  # noqa: S608
     alone = folded("SELECT * FROM parts WHERE single IS NOT NULL")
     con.execute(f"INSERT INTO nearfar_log.savings BY NAME SELECT {as_sums} FROM ({alone})")  # noqa: S608
     con.execute("DROP TABLE parts")
+    con.execute("DROP TABLE fact")
+
+
+def _column(baseline: str) -> str:
+    return baseline.replace("-", "_")
+
+
+def _sets(keys: Sequence[str], dimensions: Sequence[str], *more: str) -> str:
+    """For GROUP BY GROUPING SETS: what tells the cells of each dimension apart."""
+    core = [key for key in keys if key not in {"hour", "dimension", "value"}]
+    near = ["near"] if "near" in keys else []
+    sets = [("hour", *(core if name == CORE else (*near, name)), *more) for name in dimensions]
+    return ", ".join(f"({', '.join(names)})" for names in sets)
+
+
+def _keys(keys: Sequence[str], dimensions: Sequence[str]) -> str:
+    """The keys as the grouping sets give them: a column that is no part of a set is NULL there."""
+    apart = [name for name in dimensions if name != CORE]
+    named = " ".join(f"WHEN grouping({name}) = 0 THEN '{name}'" for name in apart)
+    values = " ".join(f"WHEN grouping({name}) = 0 THEN {name}" for name in apart)
+    told = {
+        "dimension": f"CASE {named} ELSE '{CORE}' END AS dimension" if apart else f"'{CORE}' AS dimension",
+        "value": f"CASE {values} END AS value" if apart else "NULL::VARCHAR AS value",
+    }
+    plain = {"hour", "near"} if CORE not in dimensions else set(keys)
+    return ", ".join(told.get(key) or (key if key in plain else f"NULL AS {key}") for key in keys)
 
 
 def _named(sums: dict[str, str]) -> str:

@@ -8,6 +8,8 @@ were tried and failed are worth nothing.
 
 from __future__ import annotations
 
+from router.decision_log.histograms import bucket
+
 BASELINES = ("all-near", "all-far", "cheapest", "fastest", "random")
 
 DIMENSIONS = ("model", "task", "policy", "tenant", "route", "intent")
@@ -51,15 +53,16 @@ _HINDSIGHT = """
     FROM (SELECT *, NOT answered AND NOT failed AS other FROM choices)
     GROUP BY decision_id"""
 
-_FACTS = """
+_JOINED = """
     SELECT e.hour, e.ts, e.decision_id, e.model, e.task, e.policy, e.tenant, e.route, e.intent, e.status,
         o_backend AS backend, o_provider AS provider, winner.candidate_id AS candidate, e.chosen,
         CASE WHEN o_backend IS NOT NULL THEN o_backend = 'local'
             OR coalesce(list_filter(candidates, lambda c: c.candidate_id = winner.candidate_id)[1].near, false) END AS near,
         o_latency_ms AS latency_ms, o_first_token_ms AS first_token_ms, o_cost_usd AS cost_usd,
         o_prompt_tokens AS prompt_tokens, o_completion_tokens AS completion_tokens, occupancy_ms, occupancy_usd,
-        first_ms, guess.pred_ms, guess.p90_ms, guess.p95_ms, guess.p99_ms, observed_ms, h.decision_id IS NOT NULL AS judged,
-        CASE WHEN alternatives > 0 THEN greatest(observed_ms - best_ms, 0) ELSE 0 END AS regret_ms,
+        CASE WHEN guess.pred_ms > 0 THEN first_ms END AS first_ms, guess.pred_ms, guess.p90_ms, guess.p95_ms, guess.p99_ms,
+        observed_ms, h.decision_id IS NOT NULL AS judged,
+        CASE WHEN alternatives > 0 THEN greatest(observed_ms - best_ms, 0) WHEN alternatives = 0 THEN 0 END AS regret_ms,
         CASE WHEN alternatives = 0 THEN o_cost_usd * 0 WHEN best_usd IS NOT NULL
             THEN greatest(o_cost_usd - best_usd, 0) END AS regret_usd,
         coalesce(is_beaten, false) AS is_beaten, measured,
@@ -67,9 +70,34 @@ _FACTS = """
         coalesce(session, tenant) AS cluster
     FROM ended e LEFT JOIN hindsight h USING (decision_id)"""
 
+MEASURED = {
+    "latency": "CASE WHEN status = 'ok' THEN latency_ms END",
+    "first_token": "CASE WHEN status = 'ok' THEN first_token_ms END",
+    "off": "abs(pred_ms - first_ms) / first_ms",
+    "ratio": "first_ms / pred_ms",
+    "regret_ms": "regret_ms",
+    "regret_usd": "regret_usd",
+}
+"""What is counted in histograms: name -> SQL. The fact has its bucket, as `<name>_bucket`."""
 
-def facts(source: str, slot: str = "hour") -> str:
-    """The common table expressions up to `facts`, over a SELECT of whole decisions; `hour` is their time cut to `slot`."""
+
+_UNJUDGED = """
+    SELECT NULL::UUID AS decision_id, NULL::BIGINT AS alternatives, NULL::DOUBLE AS best_ms, NULL::DOUBLE AS best_usd,
+        NULL::BOOLEAN AS is_beaten, NULL::BIGINT AS measured, all_near, all_far, cheapest, fastest, random
+    FROM (SELECT {'usd': NULL::DOUBLE, 'ms': NULL::DOUBLE} AS all_near, all_near AS all_far, all_near AS cheapest,
+        all_near AS fastest, all_near AS random) WHERE false"""
+
+
+def facts(source: str, slot: str = "hour", *, judged: bool = True) -> str:
+    """A query of the facts of whole decisions, which `source` selects.
+
+    Args:
+        source: A query of whole decisions.
+        slot: `hour` is their time cut to this.
+        judged: Whether hindsight is wanted: it costs as much as all the rest. Without, nothing is `judged`.
+    """
+    buckets = ", ".join(f"{bucket(f'({value})')} AS {name}_bucket" for name, value in MEASURED.items())
     return f"""
-        whole AS ({source}), ended AS MATERIALIZED ({_ENDED.replace("{slot}", slot)}), choices AS ({_CHOICES}),
-        hindsight AS ({_HINDSIGHT}), facts AS MATERIALIZED ({_FACTS})"""
+        WITH whole AS ({source}), ended AS {"MATERIALIZED" if judged else "NOT MATERIALIZED"} ({_ENDED.replace("{slot}", slot)}), choices AS ({_CHOICES}),
+            hindsight AS ({_HINDSIGHT if judged else _UNJUDGED})
+        SELECT *, {buckets} FROM ({_JOINED})"""  # noqa: S608 - our own names

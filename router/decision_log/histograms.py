@@ -25,9 +25,9 @@ def bucket(value: str) -> str:
     return f"CASE WHEN {value} > 0 THEN ceil(ln({value}) / {math.log(GROWTH)!r})::SMALLINT WHEN {value} <= 0 THEN {ZERO} END"
 
 
-def histogram(value: str, where: str = "true") -> str:
-    """The aggregate that counts buckets: a MAP from bucket to count, NULL when nothing was counted."""
-    return f"CAST(histogram({bucket(value)}) FILTER ({value} IS NOT NULL AND {where}) AS MAP(SMALLINT, BIGINT))"
+def histogram(buckets: str) -> str:
+    """The aggregate that counts a column of buckets: a MAP from bucket to count, NULL when nothing was counted."""
+    return f"CAST(histogram({buckets}) FILTER ({buckets} IS NOT NULL) AS MAP(SMALLINT, BIGINT))"
 
 
 def quantiles(histograms: str, of: str, keys: Sequence[str], wanted: Mapping[str, float]) -> str:

@@ -70,7 +70,7 @@ class Keeper:
         if more >= AT_ONCE:
             self._next_s = 0.0
 
-    def settle(self, con: duckdb.DuckDBPyConnection, now: datetime, *, at_least: int = AT_ONCE) -> int:
+    def settle(self, con: duckdb.DuckDBPyConnection, now: datetime, *, at_least: int | None = None) -> int:
         """Settle up to AT_ONCE decisions that have ended, after taking back those of which more has come since.
 
         Returns how many were settled: none while fewer than `at_least` wait, unless one has waited for minutes.
@@ -78,7 +78,7 @@ class Keeper:
         values = {"now": now, "lost": _LOST, "grace": _GRACE, "at_once": AT_ONCE}
         con.execute(f"CREATE OR REPLACE TEMP TABLE ended AS {_ENDED}", values)
         ((found, oldest),) = con.execute("SELECT count(*), min(ended) FROM ended").fetchall()
-        if not found or (found < at_least and oldest > now - _PATIENCE):
+        if not found or (found < (at_least or AT_ONCE) and oldest > now - _PATIENCE):
             return 0
         with _transaction(con):
             self._take_back(con)

@@ -199,8 +199,10 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def connect(path: Path | None) -> duckdb.DuckDBPyConnection:
+def connect(path: Path | None, *, writes: Path | None = None) -> duckdb.DuckDBPyConnection:
     """Open the database file (None: one in memory), readable by its owner alone, and bring it to this version's shape.
+
+    `writes` is the one other file that it may write, for an export.
 
     Raises:
         LogLocked: another process has it open.
@@ -213,7 +215,7 @@ def connect(path: Path | None) -> duckdb.DuckDBPyConnection:
         if path is not None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = path is not None and not path.exists()
-        con = duckdb.connect(str(path or ":memory:"), config=_CONFIG)
+        con = _connected(path, writes)
         if path is not None and is_new:
             path.chmod(0o600)
     except (duckdb.Error, OSError) as error:
@@ -227,6 +229,16 @@ def connect(path: Path | None) -> duckdb.DuckDBPyConnection:
     except LogError:
         con.close()
         raise
+    return con
+
+
+def _connected(path: Path | None, writes: Path | None) -> duckdb.DuckDBPyConnection:
+    """DuckDB takes an exception from the ban on files while there is none yet, and never after."""
+    if writes is None:
+        return duckdb.connect(str(path or ":memory:"), config=_CONFIG)
+    con = duckdb.connect(str(path or ":memory:"), config=_CONFIG | {"enable_external_access": True})
+    con.execute("SET allowed_paths = ?", [[str(writes)]])
+    con.execute("SET enable_external_access = false")
     return con
 
 

@@ -35,6 +35,7 @@ _OUTCOME = r"""
     SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = $1::UUID
     UNION ALL BY NAME SELECT COLUMNS('^o_(.*)$') AS '\1' FROM nearfar_log.settled
     WHERE decision_id = $1::UUID AND o_ts IS NOT NULL"""
+_AFTERWARDS = "SELECT * EXCLUDE (decision_id) FROM {view} WHERE decision_id = ?::UUID ORDER BY ts"
 _RECENT = """
     SELECT candidate_id, error_class, epoch(now()::TIMESTAMP - ts) - total_ms / 1000 AS age_s
     FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
@@ -132,7 +133,7 @@ class LogReader:
             return dict(con.execute(_PREDICTORS).fetchall())
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
-        """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
+        """Return one decision with all rows that belong to it and the snapshots it names; None if there is none.
 
         `carbon_g` of an attempt is derived: its energy times the factor of the price book it was decided under.
 
@@ -153,6 +154,8 @@ class LogReader:
             one["attempts"] = sql.dicts(con, _ATTEMPTS, key)
             outcomes = sql.dicts(con, _OUTCOME, key)
             one["outcome"] = outcomes[0] if outcomes else None
+            for view in ("shadows", "feedback"):
+                one[view] = sql.dicts(con, _AFTERWARDS.format(view=view), key)
             for name, view, column in (
                 ("price_book_body", "price_books", "price_book"),
                 ("policy_body", "policies", "policy_version"),

@@ -21,6 +21,8 @@ _DECISIONS = (
     "schema_version intent intent_probability tenant session route explore_rate draw explored propensity"
 )
 """The first columns of the view `decisions`, as they have always been; columns added since follow in their order."""
+_PROSE = frozenset({"reason", "inputs", "o_error"})
+"""Sentences with figures in them: a dictionary of whole values finds nothing to share, zstd finds the words."""
 _NESTED = frozenset({"inputs", "candidates", "attempts"})
 
 
@@ -28,7 +30,11 @@ def reshape(con: duckdb.DuckDBPyConnection) -> None:
     """Make what depends on the tables' columns anew: `hot`, `settled` and the public views. Changes no row."""
     columns = {table: _columns(con, table) for table in ("decision_rows", "attempt_rows", "outcome_rows")}
     con.execute(f"CREATE OR REPLACE VIEW nearfar_log.hot AS {_joined(columns)}")
-    con.execute("CREATE TABLE IF NOT EXISTS nearfar_log.settled AS FROM nearfar_log.hot LIMIT 0")
+    kinds = ", ".join(
+        f"{name} {kind}{' USING COMPRESSION zstd' if name in _PROSE else ''}"
+        for name, kind in _columns(con, "hot").items()
+    )
+    con.execute(f"CREATE TABLE IF NOT EXISTS nearfar_log.settled ({kinds})")
     _widen(con)
     _public(con, [name for name in columns["attempt_rows"] if name != "decision_id"])
 
@@ -50,18 +56,23 @@ def apart(con: duckdb.DuckDBPyConnection, whole: str) -> dict[str, str]:
 
 
 def _joined(columns: dict[str, dict[str, str]], picked: str = "true") -> str:
+    """Nearly every decision has one attempt, which needs no grouping: that is most of the time this takes."""
     ends = ", ".join(f"o.{name} AS o_{name}" for name in columns["outcome_rows"] if name != "decision_id")
-    among = (
-        ""
-        if picked == "true"
-        else f"WHERE decision_id IN (SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked})"
-    )  # noqa: E501, S608
     fields = ", ".join(f"{name} := {name}" for name in columns["attempt_rows"] if name != "decision_id")
+    among = (
+        "true"
+        if picked == "true"
+        else f"decision_id IN (SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked})"
+    )  # noqa: E501, S608
     return f"""
-        WITH tried AS (SELECT decision_id, list(struct_pack({fields}) ORDER BY attempt) AS attempts
-            FROM nearfar_log.attempt_rows {among} GROUP BY decision_id)
+        WITH tries AS MATERIALIZED (SELECT * FROM nearfar_log.attempt_rows WHERE {among}),
+        again AS (SELECT DISTINCT decision_id FROM tries WHERE attempt > 1),
+        tried AS (
+            SELECT decision_id, [struct_pack({fields})] AS attempts FROM tries ANTI JOIN again USING (decision_id)
+            UNION ALL SELECT decision_id, list_sort(list(struct_pack({fields}))) -- by their first field, attempt
+            FROM tries SEMI JOIN again USING (decision_id) GROUP BY decision_id)
         SELECT d.*, {ends}, a.attempts FROM (SELECT * FROM nearfar_log.decision_rows WHERE {picked}) d
-        LEFT JOIN nearfar_log.outcome_rows o USING (decision_id) LEFT JOIN tried a USING (decision_id)"""  # noqa: S608 - our own names
+        LEFT JOIN nearfar_log.outcome_rows o USING (decision_id) LEFT JOIN tried a USING (decision_id)"""  # noqa: S608
 
 
 def _widen(con: duckdb.DuckDBPyConnection) -> None:
@@ -77,14 +88,19 @@ def _widen(con: duckdb.DuckDBPyConnection) -> None:
                     con.execute(f"ALTER TABLE nearfar_log.settled ADD COLUMN {name}.element.{field} {field_kind}")
 
 
-def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
+def told(con: duckdb.DuckDBPyConnection) -> str:
+    """The columns of a whole decision under the names that the view `decisions` gives them, as a SELECT list."""
     pairs = [(column, name or column) for column, _, name in (word.partition("=") for word in _DECISIONS.split())]
     shown = {column for column, _ in pairs}
     later = [c for c in _columns(con, "hot") if c not in shown | _NESTED]
     pairs += [(column, column.removeprefix("o_")) for column in later]
-    selected = ", ".join(
+    return ", ".join(
         f"coalesce({column}, 'open') AS {name}" if name == "status" else f"{column} AS {name}" for column, name in pairs
     )
+
+
+def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
+    selected = told(con)
     con.execute(f"""
         CREATE OR REPLACE VIEW main.decisions AS
         SELECT {selected} FROM (SELECT d.*, {_prefixed(con)} FROM nearfar_log.decision_rows d

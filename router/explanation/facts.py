@@ -53,6 +53,7 @@ class Tried(Struct, frozen=True, kw_only=True):
     cost_usd: float | None
     cost_source: str | None
     confidence: float | None
+    agreement: float | None
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -120,7 +121,8 @@ def facts_of(row: Mapping[str, Any]) -> Facts:
     end = outcome if isinstance(outcome, dict) else row
     body = row.get("policy_body")
     decided = _moment(row.get("ts"))
-    tried = (_tried(each, decided) for each in _dicts(row.get("attempts")))
+    agreed = {each.get("attempt"): _amount(each, "agreement") for each in _dicts(row.get("shadows")) if _counts(each)}
+    tried = (_tried(each, decided, agreed) for each in _dicts(row.get("attempts")))
     return Facts(
         decision_id=_text(row, "decision_id"),
         mode=_text(row, "mode"),
@@ -177,11 +179,15 @@ def _seen(row: Mapping[str, Any]) -> Seen:
     )
 
 
-def _tried(row: Mapping[str, Any], decided: datetime | None) -> Tried:
+def _counts(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("attempt"), int)
+
+
+def _tried(row: Mapping[str, Any], decided: datetime | None, agreed: Mapping[Any, float | None]) -> Tried:
     began = _moment(row.get("ts"))
-    number = row.get("attempt")
+    number = row["attempt"] if _counts(row) else 0
     return Tried(
-        number=number if isinstance(number, int) else 0,
+        number=number,
         candidate_id=_text(row, "candidate_id") or "unnamed",
         role=_text(row, "role") or "primary",
         status=_text(row, "status") or "error",
@@ -194,6 +200,7 @@ def _tried(row: Mapping[str, Any], decided: datetime | None) -> Tried:
         cost_usd=_amount(row, "cost_usd"),
         cost_source=_text(row, "cost_source"),
         confidence=_amount(row, "confidence"),
+        agreement=agreed.get(number),
     )
 
 

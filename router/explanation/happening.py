@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.base import apart, dollars
+from policies.base import apart, dollars, significant
 from router.explanation.values import AttemptWords, Happened, Prediction
 from router.explanation.words import ENDS, FAILURES, ROLES, SOURCES, ms, named
 
@@ -76,6 +76,7 @@ def _attempt(tried: Tried) -> AttemptWords:
         cost_source=tried.cost_source,
         error_class=tried.error_class,
         confidence=tried.confidence,
+        agreement=tried.agreement,
     )
 
 
@@ -84,8 +85,9 @@ def _attempt_words(tried: Tried) -> str:
     after = "" if tried.total_ms is None else f" after {ms(tried.total_ms)}"
     sure = "" if tried.confidence is None else f", {tried.confidence:.0%} sure of it"
     if tried.status == "ok":
-        use = "its answer was given" if tried.won else "its answer was not given"
-        end = f"and answered{after}{sure}; {use}"
+        use = "its answer was given" if tried.won else "another's answer was given"
+        alike = "" if tried.agreement is None else f", with which it agrees by {significant(tried.agreement)} of 1"
+        end = f"and answered{after}{sure}; {use}{alike}"
     elif tried.status == "cancelled":
         end = f"and was stopped{after}"
     else:

@@ -16,11 +16,12 @@ Which candidate is best is for the policy to say: it is asked again, with these 
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import TYPE_CHECKING, Literal
 
 from policies.base import dollars, seconds
 from policies.registry import UnknownPolicy, create
-from policies.types import Constraints, Estimate, Quantiles, Weights
+from policies.types import Constraints, Estimate, Parameters, Quantiles, Weights
 from router.explanation.values import Alternative, Hindsight
 from router.explanation.words import difference, ms
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from policies.base import Policy
     from router.explanation.facts import Facts, Seen, Tried
 
-_WEIGHT = re.compile(r"\b(latency|cost|quality|lateness)=([0-9.]+(?:e[+-]?[0-9]+)?)")
+_PARAMETER = re.compile(r"\b(\w+)=([0-9.]+(?:e[+-]?[0-9]+)?)\b")
+_WEIGHTS = tuple(field.name for field in fields(Weights))
+_NAMES = {"target": "slo_target", "second_usd": "second_usd", "quality_usd": "quality_usd", "gain": "pacing_gain"}
+"""How the policies call what may be set of them, as the log has it -> `Parameters`."""
 
 
 def hindsight(facts: Facts) -> Hindsight:
@@ -157,11 +161,13 @@ def _best(facts: Facts, answered: str, others: Sequence[Alternative]) -> tuple[s
 
 
 def _policy(facts: Facts) -> Policy | None:
-    """The policy that decided, with the weights it had then."""
-    given = {name: float(value) for name, value in _WEIGHT.findall(facts.parameters)}
+    """The policy that decided, with the parameters it had then."""
     try:
-        return create(facts.policy or "", Weights(**given))
-    except (UnknownPolicy, ValueError):  # another version's policy, or weights that nobody could use
+        found = {name: float(value) for name, value in _PARAMETER.findall(facts.parameters)}
+        weights = Weights(**{name: found[name] for name in _WEIGHTS if name in found})
+        others = {ours: found[theirs] for theirs, ours in _NAMES.items() if theirs in found}
+        return create(facts.policy or "", Parameters(weights=weights, **others))
+    except (UnknownPolicy, ValueError):  # another version's policy, or parameters that nobody could use
         return None
 
 

@@ -121,7 +121,7 @@ def _scores(facts: Facts, seen: Seen, first: Seen) -> str:
         return f" Both score {significant(seen.score)}."
     figures = f" Score {against(seen.score, first.score, significant)}; lower is better."
     if seen.score < first.score:
-        who = "chance" if facts.explored else "an order that outranks scores"
+        who = "chance" if facts.explored else "what outranks scores (an order, a fallback, a choice that is kept)"
         return f"{figures} Its score is the better one: {who} put {first.id} first."
     return figures
 

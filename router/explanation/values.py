@@ -46,7 +46,10 @@ class CandidateWords(Struct, frozen=True, kw_only=True):
 
 
 class AttemptWords(Struct, frozen=True, kw_only=True):
-    """One attempt on the time line of its request; `start_ms` counts from the decision."""
+    """One attempt on the time line of its request; `start_ms` counts from the decision.
+
+    `agreement` says of a shadow how well its answer agrees with the one that was given, in 0..1.
+    """
 
     attempt: int
     candidate: str
@@ -61,6 +64,7 @@ class AttemptWords(Struct, frozen=True, kw_only=True):
     cost_source: str | None = None
     error_class: str | None = None
     confidence: float | None = None
+    agreement: float | None = None
 
 
 class Happened(Struct, frozen=True, kw_only=True):

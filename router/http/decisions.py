@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, post
@@ -42,8 +42,8 @@ async def decisions(  # noqa: PLR0913, PLR0917 -- one argument per documented fi
     filters = {"model": model, "task": task, "backend": backend, "policy": policy, "status": status}
     rows, next_cursor = await asyncio.to_thread(
         services(request).log.reader().decisions,
-        since=_instant("since", since),
-        until=_instant("until", until),
+        since=instant("since", since),
+        until=instant("until", until),
         limit=limit,
         cursor=cursor,
         **filters,
@@ -62,19 +62,6 @@ async def decision(request: Request[Any, Any, Any], decision_id: FromPath[str]) 
     return found | {"explanation": msgspec.to_builtins(explained(found))}
 
 
-@get("/v1/analytics/summary", summary="Requests, cost, latency, near share and estimate error, by one column")
-async def summary(
-    request: Request[Any, Any, Any],
-    by: FromQuery[Literal["backend", "model", "task", "policy", "day"]] = "backend",
-    since: FromQuery[str | None] = None,
-) -> dict[str, Any]:
-    """What `nearfar report` shows."""
-    log = services(request).log
-    await log.committed()
-    rows = await asyncio.to_thread(log.reader().report, _instant("since", since), by)
-    return {"by": by, "rows": rows}
-
-
 @post("/v1/analytics/sql", status_code=200, summary="Read-only SQL over the log's views")
 async def sql(request: Request[Any, Any, Any], data: JSONBody[SqlBody]) -> dict[str, Any]:
     """Run one SELECT over `decisions`, `attempts`, `candidates`, ... with row, time and memory limits."""
@@ -90,8 +77,12 @@ async def sql(request: Request[Any, Any, Any], data: JSONBody[SqlBody]) -> dict[
     }
 
 
-def _instant(name: str, text: str | None) -> datetime | None:
-    """An ISO 8601 instant; without an offset it is UTC."""
+def instant(name: str, text: str | None) -> datetime | None:
+    """An ISO 8601 instant; without an offset it is UTC.
+
+    Raises:
+        InvalidRequest: it is none; names the parameter.
+    """
     if text is None:
         return None
     try:
@@ -107,5 +98,5 @@ def utc_instant(name: str, text: str | None) -> datetime | None:
     Raises:
         InvalidRequest: it is no instant.
     """
-    instant = _instant(name, text)
-    return None if instant is None else instant.replace(tzinfo=None)
+    found = instant(name, text)
+    return None if found is None else found.replace(tzinfo=None)

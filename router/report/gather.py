@@ -37,7 +37,7 @@ _WORST = """
     SELECT decision_id::VARCHAR, a.ms - min(o.ms) AS late_ms, a.cost_usd - min(o.pred_cost_usd) AS dearer_usd
     FROM answered a JOIN others o USING (decision_id) GROUP BY decision_id, a.ms, a.cost_usd
     HAVING late_ms > 0 OR dearer_usd > 0
-    ORDER BY {order} DESC NULLS LAST LIMIT {limit}"""
+    ORDER BY {order} DESC NULLS LAST, decision_id LIMIT {limit}"""
 
 
 class Window(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from router.decision_log import cells
+from router.decision_log.facts import facts
 from router.decision_log.histograms import quantiles
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ GROUPS: dict[str, str] = {
     "backend": "backend",
     "model": "model",
     "task": "task",
-    "policy": "policy",
+    "policy": "value",
     "day": "hour::DATE",
     "candidate": "candidate",
-    "tenant": "tenant",
-    "route": "route",
-    "intent": "intent",
+    "tenant": "value",
+    "route": "value",
+    "intent": "value",
 }
 SIDE = "CASE WHEN near THEN 'near' WHEN NOT near THEN 'far' END"
 
@@ -93,20 +94,31 @@ def tested(asked: Asked, column: str = "ts") -> str:
     return " AND ".join(tests) or "true"
 
 
-def cells_in(asked: Asked) -> str:
-    """A query of all cells in the range, those kept and those added up now."""
+def cells_in(asked: Asked, *, judged: bool = False) -> str:
+    """A query of all cells in the range, those kept and those added up now, that tell the groups asked for apart.
+
+    Hindsight (regret, and what far would have cost) is part of the new ones only where it is wanted: `judged`.
+    """
+    sets = [_dimension(asked)]
     if asked.slot != "hour":
-        return cells.cells(whole_in(asked), asked.slot)
+        return cells.cells(facts(whole_in(asked), asked.slot, judged=judged), sets)
     live, kept = _live_and_kept(asked)
-    return f"SELECT * FROM nearfar_log.cells WHERE {kept} UNION ALL BY NAME FROM ({cells.cells(live)})"  # noqa: S608
+    kept += f" AND dimension = '{sets[0]}'"
+    return f"SELECT * FROM nearfar_log.cells WHERE {kept} UNION ALL BY NAME FROM ({cells.cells(facts(live, judged=judged), sets)})"  # noqa: E501, S608
 
 
 def savings_in(asked: Asked) -> str:
     """A query of all sums of savings in the range, those kept and those added up now."""
+    sets = [_dimension(asked)]
     live, kept = _live_and_kept(asked)
     open_clusters = f"SELECT *, NULL::UUID AS single FROM nearfar_log.clusters WHERE {kept}"  # noqa: S608
-    parts = f"{open_clusters} UNION ALL BY NAME FROM ({cells.compared(live)})"
-    return f"SELECT * FROM nearfar_log.savings WHERE {kept} UNION ALL BY NAME FROM ({cells.folded(parts)})"  # noqa: S608
+    parts = f"{open_clusters} UNION ALL BY NAME FROM ({cells.compared(facts(live))})"
+    kept += f" AND dimension = '{sets[0]}'"
+    return f"SELECT * FROM nearfar_log.savings WHERE {kept} UNION ALL BY NAME FROM ({cells.folded(parts, sets)})"  # noqa: S608
+
+
+def _dimension(asked: Asked) -> str:
+    return asked.by if asked.by in cells.APART else cells.CORE
 
 
 def whole_in(asked: Asked) -> str:

@@ -38,7 +38,7 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     limits = {name: f"TIMESTAMP '{m}'" if (m := getattr(asked, name)) else "NULL" for name in ("since", "until")}
     ((since, until),) = con.execute(_WINDOW.format(where=tested(asked), **limits)).fetchall()
     window_s = None if since is None or until is None else (until - since).total_seconds()
-    rows = dicts(con, _QUERY.format(cells=cells_in(asked)), {"window_s": window_s})
+    rows = dicts(con, _QUERY.format(cells=cells_in(asked, judged=True)), {"window_s": window_s})
     return {"rows": rows, "window_s": window_s, "formula": FORMULA}
 
 

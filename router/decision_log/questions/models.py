@@ -40,7 +40,7 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
 MODELS = Question(
     name="models",
     says="Per model, and who served it: share of the requests, latency, tokens, cost and errors.",
-    by=("candidate", *(name for name in GROUPS if name != "candidate")),
+    by=("candidate", "backend", "model", "task", "day"),
     columns={
         "model": "Which model was asked for.",
         "near": "Whether the answers came from this machine; of one of the rows where they mix.",

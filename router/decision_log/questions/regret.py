@@ -35,7 +35,8 @@ _QUANTILES = {
 
 def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     by = asked.by or "policy"
-    query = grouped(cells_in(asked), {by: GROUPS[by]}, _SUMS, _QUANTILES)
+    asked = Asked(since=asked.since, until=asked.until, by=by)
+    query = grouped(cells_in(asked, judged=True), {by: GROUPS[by]}, _SUMS, _QUANTILES)
     rows = f"SELECT * EXCLUDE (p95_ms), p95_ms / 1000 AS p95_s FROM ({query}) WHERE decisions > 0"  # noqa: S608
     return {"rows": dicts(con, rows), "note": NOTE}
 

@@ -56,6 +56,23 @@ def test_each_entry_is_a_candidate_with_an_id_of_its_own() -> None:
     assert expected == other.target
 
 
+def test_what_stands_is_remembered_and_the_state_is_not() -> None:
+    """The second slate of a model has its targets' new states; another entry of the same id is another model."""
+
+    async def go() -> None:
+        entry = chat_model(fake("a", load_ms=1), fake("b"))
+        found, backend, _ = finder(entry)
+        before = found.of_model(entry)
+        await backend.load(before[0].target)
+        after = found.of_model(entry)
+
+        assert ([False, True], [True, True]) == ([c.status.loaded for c in before], [c.status.loaded for c in after])
+        assert [c.target for c in before] == [c.target for c in after]
+        assert ["c"] == [c.target.provider for c in found.of_model(chat_model(fake("c")))]
+
+    asyncio.run(go())
+
+
 def test_a_slate_holds_the_ineligible_too() -> None:
     """A policy rejects, and says why; the finder leaves nobody out."""
     entry = chat_model(fake("a"), fake("b"))

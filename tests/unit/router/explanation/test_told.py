@@ -7,12 +7,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.types import Delta
+from policies.base import seconds
 from router.errors import RouterError
 from router.explanation.told import explained
 from router.explanation.values import Explanation
 from router.sections import BudgetEntry, HedgingSettings
 from tests.unit.router.house import chat, chat_model, drained, embed, fake, opened, vector_model
+from tests.unit.router.test_cascade_house import LARGE, ask, model, near
+from tests.unit.router.test_cascade_house import house as cascade
 from tests.unit.router.test_hedging import SLOW_MS, taught
+from tests.unit.router.test_shadowing import both, ran
 
 SECRET = "the-prompt-is-a-secret"
 
@@ -49,14 +53,18 @@ def test_an_answer_is_explained_whole() -> None:
     assert [("a:test/chat", "chosen"), ("b:test/chat", "eligible")] == [
         (each.candidate, each.verdict) for each in found.candidates
     ]
-    assert "Chosen: the policy put it first; expected 1.00 ms, $0.00102." == found.candidates[0].words
-    assert "Eligible, but not first: expected 1.00 ms, $0.00102, no slower and no dearer than a:test/chat. " in (
-        found.candidates[1].words
+    figures = f"expected {seconds(found.candidates[0].predicted_ms / 1000)}, $0.00102"
+    assert f"Chosen: the policy put it first; {figures}." == found.candidates[0].words
+    assert (
+        f"Eligible, but not first: {figures}, no slower and no dearer than a:test/chat. " in found.candidates[1].words
     )
     assert "ok" == found.happened.status
     assert [("primary", "ok", True)] == [(each.role, each.status, each.won) for each in found.happened.attempts]
     assert 0 <= found.happened.attempts[0].start_ms < found.happened.latency_ms
-    assert (1.0, "a:test/chat") == (found.prediction.predicted_ms, found.prediction.candidate)
+    assert ("a:test/chat", found.candidates[0].predicted_ms) == (
+        found.prediction.candidate,
+        found.prediction.predicted_ms,
+    )
     assert "Nothing was left to chance: this choice was certain." == found.exploration.words
     assert 1.0 == found.exploration.propensity
     assert [("deadline_ms", True)] == [(limit.limit, limit.kept) for limit in found.limits]
@@ -210,6 +218,37 @@ def test_an_open_decision_is_still_running_or_lost() -> None:
     assert "The request has not ended, so there is nothing to compare yet." == found.hindsight.words
 
 
+def test_a_real_cascade_is_told() -> None:
+    """The near answer was not sure enough, so the far one was given: both are told, and nothing is regretted."""
+
+    async def go() -> Explanation:
+        async with cascade(near(0.5), model(LARGE, "b")) as house:
+            outcome = await house.dispatcher.infer(ask())
+            return explained(await house.row(outcome.decision_id))
+
+    found = asyncio.run(go())
+    assert "b:test/large was asked to better the first answer, which was 50% sure." in found.summary
+    assert ["primary", "escalation"] == [each.role for each in found.happened.attempts]
+    assert ("b:test/large", 0.0) == (found.hindsight.best, found.hindsight.regret_s)
+
+
+def test_a_real_shadow_is_told_with_its_agreement() -> None:
+    """Run for comparison: what it took is measured, and how well it agrees is said."""
+
+    async def go() -> Explanation:
+        async with opened(both(), shadow=1.0) as house:
+            outcome = await house.dispatcher.infer(chat())
+            await ran(house)
+            return explained(await house.row(outcome.decision_id))
+
+    found = asyncio.run(go())
+    shadow = found.happened.attempts[1]
+    assert ("shadow", 1.0, False) == (shadow.role, shadow.agreement, shadow.won)
+    assert shadow.words.endswith("another's answer was given, with which it agrees by 1.00 of 1.")
+    assert shadow.took_ms == found.candidates[1].measured_ms
+    assert "measured" == found.hindsight.fastest.basis
+
+
 # --- rows as other parts will write them ------------------------------------------------------------
 
 
@@ -315,7 +354,7 @@ def test_a_cascade_is_told_as_one() -> None:
     found = explained(row([candidate("a", near=True), candidate("b")], attempts))
 
     assert "b was asked to better the first answer, which was 62% sure." in found.summary
-    assert "a was asked first, and answered after 10.0 ms, 62% sure of it; its answer was not given." == (
+    assert "a was asked first, and answered after 10.0 ms, 62% sure of it; another's answer was given." == (
         found.happened.attempts[0].words
     )
     assert ("b", 0.0) == (found.hindsight.best, found.hindsight.regret_s)
@@ -334,6 +373,9 @@ def test_best_is_in_the_policys_own_terms() -> None:
     assert "a" == best("cheapest")
     assert "b" == best("balanced", weights.format(1.0, 0.001))
     assert "a" == best("balanced", weights.format(0.001, 1.0))
+    assert "b" == best("budget", "Budget(second_usd=1.0, quality_usd=0.01, gain=20.0)")
+    assert "a" == best("budget", "Explorer(policy=Budget(second_usd=1e-06, quality_usd=0.01, gain=20.0), epsilon=0.05)")
+    assert "a" == best("slo", "Slo(target=0.9)")
     assert best("of-another-version") is None
 
 
@@ -382,11 +424,11 @@ ATTEMPTS = some({
     "confidence": NUMBER, "ts": ANYTHING, "error_class": ANYTHING,
 })  # fmt: skip
 ROWS = some({
-    "policy": st.sampled_from(["fastest", "cheapest", "balanced", "local-first", "gone"]), "reason": ANYTHING,
-    "chosen": NAME | st.none(), "mode": ANYTHING, "candidates": st.lists(CANDIDATES, max_size=4),
+    "policy": st.sampled_from(["fastest", "cheapest", "balanced", "local-first", "slo", "budget", "gone"]),
+    "reason": ANYTHING, "chosen": NAME | st.none(), "mode": ANYTHING, "candidates": st.lists(CANDIDATES, max_size=4),
     "attempts": st.lists(ATTEMPTS, max_size=4), "explore_rate": NUMBER, "draw": NUMBER, "deadline_ms": NUMBER,
     "max_cost_usd": NUMBER, "max_latency_ms": NUMBER, "min_quality": NUMBER, "propensity": NUMBER,
-    "policy_body": ANYTHING,
+    "policy_body": ANYTHING | st.fixed_dictionaries({"parameters": st.sampled_from(["x(target=2)", "y(gain=..)"])}),
     "outcome": some({"status": st.sampled_from(["ok", "error", "refused", "cancelled", "new"]), "latency_ms": NUMBER,
                      "cost_usd": NUMBER, "overhead_ms": NUMBER}),
 })  # fmt: skip
