@@ -1,19 +1,19 @@
 """How long answers are, by what prompts want: the last lengths of a candidate, and what follows for a limit.
 
-An answer that ended at its limit would have been longer. It counts as the median of the longer ones that were seen,
-else as long as it was (Efron's redistribution to the right, 1967).
+An answer that ended at its limit would have been longer, nobody knows by how much. So the distribution is the product
+limit estimate of Kaplan and Meier (1958), in which such a length counts for all of the longer ones alike.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WINDOW = 128
+WINDOW = 256
 MAX_INTENTS = 64
 LEAST = 8  # lengths of one intent that are trusted before all of the candidate's
 
@@ -26,9 +26,13 @@ class Expected(NamedTuple):
 
 
 class Lengths:
-    """The last lengths, newest last, and the same ranked with their running sums."""
+    """The last lengths, and their distribution.
 
-    __slots__ = ("ranked", "seen", "sums")
+    Attributes:
+        seen: Newest last; one that was cut at its limit is negative.
+    """
+
+    __slots__ = ("_masses", "_tokens", "_weighted", "seen")
 
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
@@ -36,25 +40,33 @@ class Lengths:
 
     def observe(self, tokens: int, limit: int | None) -> None:
         """An answer had this many tokens; at its limit it may have been cut."""
-        if limit is not None and tokens >= limit:
-            longer = self.ranked[bisect_right(self.ranked, tokens) :]
-            tokens = longer[len(longer) // 2] if longer else tokens
-        self.seen = [*self.seen[1 - WINDOW :], tokens]
+        cut = limit is not None and tokens >= limit
+        self.seen = [*self.seen[1 - WINDOW :], -tokens if cut else tokens]
         self._rank()
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
-        count = len(self.ranked)
-        middle = (self.ranked[(count - 1) // 2] + self.ranked[count // 2] + 1) // 2
-        if limit is None:
-            return Expected(max(1, middle), max(1.0, self.sums[-1] / count))
-        below = bisect_left(self.ranked, limit)
-        mean = (self.sums[below] + limit * (count - below)) / count
-        return Expected(max(1, min(middle, limit)), max(1.0, mean))
+        middle = self._tokens[min(bisect_left(self._masses, 0.5 - 1e-9), len(self._tokens) - 1)]
+        below = len(self._tokens) if limit is None else bisect_left(self._tokens, limit)
+        mean = self._weighted[below]
+        if limit is not None:
+            middle = min(middle, limit)
+            mean += limit * (1.0 - (self._masses[below - 1] if below else 0.0))
+        return Expected(max(1, middle), max(1.0, mean))
 
     def _rank(self) -> None:
-        self.ranked = sorted(self.seen)
-        self.sums = [0, *accumulate(self.ranked)]
+        """The lengths in order, the share of answers up to each, and the sum of the lengths by their shares."""
+        ranked = sorted(self.seen, key=lambda tokens: (abs(tokens), tokens < 0))
+        left, masses = 1.0, []
+        for place, tokens in enumerate(ranked):
+            mass = left / (len(ranked) - place) if tokens > 0 else 0.0
+            left -= mass
+            masses.append(mass)
+        if masses:
+            masses[-1] += left  # the longest was cut: that is all that is known of what is left
+        self._tokens = [abs(tokens) for tokens in ranked]
+        self._masses = list(accumulate(masses))
+        self._weighted = [0.0, *accumulate(t * m for t, m in zip(self._tokens, masses, strict=True))]
 
 
 class IntentLengths:
