@@ -1,4 +1,4 @@
-"""Asks a real house, in this process, for embeddings and text of many sizes, and keeps what was predicted and what came."""
+"""Asks a real house, in this process, for embeddings and text of many sizes, and keeps what was predicted and came."""
 
 from __future__ import annotations
 
@@ -90,9 +90,15 @@ async def _asked(dispatcher: Dispatcher, arm: Arm, calls: Iterator[Call]) -> lis
             estimate = outcome.plan.estimate(outcome.winner.candidate_id)
             found.append(
                 Near(
-                    arm.name, len(found), estimate.latency_s, estimate.queue_s, outcome.winner.total_s,
-                    estimate.latency, estimate.first_token, outcome.winner.first_token_s,
-                )  # fmt: skip
+                    arm.name,
+                    len(found),
+                    estimate.latency_s,
+                    estimate.queue_s,
+                    outcome.winner.total_s,
+                    estimate.latency,
+                    estimate.first_token,
+                    outcome.winner.first_token_s,
+                )
             )
 
     await asyncio.gather(*(caller() for _ in range(arm.at_once)))

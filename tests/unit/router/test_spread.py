@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -77,7 +78,7 @@ def test_quantiles_never_cross_and_are_finite(seen, outlasted) -> None:
         limits = promised(spread)
         (spread.outlasted if censored else spread.observe)(score, math.exp(score), limits)
         offsets = spread.offsets()
-        assert all(a <= b for a, b in zip(offsets, offsets[1:], strict=False))
+        assert all(a <= b for a, b in pairwise(offsets))
         assert all(math.isfinite(offset) for offset in offsets)
         assert all(-0.5 <= tail <= 0.5 for tail in spread.tails)
 
