@@ -56,6 +56,12 @@ class Metrics:
         self._token = Gauge(
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
+        self._covered = Gauge(
+            "nearfar_predicted_p95_coverage",
+            "Share of a candidate's answers that took no longer than the p95 predicted of them.",
+            ("candidate",),
+            registry=registry,
+        )
         self._near = _Near(registry)
         self._budgets = _Budgets(registry)
 
@@ -92,11 +98,17 @@ class Metrics:
         models: "Mapping[str, Status]",
         budgets: "Sequence[BudgetState]",
         token: str,
+        coverage: "Mapping[str, tuple[int, int]]",
     ) -> bytes:
-        """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
+        """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment.
+
+        `coverage` is of predictions, by candidate: answers that had a p95, and those that took no longer.
+        """
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
         self._open.set(breakers_open)
+        for candidate_id, (told, kept) in coverage.items():
+            self._covered.labels(candidate_id).set(kept / told)
         for state in STATES:
             self._token.labels(state).set(state == token)
         self._near.states(models)

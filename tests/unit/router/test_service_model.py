@@ -120,18 +120,3 @@ def test_what_was_measured_on_purpose_is_met_as_well_as_can_be() -> None:
     model.fit(measured)
 
     assert all(pytest.approx(seconds, rel=0.05) == model.seconds(shape) for shape, seconds in measured)
-
-
-def test_a_lower_bound_moves_what_is_expected_up_to_it_at_most_and_never_down() -> None:
-    """What ended before it was due says nothing; what outlasted it counts, as far as is known."""
-    model = taught()
-    shape, _ = next(requests(3, 1))
-    before = model.seconds(shape)
-    model.outlasted(shape, before / 2)
-    assert before == model.seconds(shape)
-
-    model.outlasted(shape, before * 1.5)
-    assert before < model.seconds(shape) <= before * 1.5
-    fresh = ServiceModel()
-    fresh.outlasted(shape, 1e6)
-    assert ServiceModel() == fresh
