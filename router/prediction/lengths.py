@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WINDOW = 256
 MAX_INTENTS = 64
+AT_ONCE, EVERY = 32, 8  # lengths, from which on the distribution is made anew only for every eighth: it hardly moves
 LEAST = 8  # lengths of one intent that are trusted before all of the candidate's
 
 
@@ -32,17 +33,20 @@ class Lengths:
         seen: Newest last; one that was cut at its limit is negative.
     """
 
-    __slots__ = ("_masses", "_tokens", "_weighted", "seen")
+    __slots__ = ("_masses", "_new", "_tokens", "_weighted", "seen")
 
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
-        self._rank()
+        self.rank()
 
     def observe(self, tokens: int, limit: int | None) -> None:
         """An answer had this many tokens; at its limit it may have been cut."""
         cut = limit is not None and tokens >= limit
-        self.seen = [*self.seen[1 - WINDOW :], -tokens if cut else tokens]
-        self._rank()
+        self.seen.append(-tokens if cut else tokens)
+        del self.seen[:-WINDOW]
+        self._new += 1
+        if len(self.seen) <= AT_ONCE or self._new >= EVERY:
+            self.rank()
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
@@ -54,19 +58,26 @@ class Lengths:
             mean += limit * (1.0 - (self._masses[below - 1] if below else 0.0))
         return Expected(max(1, middle), max(1.0, mean))
 
-    def _rank(self) -> None:
-        """The lengths in order, the share of answers up to each, and the sum of the lengths by their shares."""
-        ranked = sorted(self.seen, key=lambda tokens: (abs(tokens), tokens < 0))
-        left, masses = 1.0, []
-        for place, tokens in enumerate(ranked):
-            mass = left / (len(ranked) - place) if tokens > 0 else 0.0
+    def rank(self) -> None:
+        """Make the distribution anew: the lengths in order, the share of answers up to each, and the sum of the lengths by their shares."""
+        self._new = 0
+        ranked = sorted(self.seen, key=_order)
+        left, masses, at_risk = 1.0, [], len(ranked)
+        for tokens in ranked:
+            mass = left / at_risk if tokens > 0 else 0.0
             left -= mass
+            at_risk -= 1
             masses.append(mass)
         if masses:
             masses[-1] += left  # the longest was cut: that is all that is known of what is left
         self._tokens = [abs(tokens) for tokens in ranked]
         self._masses = list(accumulate(masses))
         self._weighted = [0.0, *accumulate(t * m for t, m in zip(self._tokens, masses, strict=True))]
+
+
+def _order(tokens: int) -> int:
+    """By length; of the same length, the one that was cut comes last."""
+    return 2 * tokens if tokens > 0 else 1 - 2 * tokens
 
 
 class IntentLengths:
@@ -81,7 +92,9 @@ class IntentLengths:
         self.of = {intent: Lengths(lengths) for intent, lengths in by_intent.items()}
 
     def saved(self) -> dict[str, list[int]]:
-        """The lengths by intent, and those of all under the empty name."""
+        """The lengths by intent, and those of all under the empty name. Afterwards both processes know the same."""
+        for lengths in (self.all, *self.of.values()):
+            lengths.rank()
         return {"": self.all.seen} | {intent: lengths.seen for intent, lengths in self.of.items()}
 
     def observe(self, intent: str | None, tokens: int, limit: int | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.prediction.lengths import LEAST, MAX_INTENTS, WINDOW, IntentLengths, Lengths
+from router.prediction.lengths import EVERY, LEAST, MAX_INTENTS, WINDOW, IntentLengths, Lengths
 
 tokens = st.integers(1, 5000)
 
@@ -21,6 +21,7 @@ def test_what_is_expected_is_what_was_seen_within_the_limit(seen, limit) -> None
         lengths.observe(count, None)
     last = seen[-WINDOW:]
     within = last if limit is None else [min(count, limit) for count in last]
+    lengths.rank()
     expected = lengths.expected(limit)
 
     assert pytest.approx(statistics.mean(within)) == expected.mean
@@ -51,6 +52,18 @@ def test_lengths_are_found_through_limits_that_cut_most_of_them() -> None:
         lengths.observe(min(limit, round(450 * math.exp(0.7 * dice.gauss(0, 1)))), limit)
 
     assert pytest.approx(450, rel=0.25) == lengths.expected(1024).median
+
+
+def test_the_distribution_is_never_far_behind() -> None:
+    """It is made anew for every length at first, and for every eighth later."""
+    lengths = Lengths()
+    for _ in range(WINDOW):
+        lengths.observe(10, None)
+    for _ in range(WINDOW // 2 + EVERY):
+        lengths.observe(99, None)
+
+    assert 99 == lengths.expected(None).median
+    assert WINDOW == len(lengths.seen)
 
 
 def test_an_intent_is_trusted_once_enough_of_it_was_seen() -> None:
