@@ -222,7 +222,7 @@ def table(report: dict[str, Any]) -> str:
     took = report["cost"]
     lines += [
         "",
-        f"Predicting takes {took['predict_us']:.1f} us of CPU a candidate, learning of an answer {took['learn_us']:.0f} us.",
+        f"CPU: predicting {took['predict_us']:.1f} us a candidate, learning of an answer {took['learn_us']:.0f} us.",
     ]
     bounds = (
         f"Bounds: far error <= {MOST_OVER_BEST} x best, near error <= {MOST_NEAR_ERROR:.0%}, p95 covers 93 to 97 %."

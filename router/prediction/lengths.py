@@ -59,7 +59,7 @@ class Lengths:
         return Expected(max(1, middle), max(1.0, mean))
 
     def rank(self) -> None:
-        """Make the distribution anew: the lengths in order, the share of answers up to each, and the sum of the lengths by their shares."""
+        """Make the distribution anew: the lengths in order, the share up to each, and their running sum by shares."""
         self._new = 0
         ranked = sorted(self.seen, key=_order)
         left, masses, at_risk = 1.0, [], len(ranked)
