@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backends.types import LoadReport
-    from router.pricing import LocalRates
+    from router.pricing import NearRates
     from router.slate import Candidate, Size
 
 MAX_LEARNT = 10_000
@@ -56,7 +56,7 @@ _NOBODY = Asked()
 class Estimator:
     """Predicts, and learns from what happened. One instance per process; state is bounded, and can be saved."""
 
-    def __init__(self, rates: LocalRates, runtime_started: Callable[[], bool]) -> None:
+    def __init__(self, rates: NearRates, runtime_started: Callable[[], bool]) -> None:
         self._rates = rates
         self._runtime_started = runtime_started
         self._known: dict[str, History] = {}
@@ -209,6 +209,7 @@ class Estimator:
             cost_usd=cost_usd,
             cost_source=cost_source,
             quality=candidate.quality,
+            quality_source=candidate.quality_source,
             unavailable=status.unavailable or refusal,
             does_not_fit=status.does_not_fit,
             latency=latency,
@@ -269,7 +270,7 @@ class Estimator:
             service_s += history.factors[2] * base.parts[2] * (length.mean / tokens - 1)
             tokens = round(length.mean)
         if candidate.target.backend == "local":
-            return self._rates.occupancy_usd(service_s, candidate.status.device), "occupancy"
+            return self._rates.expected(service_s, candidate.status.device)
         cost = priced_usd(candidate.price, expected_usage(size, tokens, service_s))
         return cost, "unknown" if cost is None else "priced"
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backends.types import Status
+    from router.admission import AdmissionState
     from router.budgets import BudgetState
     from router.decision_log.log import LogStats
 
@@ -56,12 +57,11 @@ class Metrics:
         self._token = Gauge(
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
-        self._covered = Gauge(
-            "nearfar_predicted_p95_coverage",
-            "Share of a candidate's answers that took no longer than the p95 predicted of them.",
-            ("candidate",),
-            registry=registry,
-        )
+        self._admission = {
+            "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
+            "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
+        }
+        self._covered = _covered(registry)
         self._near = _Near(registry)
         self._budgets = _Budgets(registry)
 
@@ -91,6 +91,19 @@ class Metrics:
         """Count a request that was turned away before a decision."""
         self._refused.labels(surface).inc()
 
+    def admitted(self, states: "Sequence[AdmissionState]") -> None:
+        """Take in what is under way, and what may be, before `render`. Whoever has neither is not told."""
+        for name, gauge in self._admission.items():
+            gauge.clear()
+            for state in states:
+                if (figure := getattr(state, name)) is not None:
+                    gauge.labels(state.candidate).set(figure)
+
+    def covered(self, coverage: "Mapping[str, tuple[int, int]]") -> None:
+        """Of predictions, by candidate: answers that had a p95, and those that took no longer."""
+        for candidate_id, (told, kept) in coverage.items():
+            self._covered.labels(candidate_id).set(kept / told)
+
     def render(
         self,
         log: "LogStats",
@@ -98,22 +111,21 @@ class Metrics:
         models: "Mapping[str, Status]",
         budgets: "Sequence[BudgetState]",
         token: str,
-        coverage: "Mapping[str, tuple[int, int]]",
     ) -> bytes:
-        """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment.
-
-        `coverage` is of predictions, by candidate: answers that had a p95, and those that took no longer.
-        """
+        """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
         self._open.set(breakers_open)
-        for candidate_id, (told, kept) in coverage.items():
-            self._covered.labels(candidate_id).set(kept / told)
         for state in STATES:
             self._token.labels(state).set(state == token)
         self._near.states(models)
         self._budgets.states(budgets)
         return generate_latest(self._registry)
+
+
+def _covered(registry: CollectorRegistry) -> Gauge:
+    told = "Share of a candidate's answers that took no longer than the p95 predicted of them."
+    return Gauge("nearfar_predicted_p95_coverage", told, ("candidate",), registry=registry)
 
 
 class _Near:
