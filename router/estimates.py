@@ -110,9 +110,10 @@ class Estimator:
 
         It counts for the quantiles, the median among them, as far as it is known: never to make anything look faster,
         nor slower than this bound. What a request takes by itself is learnt from answers alone: near it may never have
-        had its turn.
+        had its turn, and teaches nothing where nobody foresaw its queue.
         """
-        if candidate.id not in self._known or not 0 < waited_s < math.inf:
+        unforeseen = candidate.near and asked.predicted is None
+        if candidate.id not in self._known or unforeseen or not 0 < waited_s < math.inf:
             return
         history, predicted = self._of(candidate), asked.predicted
         base = self._base_then(candidate, history, size, Timings(), asked)

@@ -148,6 +148,11 @@ def test_time_outs_make_a_candidate_look_slower_and_never_faster() -> None:
     assert before.latency.p95_s < after.latency.p95_s
     assert before.latency_s < after.latency_s <= 10.0 * 1.05
 
+    near = candidate()
+    observed(estimates, near, size, 1.0)
+    shadow = one(estimates, size, near)
+    estimates.outlasted(near, size, 10.0, Asked(), silent=False)  # it waited, perhaps: nobody foresaw how long
+    assert shadow == one(estimates, size, near)
     unknown = candidate("remote", name="unknown")
     estimates.outlasted(unknown, size, 10.0, Asked(), silent=False)
     assert "prior" == one(estimates, size, unknown).latency_source
