@@ -113,11 +113,19 @@ async def near(requests: int, seed: int, models: Path | None) -> list[dict[str, 
     for arm in near_run.arms(requests):
         skipped = 0 if arm.model in learnt else min(NEAR_SKIPPED, requests - 1)
         learnt.add(arm.model)
-        rows.append(_near_row(arm.name, found[arm.name][skipped:], skipped))
+        rows.append(_near_row(arm.name, found[arm.name], skipped))
     return rows
 
 
-def _near_row(name: str, points: list[Near], skipped: int) -> dict[str, Any]:
+def _near_row(name: str, asked: list[Near], skipped: int) -> dict[str, Any]:
+    """Baselines know every answer that came before this one, also those that came after it was asked."""
+    baselines = far_run.Baselines()
+    naive: list[tuple[float | None, float | None, float]] = []
+    for one in asked:
+        mean_s, moving_s, _ = baselines.predicted(1.0)
+        naive.append((mean_s, moving_s, one.seconds))
+        baselines.observe(one.seconds, 1.0)
+    points = asked[skipped:]
     streamed = [(p.first_token, p.first_token_s) for p in points if p.first_token_s is not None]
     return {
         "name": name,
@@ -125,6 +133,8 @@ def _near_row(name: str, points: list[Near], skipped: int) -> dict[str, Any]:
         "skipped": skipped,
         "median_ms": statistics.median(p.seconds for p in points) * 1000,
         "error": error([(p.predicted_s, p.seconds) for p in points]),
+        "ten_mean_error": error([(mean_s, seconds) for mean_s, _, seconds in naive[skipped:]]),
+        "ewma_error": error([(moving_s, seconds) for _, moving_s, seconds in naive[skipped:]]),
         "coverage": coverage([(p.latency, p.seconds) for p in points]),
         "first_token_error": error([(q and q.p50_s, s) for q, s in streamed]),
         "first_token_p95": coverage(streamed)["p95_s"],
@@ -216,7 +226,8 @@ def table(report: dict[str, Any]) -> str:
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     if report["near"]:
-        head = "| near | requests (after) | median ms | error | below p50 / p90 / p95 / p99 | first token: error, p95 |"
+        head = "| near | requests (after) | median ms | error | ten-sample mean | EWMA | below p50 / p90 / p95 / p99 "
+        head += "| first token: error, p95 |"
         lines += ["", head, _rule(head)]
         lines += [_near_line(row) for row in report["near"]]
     took = report["cost"]
@@ -235,7 +246,7 @@ def _near_line(row: dict[str, Any]) -> str:
     told = "-" if first is None else f"{first:.1%}, {row['first_token_p95']:.1%}"
     cells = [
         row["name"], f"{row['requests']} ({row['skipped']})", f"{row['median_ms']:.1f}", f"{row['error']:.1%}",
-        _shares(row["coverage"]), told,
+        *(f"{row[name] or 0:.1%}" for name in ("ten_mean_error", "ewma_error")), _shares(row["coverage"]), told,
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
