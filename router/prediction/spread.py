@@ -2,8 +2,9 @@
 
 Kept are the last scores: log(what was observed / what was predicted), each against the prediction that was made before.
 A quantile is the prediction times that of the scores, at a level that adaptive conformal inference moves (Gibbs and
-Candes, "Adaptive Conformal Inference Under Distribution Shift", 2021, arXiv:2106.00193): after each observation
-level += GAIN * (missed - tail), so that the share of misses tends to what was promised however the process changes.
+Candes, "Adaptive Conformal Inference Under Distribution Shift", 2021, arXiv:2106.00193): after each observation the
+share left above it changes by gain * (promised share - missed), so that the share of misses tends to what was promised
+however the process changes.
 Where the window is too short for a level, the tail is Pareto's, fitted by Hill's estimator (1975) to the upper scores.
 """
 
