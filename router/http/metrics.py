@@ -62,8 +62,7 @@ class Metrics:
             "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
         }
         self._covered = _covered(registry)
-        self._near = _Near(registry)
-        self._budgets = _Budgets(registry)
+        self._near, self._budgets = _Near(registry), _Budgets(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
