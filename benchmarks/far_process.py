@@ -1,8 +1,8 @@
 """Far sides whose delays are known exactly: drifting, bimodal, heavy-tailed, growing with prompt and answer.
 
-What one request takes is (fixed + prompt tokens x a + answer tokens x b) x level(t) x replica x noise: the level drifts or
-jumps, a share of the replicas is slower, the noise is lognormal with a Pareto tail, and how long the answer is depends on
-what the prompt wants. Nothing of that is told to whoever predicts.
+What one request takes is (fixed + prompt tokens x a + answer tokens x b) x level(t) x replica x noise: the level drifts
+or jumps, a share of the replicas is slower, the noise is lognormal with a Pareto tail, and how long the answer is
+depends on what the prompt wants. Nothing of that is told to whoever predicts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import numpy as np  # noqa: TID253 - thousands of samples a request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

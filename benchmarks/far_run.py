@@ -7,21 +7,23 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
+import numpy as np  # noqa: TID253 - the dice of far_process.py
 from far_process import PROCESSES, draw_lengths, draw_request, draw_seconds, true_median
 
 from backends.types import Status, Target, Task, Timings, Usage
 from router.estimates import Asked, Estimator
 from router.pricing import local_rates
 from router.priors import prior_service_s
-from router.slate import Candidate, Size
 from router.sizes import PRIOR_OUTPUT_TOKENS
+from router.slate import Candidate, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from far_process import Process, Request
+
     from policies.types import Quantiles
+    from router.sections import Price
 
 PER_SECOND = 3.0  # requests arriving, all far sides together
 TIMEOUT_S = 120.0
@@ -50,19 +52,22 @@ class Baselines:
         self.log_factor: float | None = None
 
     def predicted(self, shape_s: float) -> tuple[float | None, float | None, float | None]:
+        """What each of them would say now; None before anything was seen."""
         mean = sum(self.ten) / len(self.ten) if self.ten else None
         return mean, self.ewma, None if self.log_factor is None else shape_s * math.exp(self.log_factor)
 
     def observe(self, seconds: float, shape_s: float) -> None:
+        """A request of this shape took so long."""
         self.ten.append(seconds)
         self.ewma = seconds if self.ewma is None else self.ewma + 0.2 * (seconds - self.ewma)
         seen = math.log(seconds / shape_s)
         self.log_factor = seen if self.log_factor is None else self.log_factor + 0.2 * (seen - self.log_factor)
 
 
-def candidate_of(process: Process) -> Candidate:
+def candidate_of(process: Process, suffix: str = "", price: Price | None = None) -> Candidate:
+    """As a catalogue would have it."""
     target = Target(backend="remote", provider=process.name, model="m", task=Task.TEXT_GENERATION)
-    return Candidate(id=process.name, target=target, near=False, status=Status(loaded=True))
+    return Candidate(id=process.name + suffix, target=target, near=False, status=Status(loaded=True), price=price)
 
 
 def size_of(request: Request) -> Size:

@@ -1,4 +1,4 @@
-"""Asks a real house, in this process, for embeddings and text of many sizes, and keeps what was predicted and what came."""
+"""Asks a real house, in this process, for embeddings and text of many sizes, and keeps what was predicted and came."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def _asked(dispatcher: Dispatcher, arm: Arm, calls: Iterator[Call]) -> lis
                     estimate.latency,
                     estimate.first_token,
                     outcome.winner.first_token_s,
-                )  # fmt: skip
+                )
             )
 
     await asyncio.gather(*(caller() for _ in range(arm.at_once)))

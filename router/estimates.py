@@ -108,17 +108,18 @@ class Estimator:
     def outlasted(self, candidate: Candidate, size: Size, waited_s: float, asked: Asked, *, silent: bool) -> None:
         """Learn from a request that took longer than this, and nobody knows how much; `silent` before its first piece.
 
-        It moves what is expected only where it took longer than that already, and then no further than to this bound.
+        It counts for the quantiles, the median among them, as far as it is known: never to make anything look faster,
+        nor slower than this bound. What a request takes by itself is learnt from answers alone: near it may never have
+        had its turn, and teaches nothing where nobody foresaw its queue.
         """
-        if candidate.id not in self._known or not 0 < waited_s < math.inf:
+        unforeseen = candidate.near and asked.predicted is None
+        if candidate.id not in self._known or unforeseen or not 0 < waited_s < math.inf:
             return
         history, predicted = self._of(candidate), asked.predicted
         base = self._base_then(candidate, history, size, Timings(), asked)
         history.took(base, waited_s, predicted.latency if predicted else None, censored=True)
         if silent:
             history.began(base, waited_s, predicted.first_token if predicted else None, censored=True)
-        if not candidate.near:  # near, it may never have had its turn
-            history.state.service.outlasted(base.parts, waited_s)
         history.refresh()
 
     def learn_load(
@@ -174,12 +175,12 @@ class Estimator:
 
     def coverage(self) -> dict[str, tuple[int, int]]:
         """By candidate: answers that had a predicted p95, and those of them that took no longer."""
-        return {
-            candidate_id: (history.state.warm.told + history.state.cold.told,
-                           history.state.warm.kept + history.state.cold.kept)
-            for candidate_id, history in self._known.items()
-            if history.state.warm.told
-        }  # fmt: skip
+        found = {}
+        for candidate_id, history in self._known.items():
+            warm, cold = history.state.warm, history.state.cold
+            if warm.told + cold.told:
+                found[candidate_id] = (warm.told + cold.told, warm.kept + cold.kept)
+        return found
 
     # --- predicting -----------------------------------------------------------------------------
 

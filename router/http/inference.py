@@ -82,6 +82,8 @@ def _figures(estimate: Estimate) -> dict[str, Any]:
     return {
         "latency_ms": estimate.latency_s * 1000,
         "latency_source": estimate.latency_source,
+        "p95_ms": None if estimate.latency is None else estimate.latency.p95_s * 1000,
+        "first_token_p95_ms": None if estimate.first_token is None else estimate.first_token.p95_s * 1000,
         "load_ms": estimate.load_s * 1000,
         "queue_ms": estimate.queue_s * 1000,
         "cost_usd": estimate.cost_usd,

@@ -61,8 +61,8 @@ class Metrics:
             "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
             "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
         }
-        self._near = _Near(registry)
-        self._budgets = _Budgets(registry)
+        self._covered = _covered(registry)
+        self._near, self._budgets = _Near(registry), _Budgets(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -98,6 +98,11 @@ class Metrics:
                 if (figure := getattr(state, name)) is not None:
                     gauge.labels(state.candidate).set(figure)
 
+    def covered(self, coverage: "Mapping[str, tuple[int, int]]") -> None:
+        """Of predictions, by candidate: answers that had a p95, and those that took no longer."""
+        for candidate_id, (told, kept) in coverage.items():
+            self._covered.labels(candidate_id).set(kept / told)
+
     def render(
         self,
         log: "LogStats",
@@ -115,6 +120,11 @@ class Metrics:
         self._near.states(models)
         self._budgets.states(budgets)
         return generate_latest(self._registry)
+
+
+def _covered(registry: CollectorRegistry) -> Gauge:
+    told = "Share of a candidate's answers that took no longer than the p95 predicted of them."
+    return Gauge("nearfar_predicted_p95_coverage", told, ("candidate",), registry=registry)
 
 
 class _Near:

@@ -53,6 +53,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     breakers_open = len(house.lessons.breakers.open(time.monotonic()))
     token = house.far.health.state().state
     house.metrics.admitted(house.lessons.admission.states())
+    house.metrics.covered(house.lessons.estimator.coverage())
     body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -1,20 +1,21 @@
 """How long answers are, by what prompts want: the last lengths of a candidate, and what follows for a limit.
 
-An answer that ended at its limit would have been longer. It counts as the median of the longer ones that were seen,
-else as long as it was (Efron's redistribution to the right, 1967).
+An answer that ended at its limit would have been longer, nobody knows by how much. So the distribution is the product
+limit estimate of Kaplan and Meier (1958), in which such a length counts for all of the longer ones alike.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WINDOW = 128
+WINDOW = 256
 MAX_INTENTS = 64
+AT_ONCE, EVERY = 32, 8  # lengths, from which on the distribution is made anew only for every eighth: it hardly moves
 LEAST = 8  # lengths of one intent that are trusted before all of the candidate's
 
 
@@ -26,35 +27,57 @@ class Expected(NamedTuple):
 
 
 class Lengths:
-    """The last lengths, newest last, and the same ranked with their running sums."""
+    """The last lengths, and their distribution.
 
-    __slots__ = ("ranked", "seen", "sums")
+    Attributes:
+        seen: Newest last; one that was cut at its limit is negative.
+    """
+
+    __slots__ = ("_masses", "_new", "_tokens", "_weighted", "seen")
 
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
-        self._rank()
+        self.rank()
 
     def observe(self, tokens: int, limit: int | None) -> None:
         """An answer had this many tokens; at its limit it may have been cut."""
-        if limit is not None and tokens >= limit:
-            longer = self.ranked[bisect_right(self.ranked, tokens) :]
-            tokens = longer[len(longer) // 2] if longer else tokens
-        self.seen = [*self.seen[1 - WINDOW :], tokens]
-        self._rank()
+        cut = limit is not None and tokens >= limit
+        self.seen.append(-tokens if cut else tokens)
+        del self.seen[:-WINDOW]
+        self._new += 1
+        if len(self.seen) <= AT_ONCE or self._new >= EVERY:
+            self.rank()
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
-        count = len(self.ranked)
-        middle = (self.ranked[(count - 1) // 2] + self.ranked[count // 2] + 1) // 2
-        if limit is None:
-            return Expected(max(1, middle), max(1.0, self.sums[-1] / count))
-        below = bisect_left(self.ranked, limit)
-        mean = (self.sums[below] + limit * (count - below)) / count
-        return Expected(max(1, min(middle, limit)), max(1.0, mean))
+        middle = self._tokens[min(bisect_left(self._masses, 0.5 - 1e-9), len(self._tokens) - 1)]
+        below = len(self._tokens) if limit is None else bisect_left(self._tokens, limit)
+        mean = self._weighted[below]
+        if limit is not None:
+            middle = min(middle, limit)
+            mean += limit * (1.0 - (self._masses[below - 1] if below else 0.0))
+        return Expected(max(1, middle), max(1.0, mean))
 
-    def _rank(self) -> None:
-        self.ranked = sorted(self.seen)
-        self.sums = [0, *accumulate(self.ranked)]
+    def rank(self) -> None:
+        """Make the distribution anew: the lengths in order, the share up to each, and their running sum by shares."""
+        self._new = 0
+        ranked = sorted(self.seen, key=_order)
+        left, masses, at_risk = 1.0, [], len(ranked)
+        for tokens in ranked:
+            mass = left / at_risk if tokens > 0 else 0.0
+            left -= mass
+            at_risk -= 1
+            masses.append(mass)
+        if masses:
+            masses[-1] += left  # the longest was cut: that is all that is known of what is left
+        self._tokens = [abs(tokens) for tokens in ranked]
+        self._masses = list(accumulate(masses))
+        self._weighted = [0.0, *accumulate(t * m for t, m in zip(self._tokens, masses, strict=True))]
+
+
+def _order(tokens: int) -> int:
+    """By length; of the same length, the one that was cut comes last."""
+    return 2 * tokens if tokens > 0 else 1 - 2 * tokens
 
 
 class IntentLengths:
@@ -69,7 +92,9 @@ class IntentLengths:
         self.of = {intent: Lengths(lengths) for intent, lengths in by_intent.items()}
 
     def saved(self) -> dict[str, list[int]]:
-        """The lengths by intent, and those of all under the empty name."""
+        """The lengths by intent, and those of all under the empty name. Afterwards both processes know the same."""
+        for lengths in (self.all, *self.of.values()):
+            lengths.rank()
         return {"": self.all.seen} | {intent: lengths.seen for intent, lengths in self.of.items()}
 
     def observe(self, intent: str | None, tokens: int, limit: int | None) -> None:

@@ -87,12 +87,6 @@ class ServiceModel(Struct):
             self.recent = [*self.recent[: -change.since], *(e - change.shift for e in self.recent[-change.since :])]
         return change
 
-    def outlasted(self, parts: Parts, seconds: float) -> None:
-        """A request took longer than this, and nobody knows how much: it counts where it was expected to end before."""
-        if self.seen and seconds > self.seconds(parts):
-            error = math.log(seconds / self.seconds(parts))
-            self._correct(parts, min(error, CLIP * self.spread))
-
     def fit(self, measured: list[tuple[Parts, float]]) -> None:
         """Begin with what was measured on purpose: one measurement is met exactly, several as well as can be."""
         self.logs, self.seen = [0.0, 0.0, 0.0], 0

@@ -2,8 +2,9 @@
 
 Kept are the last scores: log(what was observed / what was predicted), each against the prediction that was made before.
 A quantile is the prediction times that of the scores, at a level that adaptive conformal inference moves (Gibbs and
-Candes, "Adaptive Conformal Inference Under Distribution Shift", 2021, arXiv:2106.00193): after each observation
-level += GAIN * (missed - tail), so that the share of misses tends to what was promised however the process changes.
+Candes, "Adaptive Conformal Inference Under Distribution Shift", 2021, arXiv:2106.00193): after each observation the
+share left above it changes by gain * (promised share - missed), so that the share of misses tends to what was promised
+however the process changes.
 Where the window is too short for a level, the tail is Pareto's, fitted by Hill's estimator (1975) to the upper scores.
 """
 
@@ -28,6 +29,8 @@ MIDDLE_WINDOW = 100  # of the median, which needs fewer and should follow faster
 RESOLVED = 4  # scores above a quantile that say where it is; with fewer it is extrapolated
 UPPER, LEAST_UPPER = 0.2, 5  # share of the scores that the tail is fitted to
 LEAST_TAIL = 1e-4
+FARTHEST = 20.0  # scores, in the logarithm
+BEYOND = 1.0  # likewise: how far past the highest score a quantile may be extrapolated
 # What is assumed before enough was seen: normal scores of a spread of 0.5, that give way one by one.
 ASSUMED = tuple(0.5 * z for z in (-1.28, -0.84, -0.52, -0.25, 0.0, 0.25, 0.52, 0.84, 1.28, 1.64))
 TRUSTED = 10  # scores, from which on the middle is moved by them
@@ -53,7 +56,7 @@ class Spread(Struct):
         """Take in a score, and whether the quantiles that were promised kept their word."""
         if promised is not None:
             self.judge(seconds, promised)
-        self.scores.append(round(score, 4))
+        self.scores.append(round(max(-FARTHEST, min(score, FARTHEST)), 4))
         self.seen += 1
         if len(self.scores) > WINDOW:
             del self.scores[0]
@@ -122,4 +125,5 @@ def _upper(ranked: Sequence[float], tail: float) -> float:
     upper = min(max(LEAST_UPPER, int(UPPER * count)), count - 1)
     base = ranked[-upper - 1]
     mean_excess = sum(ranked[-upper:]) / upper - base
-    return base + mean_excess * math.log(upper / (count * max(tail, LEAST_TAIL)))
+    extrapolated = base + mean_excess * math.log(upper / (count * max(tail, LEAST_TAIL)))
+    return min(extrapolated, ranked[-1] + BEYOND)
