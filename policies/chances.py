@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from policies.types import Estimate, Quantiles
 
 NORMAL = NormalDist()
-Z = tuple(NORMAL.inv_cdf(p) for p in (0.5, 0.9, 0.95, 0.99))
+P = (0.5, 0.9, 0.95, 0.99)
+Z = tuple(NORMAL.inv_cdf(p) for p in P)
 PRIOR_SPREAD = 1.0
 """Standard deviation of ln(latency) where nothing was ever observed: one answer in twenty takes over five times as long
 as expected. A choice on the careful side, not a measurement: whoever is unknown has to be expected well within time."""
@@ -43,4 +44,7 @@ def _interpolated(latency: Quantiles, x: float) -> float:
     low, high = at[i - 1], at[i]
     if low == high:  # a step: x is below all of it, or above
         return 0.0 if x < low else 1.0
-    return NORMAL.cdf(Z[i - 1] + (x - low) * (Z[i] - Z[i - 1]) / (high - low))
+    chance = NORMAL.cdf(Z[i - 1] + (x - low) * (Z[i] - Z[i - 1]) / (high - low))
+    return min(
+        max(chance, P[i - 1] if x >= low else 0.0), P[i] if x < high else 1.0
+    )  # p95 itself is 0.95, not a bit less

@@ -74,9 +74,8 @@ class Planner:
         candidates = self._finder.for_request(call.request, offer, call.routing.only)
         found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
-        constraints = call.routing.constraints(
-            offline=self._settings.offline, deadline_s=call.received + deadline_s - time.monotonic()
-        )
+        left_s = call.received + deadline_s - time.monotonic()
+        constraints = call.routing.constraints(offline=self._settings.offline, deadline_s=left_s)
         steady = self._steady(call, route, candidates)
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
