@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from policies.budget import Budget
+from policies.cascade import Cascade
 from policies.cost import Cheapest
 from policies.hardware import LocalFirst, LocalOnly, RemoteFirst
 from policies.latency import Fastest
@@ -27,6 +28,7 @@ POLICIES: dict[str, Callable[[Parameters], Policy]] = {
     "local-first": lambda _: LocalFirst(),
     "remote-first": lambda _: RemoteFirst(),
     "local-only": lambda _: LocalOnly(),
+    "cascade": lambda _: Cascade(),
 }
 
 
@@ -53,7 +55,7 @@ def create(name: str, given: Parameters | Weights | None = None) -> Policy:
     return POLICIES[name](Parameters(weights=given) if isinstance(given, Weights) else given or Parameters())
 
 
-RANKS_BY_COST = frozenset({"balanced", "cheapest", "slo", "budget"})
+RANKS_BY_COST = frozenset({"balanced", "cheapest", "slo", "budget", "cascade"})
 """These reject what has no known price."""
 
 

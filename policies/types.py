@@ -63,12 +63,15 @@ class Estimate:
         quality: Prior quality in 0..1; None when unknown.
         latency: The distribution of `latency_s`, kept calibrated; None where nothing was ever observed.
         first_token: Likewise of the seconds to the first piece of a streamed answer; None where there is none.
+        correction: What the sum of the parts was multiplied by, because it was off by so much of late.
         quality_source: How `quality` came about: `prior`, `feedback`, `agreement` or a mixture; None when unknown.
         unavailable: Why it cannot serve at all right now; None when it can.
         does_not_fit: Why the model does not fit this machine; None when it does.
         over_budget: Which budget asking it would overspend, with the figures; None when none.
         overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
         pacing: Of the daily budgets that asking it is charged to, the one spent fastest; None where there is none.
+        accept_from: The confidence (0..1) from which its answer may be given; infinity accepts none; None when unknown.
+        accept_why: What `accept_from` rests on, in words.
     """
 
     candidate_id: str
@@ -90,8 +93,11 @@ class Estimate:
     overloaded: str | None = None
     latency: Quantiles | None = None
     first_token: Quantiles | None = None
+    correction: float = 1.0
     quality_source: str | None = None
     pacing: Pacing | None = None
+    accept_from: float | None = None
+    accept_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,8 @@ class Constraints:
         max_latency_s: No candidate whose expected latency is above this.
         min_quality: No candidate whose quality is below this, or unknown.
         deadline_s: Seconds from now in which the whole answer is wanted; None where nobody set any.
+        queue_share: Share of the time there is (`deadline_s`, `max_latency_s`) that may be spent waiting for a turn; it
+            binds only where there is such a time.
         within: Further sets like `only`, each of which must hold too: what a route of the configuration allows.
     """
 
@@ -122,6 +130,7 @@ class Constraints:
     max_latency_s: float | None = None
     min_quality: float | None = None
     deadline_s: float | None = None
+    queue_share: float = 0.6
     within: tuple[tuple[str, ...], ...] = ()
 
 
@@ -180,6 +189,7 @@ class Decision:
             certain for the first of `ranked`.
         scale: How scores compare: `ratio`, where half the score is twice as good; `grouped`, where the whole number is
             a group that nothing outweighs and the fraction x / (1 + x) of such an x; None where only the order counts.
+        escalate_below: The confidence of a near answer below which the next far candidate is asked as well; None never.
     """
 
     ranked: tuple[str, ...]
@@ -193,8 +203,15 @@ class Decision:
     explored: bool = False
     propensities: dict[str, float] = field(default_factory=dict)
     scale: Scale | None = None
+    escalate_below: float | None = None
 
     @property
     def propensity(self) -> float | None:
         """The probability with which the first of `ranked` was put there; None where nothing was."""
         return self.propensities.get(self.ranked[0], 1.0) if self.ranked else None
+
+    def propensity_of(self, candidate_id: str) -> float | None:
+        """The probability with which this one was put first; None for whoever was rejected."""
+        if candidate_id not in self.ranked:
+            return None
+        return self.propensities.get(candidate_id, float(candidate_id == self.ranked[0]))

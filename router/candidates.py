@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from backends.remote.provider import asked_for
 from backends.types import Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
+from router.quality import prior_of
 from router.slate import Candidate
 from router.sub_providers import Place, plain, routed, spread
 
@@ -156,7 +157,8 @@ class CandidateFinder:
             near=backend.near or entry.script.get("near") is True,  # a fake may pretend either
             status=backend.status(target),
             price=entry.price,
-            quality=model.quality,
+            quality=prior_of(model.quality),
+            quality_source=None if prior_of(model.quality) is None else "prior",
             vector_space=f"{target.model}@{target.revision or 'default'}",
             listed_as=model.id,
             account=self._account(entry),

@@ -14,6 +14,7 @@ from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, SettingsError
 from router.listings import same_place
 from router.policy_check import check_inputs, check_policies
+from router.price_bounds import check_prices
 from router.rules_check import check_routes
 from router.settings import HUB_TOKEN, Secrets, check_listener
 from router.toml_lines import place_of
@@ -32,6 +33,7 @@ def checked(settings: Settings) -> Catalog:
     """
     check_listener(settings)
     check_policies(settings)
+    check_prices(settings)
     _check_keys(settings.providers)
     catalog = _catalog(settings)
     providers_of(catalog, Secrets())  # each must be well-formed

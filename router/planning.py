@@ -14,7 +14,9 @@ from policies.steady import Steady
 from policies.types import Parameters, Weights
 from router.deciding import asked_of, decide
 from router.errors import InvalidRequest
+from router.exploring import Slate, explored, explorer
 from router.ledger import new_decision_id, now_us
+from router.overload import no_capacity
 from router.sizes import size_of
 from router.slate import Plan
 from router.steadiness import Incumbents, Kind, Sessions
@@ -59,8 +61,8 @@ class Planner:
         self._incumbents = Incumbents()
         self._sessions = Sessions(settings.session_ttl_s)
 
-    async def plan(self, call: Call) -> Plan:
-        """Find, estimate and decide.
+    async def plan(self, call: Call, draw: float | None = None) -> Plan:
+        """Find, estimate and decide; `draw` (0..1) is what chance says, None leaves nothing to it.
 
         Raises:
             UnknownModel, InvalidRequest: the request names what does not exist.
@@ -71,12 +73,18 @@ class Planner:
         call = self._under_policy(call, offer.alias)
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
-        candidates = self._finder.for_request(call.request, offer, call.routing.only)
-        found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
+        wanted = None if intent is None else intent.label
+        judgement = self._lessons.judgement
+        candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
+        found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
-        left_s = call.received + deadline_s - time.monotonic()
-        constraints = call.routing.constraints(offline=self._settings.offline, deadline_s=left_s)
-        steady = self._steady(call, route, candidates)
+        constraints = call.routing.constraints(
+            offline=self._settings.offline,
+            deadline_s=call.received + deadline_s - time.monotonic(),
+            queue_share=self._settings.queue_share,
+        )
+        policy = self.policy(call)
+        steady = self._steady(policy, call, route, candidates)
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
             decision = _with_fallbacks_last(steady.decide(estimates, constraints), candidates)
@@ -84,6 +92,8 @@ class Planner:
 
         asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
         decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
+        among = self._sessions.among(call, decision, candidates, time.monotonic())
+        decision = explored(policy, decision, Slate(candidates, estimates, constraints), draw, among)  # reorders last
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -97,7 +107,7 @@ class Planner:
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
-            refusal=refusal,
+            refusal=refusal or no_capacity(call.request.model, decision, estimates, constraints),
         )
 
     def policy(self, call: Call) -> Policy:
@@ -115,7 +125,7 @@ class Planner:
             except UnknownPolicy as error:
                 raise InvalidRequest(str(error), param="routing.policy") from error
             self._policies[name] = policy
-        return self._policies[name]
+        return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
@@ -128,9 +138,8 @@ class Planner:
         if served is not None:
             self._sessions.served(plan.call, served, time.monotonic())
 
-    def _steady(self, call: Call, route: str | None, candidates: Sequence[Candidate]) -> Policy:
+    def _steady(self, policy: Policy, call: Call, route: str | None, candidates: Sequence[Candidate]) -> Policy:
         """The policy that the call is under, with hysteresis around it."""
-        policy = self.policy(call)
         incumbent = self._incumbents.of(_kind(route, call, policy.name), candidates)
         return Steady(policy, incumbent, self._settings.hysteresis)
 

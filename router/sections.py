@@ -63,6 +63,30 @@ class HedgingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 OnStreamFailure = Literal["continue", "error", "hold"]
 
 
+class QualitySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the catalogue's word on a model's quality is weighed against what is heard of its answers."""
+
+    prior_weight: Positive = 20.0  # as how many judged answers the catalogue's figure counts
+    least: Annotated[int, Meta(ge=1)] = (
+        10  # judged answers from which a quality is known where the catalogue has no figure
+    )
+    shadow_weight: Unit = 0.25  # of a comparison with a far answer; a judgement weighs 1
+    half_life_days: Positive | None = 90.0  # in which a judgement loses half its weight; None: it never does
+
+
+class CascadeSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the policy `cascade` asks further: where a near answer is less sure than a threshold, which is learnt.
+
+    `threshold` stands until there are `min_pairs` answers of whose confidence and rightness something is known.
+    """
+
+    target_quality: Fraction = 0.9  # share of the near answers given that are to be right
+    threshold: Unit = 0.8
+    min_pairs: Annotated[int, Meta(ge=1)] = 50
+    risk: Annotated[float, Meta(gt=0, lt=1)] = 0.1  # that the threshold learnt misses the target after all
+    unsaid: Literal["escalate", "keep"] = "escalate"  # what becomes of an answer that says no confidence
+
+
 class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests are decided when they say nothing themselves."""
 
@@ -77,6 +101,12 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempts: Annotated[int, Meta(ge=1)] = 4
     on_stream_failure: OnStreamFailure | None = None  # None: `continue` where an alias declares fallbacks, else `error`
     hedging: HedgingSettings = HedgingSettings()
+    queue_share: Fraction = 0.6  # of a request's time that it may wait for its turn, while there is anybody else
+    admission: bool = True  # give each far candidate no more at once than its latency shows it can take
+    exploration: Unit = 0.0  # share of decisions left to chance, so that replay can judge others; 0.05 is enough
+    shadow: Unit = 0.0  # share of requests answered far that an idle machine runs near as well, to compare
+    quality: QualitySettings = QualitySettings()
+    cascade: CascadeSettings = CascadeSettings()
     refresh_hours: Positive | None = None  # how often far sides are asked what they serve and charge; None: never
     listings_dir: str | None = None  # where their answers are kept
     intents: str | None = (
@@ -105,6 +135,10 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_queue: Annotated[int, Meta(ge=1)] = 64
     pickles: bool = False  # may weights be read from files that can run code; safetensors and gguf cannot
     credits_per_usd: Positive = 1.0
+    cost_mode: Literal["occupancy", "marginal"] = "occupancy"  # what a near request costs to a policy and in `cost_usd`
+    electricity_usd_per_kwh: NonNegative | None = None  # None: the published default of router/pricing.py
+    watts: Positive | None = None  # what the device takes while it is busy; goes before any meter of this machine
+    carbon_g_per_kwh: NonNegative | None = None  # of this machine's electricity, CO2 equivalents; None: nobody says
 
 
 class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,7 +235,7 @@ class ModelEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     candidates: tuple[CandidateEntry, ...] = ()
     context_length: Annotated[int, Meta(gt=0)] | None = None
     parameters: Annotated[int, Meta(gt=0)] | None = None
-    quality: Unit | None = None
+    quality: Unit | dict[str, Unit] | None = None  # 0..1; by intent, `default` for the others
     description: str = ""
 
 

@@ -22,7 +22,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
         near: True when the request would not leave this machine.
         status: The target's state when the slate was made.
         price: Declared price; None for the near side, and for a far one nobody priced.
-        quality: Prior in 0..1; None when unknown.
+        quality: In 0..1, for what the request wants; None when unknown.
+        quality_source: What it rests on: `prior`, `feedback`, `agreement`, joined by `+`; None when unknown.
         vector_space: What embeddings must share to be interchangeable.
         listed_as: The catalogue's id of its model.
         account: Who pays: what credits and tokens are shared with; empty where nothing is paid.
@@ -41,6 +42,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     status: Status
     price: Price | None = None
     quality: float | None = None
+    quality_source: str | None = None
     vector_space: str = ""
     listed_as: str = ""
     account: str = ""

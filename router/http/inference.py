@@ -58,6 +58,7 @@ def slate_of(plan: Plan) -> dict[str, Any]:
         "chosen": plan.decision.ranked[0] if plan.decision.ranked else None,
         "ranked": list(plan.decision.ranked),
         "reason": plan.decision.reason,
+        "explore_rate": plan.decision.explore_rate,
         "decide_us": plan.decide_us,
         "candidates": [
             {
@@ -70,6 +71,7 @@ def slate_of(plan: Plan) -> dict[str, Any]:
                 "loaded": candidate.status.loaded,
                 **_figures(estimate),
                 "score": plan.decision.scores.get(estimate.candidate_id),
+                "propensity": plan.decision.propensity_of(estimate.candidate_id),
             }
             for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
         ],
@@ -110,7 +112,7 @@ def body_of_answer(call: Call, answer: Answer, credits_per_usd: float, *, listed
         device=result.device,
         decision_id=outcome.decision_id,
         policy=outcome.plan.decision.policy,
-        reason=outcome.plan.decision.reason,
+        reason=outcome.reason,
         latency_ms=outcome.latency_s * 1000,
         queue_ms=None if result.timings.queue_s is None else result.timings.queue_s * 1000,
         cost_usd=cost,

@@ -41,9 +41,12 @@ def estimates(draw: st.DrawFn, candidate_id: str = "new") -> Estimate:
         cost_usd=draw(costs),
         cost_source="priced",
         quality=draw(qualities),
+        accept_from=draw(st.sampled_from([None, 0.0, 0.8, 1.0, float("inf")])),
+        accept_why="as configured",
         unavailable=draw(rarely),
         does_not_fit=draw(rarely),
         over_budget=draw(rarely),
+        overloaded=draw(rarely),
         latency=draw(spreads),
         pacing=draw(st.none() | st.builds(Pacing, shares, shares)),
     )
@@ -67,6 +70,7 @@ limits = st.builds(
     max_latency_s=st.none() | st.floats(0, 10),
     min_quality=st.none() | st.floats(0, 1),
     deadline_s=st.none() | st.floats(-1, 100),
+    queue_share=st.sampled_from([0.1, 0.6, 1.0]),
     within=st.just(()) | names_to_filter.map(lambda names: (names,) if names else ()),
 )
 every_policy = pytest.mark.parametrize("policy", [create(name) for name in names()], ids=names())
@@ -101,7 +105,7 @@ def test_no_candidate_breaks_a_limit(policy, slate, constraints) -> None:
         assert all(called & set(allowed) for allowed in constraints.within)
         assert 0 <= e.latency_s < float("inf")
         assert (e.unavailable, e.over_budget) == (None, None)
-        assert e.does_not_fit is None
+        assert (e.does_not_fit, e.overloaded) == (None, None)
         assert constraints.max_cost_usd is None or 0 <= e.cost_usd <= constraints.max_cost_usd
         assert constraints.max_latency_s is None or e.latency_s <= constraints.max_latency_s
         assert constraints.min_quality is None or e.quality >= constraints.min_quality

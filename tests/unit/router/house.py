@@ -20,6 +20,7 @@ from router.sections import (
     AliasEntry,
     BudgetEntry,
     CandidateEntry,
+    LocalSettings,
     ModelEntry,
     Price,
     RouteEntry,
@@ -101,6 +102,7 @@ async def opened(
     aliases: Sequence[AliasEntry] = (),
     budgets: Sequence[BudgetEntry] = (),
     routes: Sequence[RouteEntry] = (),
+    local: LocalSettings = LocalSettings(),  # noqa: B008 -- immutable
     **routing: Any,
 ) -> AsyncIterator[House]:
     """A house with these models beside the built-in ones; `routing` are the settings of that section."""
@@ -109,6 +111,7 @@ async def opened(
         aliases=tuple(aliases),
         budgets=tuple(budgets),
         routes=tuple(routes),
+        local=local,
         routing=RoutingSettings(**{"policy": "fastest"} | routing),
     )
     async with open_house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as services:
