@@ -27,7 +27,7 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, dollars, figures, known, significant, tie_break, versioned
-from policies.constraints import apply, priced
+from policies.constraints import apply, unpriced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ class Budget:
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known; the budgets themselves are limits, and come before."""
-        slate = priced(apply(estimates, constraints))
+        slate = apply(estimates, constraints, unpriced)
         qualities = [quality for e in slate[0] if (quality := known(e.quality)) is not None]
         middle = median(qualities) if qualities else None
 

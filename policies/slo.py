@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, dollars, known, seconds, tie_break, versioned
 from policies.chances import chance_within
-from policies.constraints import apply, priced
+from policies.constraints import apply, unpriced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Slo:
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known; without a deadline, everybody is in time."""
-        slate = priced(apply(estimates, constraints))
+        slate = apply(estimates, constraints, unpriced)
         within_s = constraints.deadline_s
         chances = {e.candidate_id: 1.0 if within_s is None else chance_within(e, within_s) for e in slate[0]}
 

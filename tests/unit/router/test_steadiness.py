@@ -104,8 +104,8 @@ def test_hysteresis_holds_the_choice_against_a_blip() -> None:
         estimator = house.services.lessons.estimator
         usual = estimator.estimate
 
-        def blip(size, candidates, refusal):
-            found = usual(size, candidates, refusal)
+        def blip(*given):
+            found = usual(*given)
             slow = {e.candidate_id: 1.0 if e.candidate_id == challenger else 1.03 for e in found}
             return [replace(e, latency_s=slow[e.candidate_id]) for e in found]
 
