@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import exp
+from math import exp, nextafter
 from random import Random
 
 import pytest
@@ -49,8 +49,10 @@ def test_who_was_never_observed_must_be_expected_well_within_time() -> None:
 def test_quantiles_that_coincide_are_a_step() -> None:
     """What always takes a second never takes less, and never more."""
     e = replace(E, latency=Quantiles(1.0, 1.0, 1.0, 1.0))
+    hardly_apart = replace(E, latency=Quantiles(3.0, nextafter(3.0, 4), nextafter(3.0, 4), 1e300))
 
     assert (0.0, 1.0, 1.0) == tuple(chance_within(e, within_s) for within_s in (0.999, 1.0, 1.001))
+    assert (0.0, 0.95) == (chance_within(hardly_apart, 2.0), pytest.approx(chance_within(hardly_apart, 3.1), abs=1e-3))
 
 
 @given(latency=st.none() | quantiles, expected_s=durations, one=durations, other=durations)
