@@ -43,7 +43,7 @@ def _interpolated(latency: Quantiles, within_s: float) -> float:
     low, high = max(points[i - 1], LEAST_S), max(points[i], LEAST_S)
     spread = log(high) - log(low)
     if spread <= 0:  # a step: the time is below all of it, or above
-        return 0.0 if within_s < low else 1.0
+        return 0.0 if within_s < low else P[i - 1] if i < len(points) - 1 else 1.0
     chance = _cdf(Z[i - 1] + (log(within_s) - log(low)) * (Z[i] - Z[i - 1]) / spread)
     least, most = P[i - 1] if within_s >= low else 0.0, P[i] if within_s < high else 1.0
     return min(max(chance, least), most)  # p95 itself is 0.95, not a bit less

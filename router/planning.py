@@ -12,7 +12,7 @@ from policies.budget import Budget
 from policies.registry import UnknownPolicy, create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
-from router.deciding import asked_of, decide
+from router.deciding import Decided, asked_of, decide
 from router.errors import InvalidRequest
 from router.exploring import Slate, explored, explorer
 from router.ledger import new_decision_id, now_us
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from policies.base import Policy
-    from policies.types import Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate
     from router.budgets import Budgets
     from router.candidates import CandidateFinder
     from router.intents.signal import IntentSignal
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from router.request import Call
     from router.routes import Routes
     from router.sections import AliasEntry, OnStreamFailure, RoutingSettings
-    from router.slate import Candidate
+    from router.slate import Candidate, Size
 
 NO_DAILY_BUDGET = "the policy 'budget' spends a day's money: it needs a [[budgets]] whose period is 'day'"
 
@@ -78,22 +78,9 @@ class Planner:
         candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
         found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
-        constraints = call.routing.constraints(
-            offline=self._settings.offline,
-            deadline_s=call.received + deadline_s - time.monotonic(),
-            queue_share=self._settings.queue_share,
-        )
-        policy = self.policy(call)
-        steady = self._steady(policy, call, route, candidates)
-
-        def ranked(estimates: Sequence[Estimate]) -> Decision:
-            decision = _with_fallbacks_last(steady.decide(estimates, constraints), candidates)
-            return self._sessions.kept(call, decision, candidates, time.monotonic())
-
-        asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
-        decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
-        among = self._sessions.among(call, decision, candidates, time.monotonic())
-        decision = explored(policy, decision, Slate(candidates, estimates, constraints), draw, among)  # reorders last
+        constraints = self._limits(call, deadline_s)
+        slate = Slate(candidates, found, constraints)
+        decision, estimates, refusal = self._decided(call, route, size, slate, draw)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -102,7 +89,7 @@ class Planner:
             size=size,
             candidates=candidates,
             estimates=estimates,
-            decision=_with_route(decision, route),
+            decision=decision,
             route=route,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
@@ -130,6 +117,8 @@ class Planner:
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
         self._incumbents.chose(_kind(plan.route, plan.call, plan.decision.policy), plan.decision)
+        if plan.decision.ranked:
+            self._sessions.begun(plan.call, plan.ranked()[0], time.monotonic())
 
     def ended(self, outcome: Outcome) -> None:
         """Remember who answered: that is whom the session is with."""
@@ -137,6 +126,29 @@ class Planner:
         served = next((c for c in plan.candidates if winner is not None and c.id == winner.candidate_id), None)
         if served is not None:
             self._sessions.served(plan.call, served, time.monotonic())
+
+    def _decided(self, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None) -> Decided:
+        """The policy's word within the budgets, held steady, with the session's model first, and as chance has it."""
+        policy, candidates = self.policy(call), slate.candidates
+        steady = self._steady(policy, call, route, candidates)
+
+        def ranked(estimates: Sequence[Estimate]) -> Decision:
+            decision = _with_fallbacks_last(steady.decide(estimates, slate.constraints), candidates)
+            return self._sessions.kept(call, decision, candidates, time.monotonic())
+
+        asked = asked_of(call.request, size, candidates, slate.estimates) if self._budgets else {}
+        decided = decide(ranked, slate.estimates, self._budgets, asked)
+        among = self._sessions.among(call, decided.decision, candidates, time.monotonic())
+        drawn = explored(policy, decided.decision, slate._replace(estimates=decided.estimates), draw, among)
+        return decided._replace(decision=_with_route(drawn, route))
+
+    def _limits(self, call: Call, deadline_s: float) -> Constraints:
+        """The hard limits of a call of which the answer is wanted so many seconds after it came in."""
+        return call.routing.constraints(
+            offline=self._settings.offline,
+            deadline_s=call.received + deadline_s - time.monotonic(),
+            queue_share=self._settings.queue_share,
+        )
 
     def _steady(self, policy: Policy, call: Call, route: str | None, candidates: Sequence[Candidate]) -> Policy:
         """The policy that the call is under, with hysteresis around it."""

@@ -96,6 +96,11 @@ class Sessions:
         mine = frozenset() if model is None else _of(model, candidates)
         return mine if decision.ranked and decision.ranked[0] in mine else None
 
+    def begun(self, call: Call, candidate: Candidate, now: float) -> None:
+        """A session that is with nobody is with whoever is asked first: its next request may not wait for the end."""
+        if self.model(call, now) is None:
+            self.served(call, candidate, now)
+
     def served(self, call: Call, candidate: Candidate, now: float) -> None:
         """The call's session is with this candidate's model from now on."""
         if call.routing.session:

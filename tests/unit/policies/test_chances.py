@@ -52,6 +52,7 @@ def test_quantiles_that_coincide_are_a_step() -> None:
     hardly_apart = replace(E, latency=Quantiles(3.0, nextafter(3.0, 4), nextafter(3.0, 4), 1e300))
 
     assert (0.0, 1.0, 1.0) == tuple(chance_within(e, within_s) for within_s in (0.999, 1.0, 1.001))
+    assert chance_within(hardly_apart, 3.0) <= chance_within(hardly_apart, nextafter(3.0, 4))
     assert (0.0, 0.95) == (chance_within(hardly_apart, 2.0), pytest.approx(chance_within(hardly_apart, 3.1), abs=1e-3))
 
 

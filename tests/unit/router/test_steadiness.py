@@ -71,6 +71,16 @@ def test_a_session_is_with_whoever_answered() -> None:
     assert "b:test/other" == again.plan.decision.ranked[0]
 
 
+def test_two_requests_of_a_new_session_at_once_meet_at_one_model() -> None:
+    """The second does not wait for the first one's answer to learn where the session is."""
+
+    async def go(house: House):
+        calls = [said(provider=provider) for provider in ("b", "a")]
+        return await asyncio.gather(*(house.dispatcher.infer(call) for call in calls))
+
+    assert [OTHER, OTHER] == [outcome.result.model for outcome in in_house(go)]
+
+
 def test_a_sessions_name_is_logged_as_a_keyed_hash() -> None:
     """Rows of one session can be told together, and nobody can tell whose it is."""
 
