@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from math import log
+from math import erfc, log, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from policies.types import Estimate, Quantiles
 
-NORMAL = NormalDist()
-Z = tuple(NORMAL.inv_cdf(p) for p in (0.5, 0.9, 0.95, 0.99))
+P = (0.5, 0.9, 0.95, 0.99)
+Z = tuple(NormalDist().inv_cdf(p) for p in P)
+SQRT_HALF = sqrt(0.5)
 PRIOR_SPREAD = 1.0
 """Standard deviation of ln(latency) where nothing was ever observed: one answer in twenty takes over five times as long
 as expected. A choice on the careful side, not a measurement: whoever is unknown has to be expected well within time."""
@@ -30,17 +31,24 @@ def chance_within(e: Estimate, within_s: float) -> float:
     """
     if within_s <= 0:
         return 0.0
-    x = log(max(within_s, LEAST_S))
+    within_s = max(within_s, LEAST_S)
     if e.latency is None:
-        return NORMAL.cdf((x - log(max(e.latency_s, LEAST_S))) / PRIOR_SPREAD)
-    return _interpolated(e.latency, x)
+        return _cdf((log(within_s) - log(max(e.latency_s, LEAST_S))) / PRIOR_SPREAD)
+    return _interpolated(e.latency, within_s)
 
 
-def _interpolated(latency: Quantiles, x: float) -> float:
+def _interpolated(latency: Quantiles, within_s: float) -> float:
     points = (latency.p50_s, latency.p90_s, latency.p95_s, latency.p99_s)
-    at = [log(max(point, LEAST_S)) for point in points]
-    i = min(max(bisect_right(at, x), 1), len(at) - 1)  # the piece that begins at i - 1
-    low, high = at[i - 1], at[i]
-    if low == high:  # a step: x is below all of it, or above
-        return 0.0 if x < low else 1.0
-    return NORMAL.cdf(Z[i - 1] + (x - low) * (Z[i] - Z[i - 1]) / (high - low))
+    i = min(max(bisect_right(points, within_s), 1), len(points) - 1)  # the piece that begins at i - 1
+    low, high = max(points[i - 1], LEAST_S), max(points[i], LEAST_S)
+    spread = log(high) - log(low)
+    if spread <= 0:  # a step: the time is below all of it, or above
+        return 0.0 if within_s < low else P[i - 1] if i < len(points) - 1 else 1.0
+    chance = _cdf(Z[i - 1] + (log(within_s) - log(low)) * (Z[i] - Z[i - 1]) / spread)
+    least, most = P[i - 1] if within_s >= low else 0.0, P[i] if within_s < high else 1.0
+    return min(max(chance, least), most)  # p95 itself is 0.95, not a bit less
+
+
+def _cdf(z: float) -> float:
+    """Of the standard normal distribution."""
+    return 0.5 * erfc(-z * SQRT_HALF)

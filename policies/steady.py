@@ -1,7 +1,7 @@
 """Steadiness: a blip does not move a choice, and a session keeps its model. Pure steps on a decision that was made.
 
 Both reorder what is eligible, and add nobody. A decision in which chance had a say is left as it is: its propensities
-hold for the order that was drawn. So an explorer goes around a `Steady`, not into it.
+hold for the order that was drawn. So whatever explores comes behind them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from policies.base import Policy
-    from policies.types import Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate
     from router.budgets import Budgets
     from router.candidates import CandidateFinder, Offer
     from router.intents.signal import IntentSignal
@@ -74,7 +74,7 @@ class Planner:
         started = time.perf_counter_ns()
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         size = size_of(call.request, offer.models[0].context_length)
-        slate = self._slate(call, offer, size, intent, call.received + deadline_s - time.monotonic())
+        slate = self._slate(call, offer, size, intent, deadline_s)
         decision, estimates, refusal = self._decided(call, route, size, slate, draw)
         return Plan(
             decision_id=new_decision_id(),
@@ -84,7 +84,7 @@ class Planner:
             size=size,
             candidates=slate.candidates,
             estimates=estimates,
-            decision=_with_route(decision, route),
+            decision=decision,
             route=route,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
@@ -109,36 +109,19 @@ class Planner:
             self._policies[name] = policy
         return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
 
-    def _slate(self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, left_s: float) -> Slate:
-        """Who could serve the call, what is expected of each, and the limits; `left_s` is what is left of its time."""
+    def _slate(self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, deadline_s: float) -> Slate:
+        """Who could serve the call, what is expected of each, and the limits."""
         wanted = None if intent is None else intent.label
         judgement = self._lessons.judgement
         candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
         found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
-        constraints = call.routing.constraints(
-            offline=self._settings.offline, deadline_s=left_s, queue_share=self._settings.queue_share
-        )
-        return Slate(candidates, found, constraints)
-
-    def _decided(self, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None) -> Decided:
-        """Policy, hysteresis, fallbacks, session, budgets and, the last to reorder anything, chance."""
-        candidates, found, constraints = slate
-        policy = self.policy(call)
-        steady = self._steady(policy, call, route, candidates)
-
-        def ranked(estimates: Sequence[Estimate]) -> Decision:
-            decision = _with_fallbacks_last(steady.decide(estimates, constraints), candidates)
-            return self._sessions.kept(call, decision, candidates, time.monotonic())
-
-        asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
-        decided = decide(ranked, found, self._budgets, asked, paced=policy.name == Budget.name)
-        among = self._sessions.among(call, candidates, time.monotonic())
-        seen = slate._replace(estimates=decided.estimates)
-        return decided._replace(decision=explored(policy, decided.decision, seen, draw, among))
+        return Slate(candidates, found, self._limits(call, deadline_s))
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
         self._incumbents.chose(_kind(plan.route, plan.call, plan.decision.policy), plan.decision)
+        if plan.decision.ranked:
+            self._sessions.begun(plan.call, plan.ranked()[0], time.monotonic())
 
     def ended(self, outcome: Outcome) -> None:
         """Remember who answered: that is whom the session is with."""
@@ -146,6 +129,29 @@ class Planner:
         served = next((c for c in plan.candidates if winner is not None and c.id == winner.candidate_id), None)
         if served is not None:
             self._sessions.served(plan.call, served, time.monotonic())
+
+    def _decided(self, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None) -> Decided:
+        """The policy's word within the budgets, held steady, with the session's model first, and as chance has it."""
+        policy, candidates = self.policy(call), slate.candidates
+        steady = self._steady(policy, call, route, candidates)
+
+        def ranked(estimates: Sequence[Estimate]) -> Decision:
+            decision = _with_fallbacks_last(steady.decide(estimates, slate.constraints), candidates)
+            return self._sessions.kept(call, decision, candidates, time.monotonic())
+
+        asked = asked_of(call.request, size, candidates, slate.estimates) if self._budgets else {}
+        decided = decide(ranked, slate.estimates, self._budgets, asked, paced=policy.name == Budget.name)
+        among = self._sessions.among(call, decided.decision, candidates, time.monotonic())
+        drawn = explored(policy, decided.decision, slate._replace(estimates=decided.estimates), draw, among)
+        return decided._replace(decision=_with_route(drawn, route))
+
+    def _limits(self, call: Call, deadline_s: float) -> Constraints:
+        """The hard limits of a call of which the answer is wanted so many seconds after it came in."""
+        return call.routing.constraints(
+            offline=self._settings.offline,
+            deadline_s=call.received + deadline_s - time.monotonic(),
+            queue_share=self._settings.queue_share,
+        )
 
     def _steady(self, policy: Policy, call: Call, route: str | None, candidates: Sequence[Candidate]) -> Policy:
         """The policy that the call is under, with hysteresis around it."""

@@ -86,19 +86,29 @@ class Sessions:
     def kept(self, call: Call, decision: Decision, candidates: Sequence[Candidate], now: float) -> Decision:
         """The decision with the candidates of the session's model first, where one of them is eligible."""
         model = self.model(call, now)
-        if model is None:
-            return decision
-        return kept(decision, {c.id for c in candidates if c.listed_as == model}, model)
+        return decision if model is None else kept(decision, _of(model, candidates), model)
 
-    def among(self, call: Call, candidates: Sequence[Candidate], now: float) -> set[str] | None:
-        """The candidates of the session's model, to which chance is kept; None where there is no such model."""
+    def among(
+        self, call: Call, decision: Decision, candidates: Sequence[Candidate], now: float
+    ) -> frozenset[str] | None:
+        """The candidates of the model that the decision kept for the session; None where it kept none."""
         model = self.model(call, now)
-        return None if model is None else {c.id for c in candidates if c.listed_as == model}
+        mine = frozenset() if model is None else _of(model, candidates)
+        return mine if decision.ranked and decision.ranked[0] in mine else None
+
+    def begun(self, call: Call, candidate: Candidate, now: float) -> None:
+        """A session that is with nobody is with whoever is asked first: its next request may not wait for the end."""
+        if self.model(call, now) is None:
+            self.served(call, candidate, now)
 
     def served(self, call: Call, candidate: Candidate, now: float) -> None:
         """The call's session is with this candidate's model from now on."""
         if call.routing.session:
             self._recent.put(_session(call), (candidate.listed_as, now))
+
+
+def _of(model: str, candidates: Sequence[Candidate]) -> frozenset[str]:
+    return frozenset(candidate.id for candidate in candidates if candidate.listed_as == model)
 
 
 def _session(call: Call) -> tuple[str, str, str]:

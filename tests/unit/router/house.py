@@ -23,6 +23,7 @@ from router.sections import (
     LocalSettings,
     ModelEntry,
     Price,
+    RouteEntry,
     RoutingSettings,
     Settings,
 )
@@ -100,6 +101,7 @@ async def opened(
     backend: FakeBackend | None = None,
     aliases: Sequence[AliasEntry] = (),
     budgets: Sequence[BudgetEntry] = (),
+    routes: Sequence[RouteEntry] = (),
     local: LocalSettings = LocalSettings(),  # noqa: B008 -- immutable
     **routing: Any,
 ) -> AsyncIterator[House]:
@@ -108,6 +110,7 @@ async def opened(
         models=models or (chat_model(),),
         aliases=tuple(aliases),
         budgets=tuple(budgets),
+        routes=tuple(routes),
         local=local,
         routing=RoutingSettings(**{"policy": "fastest"} | routing),
     )
