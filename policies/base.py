@@ -58,7 +58,7 @@ def conclude(
     eligible, rejections = slate
 
     def place(e: Estimate) -> int:
-        return next((i for i, name in enumerate(order) if name in {e.backend, e.provider}), len(order))
+        return placed(e, order)
 
     ranked = sorted(eligible, key=lambda e: (place(e), scores[e.candidate_id], e.latency_s, e.candidate_id))
     if not ranked:
@@ -78,6 +78,11 @@ def conclude(
         scores=scores,
         rejections=tuple(sorted(rejections, key=lambda r: r.candidate_id)),
     )
+
+
+def placed(e: Estimate, order: Sequence[str]) -> int:
+    """Where the request's `order` puts a candidate: the place of its backend or provider there, or behind all."""
+    return next((i for i, name in enumerate(order) if name in {e.backend, e.provider}), len(order))
 
 
 @lru_cache(maxsize=256)

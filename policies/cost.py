@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, dollars, known, tie_break
-from policies.constraints import apply, priced
+from policies.constraints import apply, unpriced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Cheapest:
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known by `cost_usd`."""
-        slate = priced(apply(estimates, constraints))
+        slate = apply(estimates, constraints, unpriced)
         scores = {e.candidate_id: cost for e in slate[0] if (cost := known(e.cost_usd)) is not None}
 
         def because(first: Estimate, second: Estimate) -> str:

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from policies.base import conclude, figures, seconds, versioned
-from policies.constraints import apply, sift
+from policies.constraints import apply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +99,7 @@ class LocalOnly:
         def far(e: Estimate) -> tuple[Literal["policy"], str] | None:
             return None if e.near else ("policy", f"{e.provider} is not on this machine, and local-only uses no other")
 
-        slate = sift(apply(estimates, constraints), far)
+        slate = apply(estimates, constraints, far)
         return conclude(self, slate, _places(slate[0], lambda _: 0), constraints.order, _leads)
 
 

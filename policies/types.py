@@ -53,6 +53,7 @@ class Estimate:
         quality: Prior quality in 0..1; None when unknown.
         latency: The distribution of `latency_s`, kept calibrated; None where nothing was ever observed.
         first_token: Likewise of the seconds to the first piece of a streamed answer; None where there is none.
+        correction: What the sum of the parts was multiplied by, because it was off by so much of late.
         quality_source: How `quality` came about: `prior`, `feedback`, `agreement` or a mixture; None when unknown.
         unavailable: Why it cannot serve at all right now; None when it can.
         does_not_fit: Why the model does not fit this machine; None when it does.
@@ -81,6 +82,7 @@ class Estimate:
     overloaded: str | None = None
     latency: Quantiles | None = None
     first_token: Quantiles | None = None
+    correction: float = 1.0
     quality_source: str | None = None
     accept_from: float | None = None
     accept_why: str = ""
@@ -101,6 +103,8 @@ class Constraints:
         max_latency_s: No candidate whose expected latency is above this.
         min_quality: No candidate whose quality is below this, or unknown.
         deadline_s: Seconds from now in which the whole answer is wanted; None where nobody set any.
+        queue_share: Share of the time there is (`deadline_s`, `max_latency_s`) that may be spent waiting for a turn; it
+            binds only where there is such a time.
     """
 
     offline: bool = False
@@ -113,6 +117,7 @@ class Constraints:
     max_latency_s: float | None = None
     min_quality: float | None = None
     deadline_s: float | None = None
+    queue_share: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +173,9 @@ class Decision:
     def propensity(self) -> float | None:
         """The probability with which the first of `ranked` was put there; None where nothing was."""
         return self.propensities.get(self.ranked[0], 1.0) if self.ranked else None
+
+    def propensity_of(self, candidate_id: str) -> float | None:
+        """The probability with which this one was put first; None for whoever was rejected."""
+        if candidate_id not in self.ranked:
+            return None
+        return self.propensities.get(candidate_id, float(candidate_id == self.ranked[0]))

@@ -22,7 +22,7 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, figures, known, significant, tie_break, versioned
-from policies.constraints import apply, priced
+from policies.constraints import apply, unpriced
 from policies.types import Weights
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Balanced:
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known by the weighted score."""
-        slate = priced(apply(estimates, constraints))
+        slate = apply(estimates, constraints, unpriced)
         terms = {
             "latency": _against_largest([e.latency_s for e in slate[0]]),
             "cost": _against_largest([cost for e in slate[0] if (cost := known(e.cost_usd)) is not None]),

@@ -79,6 +79,7 @@ class Attempts:
         Raises:
             BackendError: it cannot be loaded.
         """
+        self._runner.standby.disturb()
         report = await self._runner.backends[candidate.target.backend].load(candidate.target, thorough=thorough)
         self._runner.lessons.estimator.learn_load(candidate, report, "calibrated" if thorough else "warm-up")
         return report

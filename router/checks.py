@@ -14,6 +14,7 @@ from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, SettingsError
 from router.listings import same_place
 from router.planning import weights_of
+from router.price_bounds import check_prices
 from router.settings import HUB_TOKEN, Secrets, check_listener
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def checked(settings: Settings) -> Catalog:
             create_policy(name, weights)
         except ValueError as error:
             raise SettingsError(f"{where}: {error}.") from error
+    check_prices(settings)
     _check_keys(settings.providers)
     catalog = Catalog(settings.models, settings.providers, settings.aliases)
     providers_of(catalog, Secrets())  # each must be well-formed

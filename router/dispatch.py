@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -19,20 +20,24 @@ if TYPE_CHECKING:
     from router.outcome import Begun
     from router.planning import Planner
     from router.request import Call
+    from router.shadowing import Shadows
     from router.slate import Plan
 
 
 class Dispatcher:
     """Decides and runs requests. Every request leaves its rows behind, also when it is refused or abandoned."""
 
-    def __init__(self, finder: CandidateFinder, planner: Planner, attempts: Attempts, ledger: Ledger) -> None:
+    def __init__(
+        self, finder: CandidateFinder, planner: Planner, attempts: Attempts, ledger: Ledger, shadows: Shadows
+    ) -> None:
         self._finder = finder
         self._planner = planner
         self._attempts = attempts
         self._ledger = ledger
+        self.shadows = shadows
 
     async def plan(self, call: Call) -> Plan:
-        """A dry run: what would be decided. Raises as `Planner.plan` does."""
+        """A dry run: what would be decided, nothing of it left to chance. Raises as `Planner.plan` does."""
         return await self._planner.plan(call)
 
     async def stream(self, call: Call) -> AsyncGenerator[Begun | Piece | Outcome, None]:
@@ -43,7 +48,7 @@ class Dispatcher:
                 logged then, and the error carries the decision's id.
         """
         try:
-            plan = await self.plan(call)
+            plan = await self._planner.plan(call, random.random())  # noqa: S311 -- chance, not a secret
         except RouterError as error:
             error.decision_id = self.refuse(_refused(call, error))
             raise
@@ -60,6 +65,7 @@ class Dispatcher:
             async for piece in pieces:
                 if isinstance(piece, Outcome):
                     await self._ledger.acknowledged()
+                    self.shadows.offer(piece, random.random())  # noqa: S311 -- chance, not a secret
                 yield piece
 
     async def infer(self, call: Call) -> Outcome:

@@ -23,6 +23,7 @@ from backends.errors import BackendError
 from backends.local.backend import LocalOptions
 from backends.remote.backend import RemoteBackend
 from backends.remote.provider import asked_for
+from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
 from router.budgets import Budgets, Charge, asked_providers
@@ -42,13 +43,16 @@ from router.intents.signal import IntentSignal
 from router.judgement import Judgement
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
+from router.near_costs import NearCosts
 from router.patience import Patience
 from router.planning import Planner
-from router.pricing import LocalRates, local_rates, price_book
+from router.pricing import price_book
 from router.quality import Quality
+from router.remembering import remember, remembering
 from router.renewal import Refresher
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
+from router.shadowing import Shadows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -77,24 +81,25 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
         catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
-        rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
+        near = await _near(closing, settings, probe)
         backends = _backends(closing, settings, providers_of(catalog, secrets), probe)
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
+        estimator = await _estimator(closing, near, finder, backends, log)
         judgement = _judgement(settings.routing, catalog)
-        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health, judgement)
+        lessons = _lessons(estimator, far, settings.routing, judgement)
         feedback = Feedback(log, judgement, catalog, finder, settings.routing.quality)
         await asyncio.to_thread(feedback.restore)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
-        book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
-        ledger = Ledger(log, rates, book(), settings.log, metrics)
+        book, metrics = partial(_book, catalog, near, far.listings), Metrics()
+        ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
+        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, signal, budgets, settings.routing)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        _beside(closing, warming=_warm(dispatcher, settings.local.warm), watching=refresher.watch())
+        warming, shadowing = _warm(dispatcher, settings.local.warm), dispatcher.shadows.run()
+        _beside(closing, warming=warming, watching=refresher.watch(), shadowing=shadowing)
         yield Services(
             settings=settings,
             far=far,
@@ -104,7 +109,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             backends=backends,
             lessons=lessons,
             budgets=budgets,
-            rates=rates,
+            near=near,
             probe=probe,
             log=log,
             dispatcher=dispatcher,
@@ -135,6 +140,12 @@ def _backends(
     for backend in backends.values():
         closing.push_async_callback(backend.aclose)
     return backends
+
+
+async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe) -> NearCosts:
+    near = await asyncio.to_thread(NearCosts.opened, settings.local, probe)
+    closing.push_async_callback(asyncio.to_thread, near.close)
+    return near
 
 
 async def _finder(
@@ -178,18 +189,37 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     return sets
 
 
-def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, judgement: Judgement) -> Lessons:
+    admission = Admission(limiting=routing.admission)
+    return Lessons(estimator, Breakers(), Patience(), far.health, admission, judgement)
+
+
+def _dispatcher(
+    runner: Runner, finder: CandidateFinder, signal: IntentSignal, budgets: Budgets, routing: RoutingSettings
+) -> Dispatcher:
+    planner = Planner(finder, signal, runner.lessons, budgets, routing)
     hedging = Hedging(routing.hedging, runner.lessons.patience)
-    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    shadows = Shadows(runner, finder.every, routing.shadow, runner.lessons.compared)
+    return Dispatcher(finder, planner, attempts, runner.ledger, shadows)
 
 
-def _estimator(rates: LocalRates, finder: CandidateFinder, backends: Mapping[str, Backend]) -> Estimator:
-    """An estimator that begins with what was measured on this hardware before."""
-    estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+async def _estimator(
+    closing: AsyncExitStack,
+    near: NearCosts,
+    finder: CandidateFinder,
+    backends: Mapping[str, Backend],
+    log: DecisionLog,
+) -> Estimator:
+    """An estimator that begins with what was learnt before, and with what was measured on this hardware."""
+    estimator = Estimator(near, runtime_started=lambda: "torch" in sys.modules)
+    estimator.restore(await asyncio.to_thread(log.reader().predictors))
     for candidate in finder.every():
         report = backends[candidate.target.backend].calibration(candidate.target)
         if report is not None:
-            estimator.learn_load(candidate, report, "calibrated")
+            estimator.begin_with(candidate, report)
+    closing.callback(remember, estimator, log)
+    _beside(closing, remembering=remembering(estimator, log))
     return estimator
 
 
@@ -234,8 +264,8 @@ def _refresher(
     return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
 
 
-def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
-    return price_book(catalog, rates, listings.prices())
+def _book(catalog: Catalog, near: NearCosts, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, near.rates, listings.prices())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

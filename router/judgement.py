@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from backends.types import Task
 from router.thresholds import Pair, Threshold, choose
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from policies.types import Decision, Estimate
     from router.quality import Quality
     from router.sections import CascadeSettings
-    from router.slate import Candidate
+    from router.slate import Candidate, Plan
 
 MAX_MODELS = 1000
 MAX_PAIRS = 2000  # of a model; the oldest goes first
@@ -26,14 +26,6 @@ TELLING = frozenset({  # tasks whose answers may say how sure their model is
     Task.TEXT_CLASSIFICATION, Task.ZERO_SHOT_CLASSIFICATION, Task.IMAGE_CLASSIFICATION, Task.TEXT_GENERATION,
     Task.AUTOMATIC_SPEECH_RECOGNITION,
 })  # fmt: skip
-
-
-class Near(NamedTuple):
-    """A near answer: by which model of the catalogue, to what was wanted, and how sure it was."""
-
-    model: str
-    intent: str | None
-    confidence: float | None
 
 
 class Judgement:
@@ -70,14 +62,19 @@ class Judgement:
             self._thresholds[model] = choose(tuple(self._pairs[model].values()), self._settings)
         return self._thresholds[model]
 
-    def compared(self, decision_id: str, near: Near, reference: str, agreement: float) -> None:
-        """A near answer agreed to this degree (0..1) with the far one of the model `reference` to the same request.
+    def compared(self, plan: Plan, pair: tuple[str, str], agreement: float, confidence: float | None) -> None:
+        """A near answer agreed to this degree (0..1) with the far one; `pair` are the two candidates' ids.
 
-        As a pair it counts as right as it agrees: what a cascade saves is to be as good as what it would have bought.
+        It counts as right as it agrees: what a cascade saves is to be as good as what it would have bought. Two places
+        of one model say nothing of its quality.
         """
-        self.quality.agreed(near.model, near.intent, reference, agreement)
-        if near.confidence is not None:
-            self.pair(near.model, f"{decision_id} shadow", Pair(near.confidence, agreement))
+        listed = {candidate.id: candidate.listed_as for candidate in plan.candidates}
+        near, reference = (listed.get(candidate_id) for candidate_id in pair)
+        if near is None or reference is None or near == reference:
+            return
+        self.quality.agreed(near, None if plan.intent is None else plan.intent.label, reference, agreement)
+        if confidence is not None:
+            self.pair(near, f"{plan.decision_id} shadow", Pair(confidence, agreement))
 
     def marked(self, estimates: Sequence[Estimate], candidates: Sequence[Candidate]) -> list[Estimate]:
         """The estimates; the near ones say from which confidence on their answers may be given."""

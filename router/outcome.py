@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from backends.energy import EnergySource
 from backends.errors import BackendError
 from backends.types import InferenceResult
 from router.errors import RouterError
@@ -16,11 +17,29 @@ Role = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalat
 Status = Literal["ok", "error", "refused", "cancelled"]
 
 
+class Bases(Struct, frozen=True, kw_only=True):
+    """What a near attempt cost on each basis, in US dollars, and the energy it took; None where it cannot be told.
+
+    Attributes:
+        occupancy_usd: Its device-seconds at the device's rate.
+        marginal_usd: Its energy alone.
+        amortised_usd: Its share of every hour of the device, idle ones included. For reports: no policy sees it.
+        energy_source: `rapl` or `nvml` where a meter counted, `watts` where it is power times device-seconds.
+    """
+
+    occupancy_usd: float | None = None
+    marginal_usd: float | None = None
+    amortised_usd: float | None = None
+    energy_j: float | None = None
+    energy_source: EnergySource | None = None
+
+
 class Cost(Struct, frozen=True):
-    """US dollars and how they are known; None and `unknown` go together."""
+    """US dollars and how they are known; None and `unknown` go together. `bases` says more of a near attempt."""
 
     usd: float | None
     source: CostSource
+    bases: Bases | None = None
 
 
 class Said(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,9 @@ from policies.registry import UnknownPolicy, create
 from policies.types import Weights
 from router.deciding import asked_of, decide
 from router.errors import InvalidRequest
+from router.exploring import Slate, explored, explorer
 from router.ledger import new_decision_id, now_us
+from router.overload import no_capacity
 from router.sizes import size_of
 from router.slate import Plan
 
@@ -46,8 +48,8 @@ class Planner:
         self._settings = settings
         self._policies: dict[str, Policy] = {}
 
-    async def plan(self, call: Call) -> Plan:
-        """Find, estimate and decide.
+    async def plan(self, call: Call, draw: float | None = None) -> Plan:
+        """Find, estimate and decide; `draw` (0..1) is what chance says, None leaves nothing to it.
 
         Raises:
             UnknownModel, InvalidRequest: the request names what does not exist.
@@ -57,15 +59,16 @@ class Planner:
         intent = await self._signal.of(call.request)
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
+        wanted = None if intent is None else intent.label
         judgement = self._lessons.judgement
-        candidates = judgement.quality.rated(
-            self._finder.for_request(call.request, offer, call.routing.only), intent.label if intent else None
-        )
-        found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
-        found = judgement.marked(found, candidates)
+        candidates = self._finder.for_request(call.request, offer, call.routing.only)
+        candidates = judgement.quality.rated(candidates, wanted)
+        found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         constraints = call.routing.constraints(
-            offline=self._settings.offline, deadline_s=call.received + deadline_s - time.monotonic()
+            offline=self._settings.offline,
+            deadline_s=call.received + deadline_s - time.monotonic(),
+            queue_share=self._settings.queue_share,
         )
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
@@ -73,6 +76,7 @@ class Planner:
 
         asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
         decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
+        decision = explored(policy, decision, Slate(candidates, estimates, constraints), draw)  # the last to reorder it
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -85,7 +89,7 @@ class Planner:
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
-            refusal=refusal,
+            refusal=refusal or no_capacity(call.request.model, decision, estimates, constraints),
         )
 
     def policy(self, call: Call) -> Policy:
@@ -102,7 +106,7 @@ class Planner:
             except UnknownPolicy as error:
                 raise InvalidRequest(str(error), param="routing.policy") from error
             self._policies[name] = policy
-        return self._policies[name]
+        return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
 
     def _on_stream_failure(self, call: Call, alias: AliasEntry | None) -> OnStreamFailure:
         asked = call.routing.on_stream_failure or (alias.on_stream_failure if alias else None)

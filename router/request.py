@@ -30,9 +30,10 @@ class Routing(Struct, frozen=True, kw_only=True):
     allow_fallbacks: bool = True
     private: bool = False
     explain: bool = False
+    explore: bool = True
     on_stream_failure: OnStreamFailure | None = None
 
-    def constraints(self, *, offline: bool, deadline_s: float) -> Constraints:
+    def constraints(self, *, offline: bool, deadline_s: float, queue_share: float = 0.6) -> Constraints:
         """The hard limits of this request under the given configuration; `deadline_s` is what is left of its time."""
         return Constraints(
             offline=offline,
@@ -45,6 +46,7 @@ class Routing(Struct, frozen=True, kw_only=True):
             max_latency_s=None if self.max_latency_ms is None else self.max_latency_ms / 1000,
             min_quality=self.min_quality,
             deadline_s=deadline_s,
+            queue_share=queue_share,
         )
 
 

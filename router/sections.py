@@ -91,6 +91,10 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     hedging: HedgingSettings = HedgingSettings()
     quality: QualitySettings = QualitySettings()
     cascade: CascadeSettings = CascadeSettings()
+    queue_share: Fraction = 0.6  # of a request's time that it may wait for its turn, while there is anybody else
+    admission: bool = True  # give each far candidate no more at once than its latency shows it can take
+    exploration: Unit = 0.0  # share of decisions left to chance, so that replay can judge others; 0.05 is enough
+    shadow: Unit = 0.0  # share of requests answered far that an idle machine runs near as well, to compare
     refresh_hours: Positive | None = None  # how often far sides are asked what they serve and charge; None: never
     listings_dir: str | None = None  # where their answers are kept
     intents: str | None = (
@@ -119,6 +123,10 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_queue: Annotated[int, Meta(ge=1)] = 64
     pickles: bool = False  # may weights be read from files that can run code; safetensors and gguf cannot
     credits_per_usd: Positive = 1.0
+    cost_mode: Literal["occupancy", "marginal"] = "occupancy"  # what a near request costs to a policy and in `cost_usd`
+    electricity_usd_per_kwh: NonNegative | None = None  # None: the published default of router/pricing.py
+    watts: Positive | None = None  # what the device takes while it is busy; goes before any meter of this machine
+    carbon_g_per_kwh: NonNegative | None = None  # of this machine's electricity, CO2 equivalents; None: nobody says
 
 
 class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -74,7 +74,7 @@ def _settings(settings: Settings) -> str:
 async def _house(settings: Settings, secrets: Secrets, *, check_token: bool) -> list[Finding]:
     async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
         token = await house.far.health.check() if check_token else house.far.health.state()
-        return [*_hardware(house), *_models(house), _token(token), *_listings(house)]
+        return [*_hardware(house), *_near_costs(house), *_models(house), _token(token), *_listings(house)]
 
 
 def _hardware(house: Services) -> Iterator[Finding]:
@@ -88,6 +88,25 @@ def _hardware(house: Services) -> Iterator[Finding]:
         yield Finding("gpu", "ok", f"{gpu.name}: {size(gpu.vram_free_bytes)} of {size(gpu.vram_total_bytes)} free")
     if not probe.gpus:
         yield Finding("gpu", "ok", probe.gpu_note or "none: models run on the CPU")
+
+
+def _near_costs(house: Services) -> Iterator[Finding]:
+    """On which basis near requests are priced, and whose figure their energy is."""
+    rates = house.near.rates
+    detail = f"{rates.cost_mode}: ${rates.cpu_usd_per_hour:g} an hour of CPU ({rates.source}), "
+    if house.probe.gpus:
+        detail += f"${rates.gpu_usd_per_hour:g} of a GPU, "
+    detail += f"${rates.electricity_usd_per_kwh:g} a kWh ({rates.electricity_source})"
+    if rates.carbon_g_per_kwh is not None:
+        detail += f", {rates.carbon_g_per_kwh:g} g CO2e a kWh"
+    yield Finding("near costs", "ok", detail, "set local.rate_usd_per_hour" if rates.source == "default" else "")
+    for of in house.near.report():
+        unknown = rates.cost_mode == "marginal" and of["watts"] is None and of["meter"] is None
+        watts = "unknown power" if of["watts"] is None else f"{of['watts']:g} W while busy ({of['watts_source']})"
+        detail = f"metered by {of['meter']}" if of["meter"] else f"{watts}; {of['no_meter']}"
+        yield Finding(
+            f"energy {of['device']}", "warning" if unknown else "ok", detail, "set local.watts" if unknown else ""
+        )
 
 
 def _models(house: Services) -> Iterator[Finding]:

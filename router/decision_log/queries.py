@@ -43,6 +43,7 @@ _RECENT = """
     FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
         AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
     ORDER BY ts"""
+_PREDICTORS = "SELECT candidate_id, arg_max(state, ts)::VARCHAR FROM nearfar_log.predictors GROUP BY candidate_id"
 _REPORT = """
     SELECT {group} AS "{by}", count(*) AS requests,
         count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,
@@ -68,7 +69,7 @@ _SPENT = """
     SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
         sum(coalesce(a.cost_usd, c.pred_cost_usd)) AS usd
     FROM attempts a JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
-    WHERE a.backend <> 'local' AND a.ts >= $since
+    WHERE a.backend <> 'local' AND a.role <> 'shadow' AND a.ts >= $since
         AND c.ts >= $since - INTERVAL 1 DAY AND d.ts >= $since - INTERVAL 1 DAY  -- a decision precedes its attempts
     GROUP BY ALL HAVING usd > 0 ORDER BY ALL"""
 
@@ -144,8 +145,19 @@ class LogReader:
             rows = con.execute(_RECENT, [seconds]).fetchall()
         return [(candidate_id, error_class, max(0.0, age_s)) for candidate_id, error_class, age_s in rows]
 
+    def predictors(self) -> dict[str, str]:
+        """Return what was learnt of each candidate, the newest of it, as JSON by candidate id.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return dict(con.execute(_PREDICTORS).fetchall())
+
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
+
+        `carbon_g` of an attempt is derived: its energy times the factor of the price book it was decided under.
 
         Raises:
             LogError: the log cannot be read.
@@ -170,6 +182,9 @@ class LogReader:
             ):
                 body = f"SELECT body FROM {view} WHERE {column} = ?"  # noqa: S608
                 one[name] = _body(_dicts(con, body, [one[column]]), "body")
+        factor = ((one["price_book_body"] or {}).get("local") or {}).get("carbon_g_per_kwh")
+        for attempt in one["attempts"]:
+            attempt["carbon_g"] = _carbon_g(attempt["energy_j"], factor)
         return one
 
     def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
@@ -241,6 +256,11 @@ def _dicts(con: duckdb.DuckDBPyConnection, query: str, values: Values) -> list[d
 def _body(rows: list[dict[str, Any]], column: str) -> Any:
     text = rows[0][column] if rows else None
     return None if text is None else json.loads(text)
+
+
+def _carbon_g(energy_j: float | None, g_per_kwh: float | None) -> float | None:
+    """Grams of CO2 equivalents: joules / 3.6e6 x grams a kWh; None where either is not known."""
+    return None if energy_j is None or g_per_kwh is None else energy_j / 3.6e6 * g_per_kwh
 
 
 def _utc(moment: datetime | None) -> datetime | None:

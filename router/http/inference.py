@@ -56,6 +56,7 @@ def slate_of(plan: Plan) -> dict[str, Any]:
         "chosen": plan.decision.ranked[0] if plan.decision.ranked else None,
         "ranked": list(plan.decision.ranked),
         "reason": plan.decision.reason,
+        "explore_rate": plan.decision.explore_rate,
         "decide_us": plan.decide_us,
         "candidates": [
             {
@@ -68,6 +69,7 @@ def slate_of(plan: Plan) -> dict[str, Any]:
                 "loaded": candidate.status.loaded,
                 **_figures(estimate),
                 "score": plan.decision.scores.get(estimate.candidate_id),
+                "propensity": plan.decision.propensity_of(estimate.candidate_id),
             }
             for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
         ],

@@ -38,6 +38,7 @@ class RoutingBody(Body, kw_only=True, forbid_unknown_fields=True):
     allow_fallbacks: bool = True
     private: bool = False
     explain: bool = False
+    explore: bool = True
     on_stream_failure: Literal["continue", "error", "hold"] | None = None
 
 

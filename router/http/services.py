@@ -21,7 +21,7 @@ from router.feedback import Feedback
 from router.http.metrics import Metrics
 from router.intents.sets import IntentSets
 from router.lessons import Lessons
-from router.pricing import LocalRates
+from router.near_costs import NearCosts
 from router.renewal import Refresher
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
@@ -41,7 +41,7 @@ class Services(Struct, frozen=True, kw_only=True):
     backends: dict[str, Backend]
     lessons: Lessons
     budgets: Budgets
-    rates: LocalRates
+    near: NearCosts
     probe: Probe
     log: DecisionLog
     dispatcher: Dispatcher

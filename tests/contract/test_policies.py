@@ -46,6 +46,7 @@ def estimates(draw: st.DrawFn, candidate_id: str = "new") -> Estimate:
         unavailable=draw(rarely),
         does_not_fit=draw(rarely),
         over_budget=draw(rarely),
+        overloaded=draw(rarely),
     )
 
 
@@ -66,6 +67,8 @@ limits = st.builds(
     max_cost_usd=st.none() | st.floats(0, 1e-4),
     max_latency_s=st.none() | st.floats(0, 10),
     min_quality=st.none() | st.floats(0, 1),
+    deadline_s=st.none() | st.floats(-1, 100),
+    queue_share=st.sampled_from([0.1, 0.6, 1.0]),
 )
 every_policy = pytest.mark.parametrize("policy", [create(name) for name in names()], ids=names())
 
@@ -98,7 +101,7 @@ def test_no_candidate_breaks_a_limit(policy, slate, constraints) -> None:
         assert not called & set(constraints.ignore)
         assert 0 <= e.latency_s < float("inf")
         assert (e.unavailable, e.over_budget) == (None, None)
-        assert e.does_not_fit is None
+        assert (e.does_not_fit, e.overloaded) == (None, None)
         assert constraints.max_cost_usd is None or 0 <= e.cost_usd <= constraints.max_cost_usd
         assert constraints.max_latency_s is None or e.latency_s <= constraints.max_latency_s
         assert constraints.min_quality is None or e.quality >= constraints.min_quality
