@@ -15,7 +15,6 @@ from router.decision_log.record import ShadowRow
 from router.errors import InvalidRequest
 from router.feedback import Said
 from router.house import open_house
-from router.judgement import Near
 from router.ledger import now_us
 from router.sections import AliasEntry, ModelEntry, RoutingSettings, Settings
 from router.settings import Secrets
@@ -164,22 +163,21 @@ async def test_a_restart_keeps_what_was_said(tmp_path) -> None:
             await said(house, outcome.decision_id, 0.25)
             await said(house, outcome.decision_id, score)
         far = await house.dispatcher.infer(ask(order=("b",)))
-        compare(house, far.decision_id)
+        compare(house, far.plan)
         return known(house)
 
-    def compare(house: House, decision_id: str) -> None:
-        house.services.lessons.judgement.compared(decision_id, Near(SMALL, "code", None), LARGE, 0.5)
-        house.services.log.append(
-            ShadowRow(
-                decision_id=decision_id,
-                attempt=1,
-                ts_us=now_us(),
-                candidate_id="a:test/small-there",
-                reference="b:test/large-there",
-                metric="exact",
-                agreement=0.5,
-            )
+    def compare(house: House, plan) -> None:
+        row = ShadowRow(
+            decision_id=plan.decision_id,
+            attempt=1,
+            ts_us=now_us(),
+            candidate_id="a:test/small-there",
+            reference="b:test/large-there",
+            metric="exact",
+            agreement=0.5,
         )
+        house.services.lessons.compared(plan, row, None)
+        house.services.log.append(row)
 
     def known(house: House):
         judgement = house.services.lessons.judgement
