@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Policy(Protocol):
-    """Ranks the candidates of one request. The same arguments always give the same decision."""
+    """Ranks the candidates of one request. The same arguments always give the same decision.
+
+    A policy may say with an attribute `scale` how its scores compare (`Decision.scale`); else only their order counts.
+    """
 
     @property
     def name(self) -> str:
@@ -77,6 +80,7 @@ def conclude(
         version=policy.version,
         scores=scores,
         rejections=tuple(sorted(rejections, key=lambda r: r.candidate_id)),
+        scale=getattr(policy, "scale", None),
     )
 
 

@@ -120,6 +120,9 @@ def _place(e: Estimate, c: Constraints) -> Iterator[Objection]:
         yield "excluded", f"{_naming(e)} is not the backend asked for, {c.backend}"
     if c.only and names.isdisjoint(c.only):
         yield "excluded", f"{_naming(e)} is not among those allowed (only: {', '.join(c.only)})"
+    for allowed in c.within:
+        if names.isdisjoint(allowed):
+            yield "excluded", f"{_naming(e)} is not among those the route allows ({', '.join(allowed)})"
     if not names.isdisjoint(c.ignore):
         yield "excluded", f"{_naming(e)} is among those ruled out (ignore: {', '.join(c.ignore)})"
 

@@ -11,7 +11,7 @@ from policies.constraints import apply, unpriced
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from policies.types import Constraints, Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Cheapest:
 
     name: ClassVar[str] = "cheapest"
     version: ClassVar[str] = "1"
+    scale: ClassVar[Scale] = "ratio"
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known by `cost_usd`."""

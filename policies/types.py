@@ -22,6 +22,8 @@ RejectionCode = Literal[
     "policy",
 ]
 
+Scale = Literal["ratio", "grouped"]
+
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
@@ -31,6 +33,14 @@ class Quantiles:
     p90_s: float
     p95_s: float
     p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How a budget stands in its present period: which shares of its money are `spent`, of its time `elapsed`."""
+
+    spent: float
+    elapsed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class Estimate:
         does_not_fit: Why the model does not fit this machine; None when it does.
         over_budget: Which budget asking it would overspend, with the figures; None when none.
         overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
+        pacing: Of the daily budgets that asking it is charged to, the one spent fastest; None where there is none.
         accept_from: The confidence (0..1) from which its answer may be given; infinity accepts none; None when unknown.
         accept_why: What `accept_from` rests on, in words.
     """
@@ -84,6 +95,7 @@ class Estimate:
     first_token: Quantiles | None = None
     correction: float = 1.0
     quality_source: str | None = None
+    pacing: Pacing | None = None
     accept_from: float | None = None
     accept_why: str = ""
 
@@ -105,6 +117,7 @@ class Constraints:
         deadline_s: Seconds from now in which the whole answer is wanted; None where nobody set any.
         queue_share: Share of the time there is (`deadline_s`, `max_latency_s`) that may be spent waiting for a turn; it
             binds only where there is such a time.
+        within: Further sets like `only`, each of which must hold too: what a route of the configuration allows.
     """
 
     offline: bool = False
@@ -118,6 +131,7 @@ class Constraints:
     min_quality: float | None = None
     deadline_s: float | None = None
     queue_share: float = 0.6
+    within: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +141,25 @@ class Weights:
     latency: float = 1.0
     cost: float = 1.0
     quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What may be set of the policies, whichever of them looks at it.
+
+    Attributes:
+        weights: What `balanced` weighs.
+        slo_target: The chance of an answer in time that `slo` asks for, in 0..1.
+        second_usd: What `budget` takes a second less of waiting to be worth.
+        quality_usd: What `budget` takes the whole way from quality 0 to 1 to be worth.
+        pacing_gain: How sharply `budget` reacts to money that is spent faster than time passes.
+    """
+
+    weights: Weights = Weights()
+    slo_target: float = 0.95
+    second_usd: float = 0.001
+    quality_usd: float = 0.01
+    pacing_gain: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +187,8 @@ class Decision:
         explored: Whether chance put another candidate first than the policy would have.
         propensities: For each ranked candidate the probability with which it was put first; empty when that is
             certain for the first of `ranked`.
+        scale: How scores compare: `ratio`, where half the score is twice as good; `grouped`, where the whole number is
+            a group that nothing outweighs and the fraction x / (1 + x) of such an x; None where only the order counts.
         escalate_below: The confidence of a near answer below which the next far candidate is asked as well; None never.
     """
 
@@ -167,6 +202,7 @@ class Decision:
     draw: float | None = None
     explored: bool = False
     propensities: dict[str, float] = field(default_factory=dict)
+    scale: Scale | None = None
     escalate_below: float | None = None
 
     @property

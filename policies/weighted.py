@@ -28,7 +28,7 @@ from policies.types import Weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from policies.types import Constraints, Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Balanced:
     """
 
     name: ClassVar[str] = "balanced"
+    scale: ClassVar[Scale] = "ratio"
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:

@@ -6,9 +6,10 @@ import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from router.errors import NoCandidate, Refusal, RouterError
+from router.errors import InvalidRequest, NoCandidate, Refusal, RouterError
 from router.outcome import Outcome
 from router.rows import Refused
+from router.rules import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -55,7 +56,8 @@ class Dispatcher:
         except BaseException:
             self.refuse(_refused(call, RouterError("The request ended before it could be decided.")))
             raise
-        self._ledger.decided(plan, self._planner.policy(call))
+        self._planner.began(plan)
+        self._ledger.decided(plan, self._planner.policy(plan.call))
         if not plan.decision.ranked:
             outcome = self._ledger.settle(plan, (), status="refused", error=plan.refusal or _no_candidate(plan))
             await self._ledger.acknowledged()
@@ -64,6 +66,7 @@ class Dispatcher:
         async with aclosing(self._attempts.stream(plan)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Outcome):
+                    self._planner.ended(piece)
                     await self._ledger.acknowledged()
                     self.shadows.offer(piece, random.random())  # noqa: S311 -- chance, not a secret
                 yield piece
@@ -81,7 +84,10 @@ class Dispatcher:
 
         Raises:
             UnknownModel: naming near ones.
+            InvalidRequest: `auto` does every task, unless it is an alias.
         """
+        if model_id == AUTO and self._finder.alias(AUTO) is None:
+            raise InvalidRequest("task: required where the model is 'auto'.", param="task")
         return (await self._finder.offer(model_id)).models[0].task
 
     async def warm(self, model_id: str, *, thorough: bool = False) -> dict[str, LoadReport]:

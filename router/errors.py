@@ -15,7 +15,8 @@ RouterError
 ├── CatalogError       the catalogue is broken (at start only)
 └── LogError           the decision log cannot be opened or read
     ├── LogLocked      another process owns it
-    └── QueryRefused   this SQL may not run over the log, or ran past a limit
+    ├── QueryRefused   this SQL may not run over the log, or ran past a limit
+    └── ReplayStopped  a replay took too long, another one runs, or nobody waits for it any more
 """
 
 from __future__ import annotations
@@ -143,3 +144,7 @@ class LogLocked(LogError):
 
 class QueryRefused(LogError):
     """This SQL may not run over the log, or ran past a limit."""
+
+
+class ReplayStopped(LogError):
+    """A replay took too long, another one runs, or nobody waits for it any more."""

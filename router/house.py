@@ -46,10 +46,12 @@ from router.lessons import Lessons
 from router.near_costs import NearCosts
 from router.patience import Patience
 from router.planning import Planner
+from router.policy_check import warnings_of
 from router.pricing import price_book
 from router.quality import Quality
 from router.remembering import remember, remembering
 from router.renewal import Refresher
+from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
 from router.shadowing import Shadows
@@ -96,7 +98,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, signal, budgets, settings.routing)
+        planner = _planner(settings, finder, signal, lessons, budgets)
+        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, planner, settings.routing)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         warming, shadowing = _warm(dispatcher, settings.local.warm), dispatcher.shadows.run()
         _beside(closing, warming=warming, watching=refresher.watch(), shadowing=shadowing)
@@ -127,6 +130,8 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         SettingsError, CatalogError, LogError: as `open_house`.
     """
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+        for lack in warnings_of(settings, house.catalog):
+            logger.warning("%s", lack)
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
@@ -166,6 +171,12 @@ def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> No
         closing.push_async_callback(_cancelled, task)
 
 
+def _planner(
+    settings: Settings, finder: CandidateFinder, signal: IntentSignal, lessons: Lessons, budgets: Budgets
+) -> Planner:
+    return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, finder.catalog))
+
+
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
     """The budgets, with what the log remembers of their present periods. It does not know whose requests they were."""
     budgets = Budgets(settings.budgets, time.time)
@@ -190,14 +201,10 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
 
 
 def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, judgement: Judgement) -> Lessons:
-    admission = Admission(limiting=routing.admission)
-    return Lessons(estimator, Breakers(), Patience(), far.health, admission, judgement)
+    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission), judgement)
 
 
-def _dispatcher(
-    runner: Runner, finder: CandidateFinder, signal: IntentSignal, budgets: Budgets, routing: RoutingSettings
-) -> Dispatcher:
-    planner = Planner(finder, signal, runner.lessons, budgets, routing)
+def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:
     hedging = Hedging(routing.hedging, runner.lessons.patience)
     attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
     shadows = Shadows(runner, finder.every, routing.shadow, runner.lessons.compared)

@@ -97,11 +97,12 @@ class Ledger:
             body = _ENCODE({"policy": policy.name, "version": policy.version, "parameters": repr(policy)}).decode()
             self._log.append(PolicyRow(policy_version=version, policy=policy.name, ts_us=plan.ts_us, body=body))
         row = decision_row(plan, self._log.next_seq(), self._price_book, version)
-        payload = plan.call.request.payload
+        payload, session = plan.call.request.payload, plan.call.routing.session
         self._log.append(
             replace(
                 row,
                 payload_hash=self._hash(payload),
+                session=self._hash([plan.call.request.tenant, session]) if session else None,
                 inputs=_ENCODE(payload).decode() if self._store_inputs else None,
             )
         )
@@ -196,8 +197,8 @@ class Ledger:
             return Cost(0.0, "priced")
         return Cost(None, "unknown")
 
-    def _hash(self, payload: Payload) -> str:
-        return hashlib.blake2b(_ENCODE(payload), digest_size=8, key=self._hash_key).hexdigest()
+    def _hash(self, value: Payload | list[str]) -> str:
+        return hashlib.blake2b(_ENCODE(value), digest_size=8, key=self._hash_key).hexdigest()
 
 
 def _price_at(candidate: Candidate, served_by: str) -> Price | None:

@@ -62,6 +62,7 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         intent=plan.intent.label if plan.intent else None,
         intent_probability=plan.intent.probability if plan.intent else None,
         tenant=request.tenant or None,
+        route=plan.route,
         explore_rate=decision.explore_rate,
         draw=decision.draw,
         explored=decision.explored,

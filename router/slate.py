@@ -103,6 +103,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         deadline_s: Seconds allowed for the whole chain, from `call.received`.
         on_stream_failure: What happens when a stream breaks after its first piece.
         refusal: Why nothing is tried, where that is more than that nobody is eligible.
+        route: The name of the configured route that it falls under; None where none matches.
     """
 
     decision_id: str
@@ -117,6 +118,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     intent: PromptIntent | None = None
     on_stream_failure: OnStreamFailure = "error"
     refusal: RouterError | None = None
+    route: str | None = None
 
     @property
     def deadline(self) -> float:

@@ -14,6 +14,8 @@ from router.cli.console import config_option, configured, json_option, opened_lo
 from router.decision_log.log import DecisionLog
 from router.errors import CatalogError, LogError, SettingsError
 from router.house import open_house
+from router.policy_check import warnings_of
+from router.routes import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +76,8 @@ def _settings(settings: Settings) -> str:
 async def _house(settings: Settings, secrets: Secrets, *, check_token: bool) -> list[Finding]:
     async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
         token = await house.far.health.check() if check_token else house.far.health.state()
-        return [*_hardware(house), *_near_costs(house), *_models(house), _token(token), *_listings(house)]
+        near = [*_hardware(house), *_near_costs(house), *_models(house)]
+        return [*near, *_routing(house), _token(token), *_listings(house)]
 
 
 def _hardware(house: Services) -> Iterator[Finding]:
@@ -117,6 +120,16 @@ def _models(house: Services) -> Iterator[Finding]:
                 yield Finding(
                     f"model {entry.id}", "warning" if why else "ok", why or f"runs on {candidate.status.device}"
                 )
+
+
+def _routing(house: Services) -> Iterator[Finding]:
+    """How many rules hold, in which order, and what the policies lack of their candidates."""
+    routes = [name_of(index, entry) for index, entry in enumerate(house.settings.routes)]
+    aliases = ", ".join(house.catalog.aliases) or "none"
+    rules = f"{len(routes)}, first match wins: {', '.join(routes)}" if routes else "none"
+    yield Finding("routes", "ok", f"{rules}; aliases: {aliases}; policy {house.settings.routing.policy}")
+    for lack in warnings_of(house.settings, house.catalog):
+        yield Finding("policy", "warning", lack, "give it one in the catalogue, or choose another policy")
 
 
 def _libraries() -> Finding:

@@ -7,7 +7,7 @@ Units: `_ms` milliseconds, `_usd` US dollars, None = not known (never 0).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -220,3 +220,6 @@ class PredictorRow(Struct, frozen=True, kw_only=True, tag="predictor"):
 Row = (
     DecisionRow | AttemptRow | OutcomeRow | PriceBookRow | PolicyRow | NodeRow | FeedbackRow | ShadowRow | PredictorRow
 )
+
+KINDS: dict[type, str] = {row: row.__struct_config__.tag for row in get_args(Row)}
+"""What each kind of row is called."""

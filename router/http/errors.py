@@ -42,6 +42,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.BudgetExceeded, Told(402, "insufficient_quota", "budget_exceeded")),
     (errors.DeadlineExceeded, Told(504, "timeout_error", "deadline_exceeded")),
     (errors.QueryRefused, Told(400, "invalid_request_error", "query_refused")),
+    (errors.ReplayStopped, Told(503, "overloaded_error", "replay_stopped")),
     (errors.RouterError, Told(500, "server_error", "internal_error")),
     (backend.Overloaded, Told(503, "overloaded_error", "overloaded")),
     (backend.RateLimited, Told(429, "rate_limit_error", "rate_limit_exceeded")),

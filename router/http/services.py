@@ -49,6 +49,7 @@ class Services(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     feedback: Feedback
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
+    replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def services(request: Request[Any, Any, Any]) -> Services:

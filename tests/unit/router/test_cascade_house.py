@@ -229,7 +229,7 @@ async def test_an_escalated_request_teaches_what_the_near_answer_was_worth() -> 
     """Both answers are at hand: they are compared without being asked for, the row names the near attempt."""
     async with house(near(0.5, quality=0.6), model(LARGE, "b", quality=0.9)) as one:
         outcome = await one.dispatcher.infer(ask())
-        while not one.services.lessons.judgement.quality.of(SMALL).source == "prior+agreement":  # noqa: ASYNC110
+        while one.services.lessons.judgement.quality.of(SMALL).source != "prior+agreement":  # noqa: ASYNC110
             await asyncio.sleep(0)
         rows = await one.select("SELECT decision_id::VARCHAR, attempt, candidate_id, reference, agreement FROM shadows")
         pairs = list(one.services.lessons.judgement._pairs[SMALL].values())
