@@ -1,8 +1,10 @@
 """Feedback through a real house: it moves a quality at once, decides later requests, and outlives a restart."""
 
 import asyncio
+import contextlib
 import functools
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,7 @@ import pytest
 from litestar.testing import TestClient
 
 from router.app import create_app
+from router.decision_log.keeping import Keeper
 from router.decision_log.log import DecisionLog
 from router.decision_log.record import ShadowRow
 from router.errors import InvalidRequest
@@ -59,6 +62,14 @@ class Wants:
 
 def wants(house: House, intent: str) -> None:
     house.dispatcher._planner._signal = Wants(intent)
+
+
+def settled(log: DecisionLog) -> None:
+    """Everything in the log so far lies where decisions that have ended are kept for long."""
+    log.flush()
+    later = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    with contextlib.closing(log._cursor()) as con:
+        assert Keeper(log._cursor).settle(con, later, at_least=1) > 0
 
 
 def ask(**more):
@@ -164,6 +175,7 @@ async def test_a_restart_keeps_what_was_said(tmp_path) -> None:
             await said(house, outcome.decision_id, score)
         far = await house.dispatcher.infer(ask(order=("b",)))
         compare(house, far.plan)
+        await asyncio.to_thread(settled, house.services.log)
         return known(house)
 
     def compare(house: House, plan) -> None:
