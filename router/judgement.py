@@ -6,7 +6,7 @@ Knows candidates and estimates, no log and no HTTP; who hears a judgement tells 
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from backends.types import Task
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_MODELS = 1000
 MAX_PAIRS = 2000  # of a model; the oldest goes first
+FRESH = 0.02  # of a model's pairs: when so many are new, its threshold is worked out anew
 TELLING = frozenset({  # tasks whose answers may say how sure their model is
     Task.TEXT_CLASSIFICATION, Task.ZERO_SHOT_CLASSIFICATION, Task.IMAGE_CLASSIFICATION, Task.TEXT_GENERATION,
     Task.AUTOMATIC_SPEECH_RECOGNITION,
@@ -40,6 +41,7 @@ class Judgement:
         self._settings = settings
         self._pairs: OrderedDict[str, OrderedDict[str, Pair]] = OrderedDict()
         self._thresholds: dict[str, Threshold] = {}
+        self._changed: Counter[str] = Counter()  # pairs since a model's threshold was worked out
         self._default = choose((), settings)
 
     def pair(self, model: str, of: str, pair: Pair) -> None:
@@ -49,17 +51,24 @@ class Judgement:
         pairs[of] = pair
         if len(pairs) > MAX_PAIRS:
             pairs.popitem(last=False)
-        self._thresholds.pop(model, None)
+        self._changed[model] += 1
+        if self._changed[model] >= FRESH * len(pairs):
+            self._thresholds.pop(model, None)
         if len(self._pairs) > MAX_MODELS:
             forgotten, _ = self._pairs.popitem(last=False)
             self._thresholds.pop(forgotten, None)
+            del self._changed[forgotten]
 
     def threshold(self, model: str) -> Threshold:
-        """From which confidence on the model's answers may be given; worked out anew after every pair, 1 to 5 ms."""
+        """From which confidence on the model's answers may be given.
+
+        Worked out anew, which takes some milliseconds, when a fiftieth of the pairs is new.
+        """
         if model not in self._pairs:
             return self._default
         if model not in self._thresholds:
             self._thresholds[model] = choose(tuple(self._pairs[model].values()), self._settings)
+            self._changed[model] = 0
         return self._thresholds[model]
 
     def compared(self, plan: Plan, pair: tuple[str, str], agreement: float, confidence: float | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from policies.budget import Budget
+from policies.cascade import Cascade
 from policies.registry import UnknownPolicy, create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
@@ -76,7 +77,7 @@ class Planner:
         wanted = None if intent is None else intent.label
         judgement = self._lessons.judgement
         candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
-        found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
+        found = self._lessons.estimates(size, candidates, wanted)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         constraints = call.routing.constraints(
             offline=self._settings.offline,
@@ -84,6 +85,8 @@ class Planner:
             queue_share=self._settings.queue_share,
         )
         policy = self.policy(call)
+        if policy.name == Cascade.name:
+            found = judgement.marked(found, candidates)
         steady = self._steady(policy, call, route, candidates)
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
