@@ -282,7 +282,33 @@ def near_and_far(corpus: Corpus, vectors: Vectors, seeds: int, progress: Progres
         progress.advance(bar)
     return {"labels": len(corpus.labels), "test_texts": len(far), "judged": JUDGED, "shots": SHOTS,
             "far_examples": len(rest), "near": float(np.mean([curve[0] for curve in curves])),
-            "far": float(far.mean()), "curves": curves, "alike": alike, "unlike": unlike}  # fmt: skip
+            "far": float(far.mean()), "curves": curves,
+            "alike": together(alike), "unlike": together(unlike)}  # fmt: skip
+
+
+def together(choices: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What many choices of a threshold came to, one row a target: means, 5th and 95th percentiles, and how many hold.
+
+    A choice that keeps no answer breaks no promise.
+    """
+    found = []
+    for of_target in zip(*choices, strict=True):
+        target = of_target[0]["target"]
+        kept, thresholds = (
+            [one[name] for one in of_target if one[name] is not None] for name in ("kept_quality", "threshold")
+        )
+        means = ("escalated", "quality", "first_alone", "second_alone")
+        found.append(
+            {name: float(np.mean([one[name] for one in of_target])) for name in means}
+            | {
+                "target": target,
+                "choices": len(of_target),
+                "hold": len(of_target) - sum(quality < target for quality in kept),
+                "kept_quality": np.percentile(kept, [5, 95]).tolist() if kept else None,
+                "threshold": np.percentile(thresholds, [5, 95]).tolist() if thresholds else None,
+            }
+        )
+    return found
 
 
 def pairs_of(sure: np.ndarray, right: np.ndarray) -> list[Pair]:
@@ -331,7 +357,9 @@ def run(folder: Path, cache: Path | None, seed: int, seeds: int) -> dict[str, An
             second[corpus.name] = near_and_far(corpus, vectors, seeds, progress)
     return {
         "question": (__doc__ or "").splitlines()[0],
-        "command": " ".join(["python", *("DIR" if word in {str(folder), str(cache)} else word for word in sys.argv)]),
+        "command": " ".join(
+            ["python", *(word if word == sys.argv[0] or "/" not in word else "PATH" for word in sys.argv)]
+        ),
         "machine": describe_machine(PACKAGES),
         "seconds": time.monotonic() - began,
         "seed": seed,

@@ -42,26 +42,31 @@ def _cascades(report: dict[str, Any]) -> str:
     )
     lines = [title, "", CASCADE, _rule(CASCADE)]
     for name, way in report["routing"]["ways"].items():
-        lines += [_row(f"weak answers, by {name}", [kept]) for kept in way.get("cascade", [])]
+        lines += [_one(f"weak answers, by {name}", kept) for kept in way.get("cascade", [])]
     for name, one in report["near_and_far"].items():
         for kind, of in (("alike", "traffic"), ("unlike", "training texts")):
-            kinds = zip(*one[kind], strict=True)
-            lines += [_row(f"{name}, judged {of}", list(kept)) for kept in kinds]
+            lines += [_many(f"{name}, judged {of}", kept) for kept in one[kind]]
     return "\n".join(lines)
 
 
-def _row(name: str, draws: list[dict[str, Any]]) -> str:
-    known = [draw["kept_quality"] for draw in draws if draw["kept_quality"] is not None]
-    if len(draws) == 1 and known:
-        low, high = draws[0]["kept_interval"]
-        held = f"{known[0]:.3f} ({low:.3f}..{high:.3f})"
-    else:
-        met = len(draws) - sum(value < draws[0]["target"] for value in known)  # what keeps nothing breaks no promise
-        held = f"{_between(known, 3)}, {met} of {len(draws)} hold" if known else "nothing is kept"
-    thresholds = [draw["threshold"] for draw in draws if draw["threshold"] is not None]
+def _one(name: str, kept: dict[str, Any]) -> str:
+    if kept["kept_quality"] is None:
+        return _row(name, kept, "none", "nothing is kept")
+    low, high = kept["kept_interval"]
+    return _row(name, kept, f"{kept['threshold']:.2f}", f"{kept['kept_quality']:.3f} ({low:.3f}..{high:.3f})")
+
+
+def _many(name: str, kept: dict[str, Any]) -> str:
+    if kept["kept_quality"] is None:
+        return _row(name, kept, "none", "nothing is kept")
+    between = f"{_between(kept['kept_quality'], 3)}, {kept['hold']} of {kept['choices']} hold"
+    return _row(name, kept, _between(kept["threshold"], 2), between)
+
+
+def _row(name: str, kept: dict[str, Any], threshold: str, held: str) -> str:
     cells = [
-        name, f"{draws[0]['target']:.2f}", _between(thresholds, 2) or "none", f"{_mean(draws, 'escalated'):.0%}", held,
-        f"{_mean(draws, 'quality'):.3f}", f"{_mean(draws, 'first_alone'):.3f}, {_mean(draws, 'second_alone'):.3f}",
+        name, f"{kept['target']:.2f}", threshold, f"{kept['escalated']:.0%}", held, f"{kept['quality']:.3f}",
+        f"{kept['first_alone']:.3f}, {kept['second_alone']:.3f}",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -77,17 +82,8 @@ def drawn(report: dict[str, Any]) -> str:
     return page(panels, columns=3, below="asked again, %")
 
 
-def _between(values: list[float], digits: int) -> str:
-    """The 5th and the 95th percentile."""
-    if not values:
-        return ""
-    ordered = sorted(values)
-    ends = (ordered[round(0.05 * (len(ordered) - 1))], ordered[round(0.95 * (len(ordered) - 1))])
+def _between(ends: list[float], digits: int) -> str:
     return "..".join(dict.fromkeys(f"{value:.{digits}f}" for value in ends))
-
-
-def _mean(draws: list[dict[str, Any]], name: str) -> float:
-    return sum(draw[name] for draw in draws) / len(draws)
 
 
 def _rule(columns: str) -> str:
