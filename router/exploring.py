@@ -8,7 +8,7 @@ from backends.types import Task
 from policies.exploration import Explorer
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container
 
     from policies.base import Policy
     from policies.types import Constraints, Decision, Estimate
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Slate(NamedTuple):
     """What a decision was made of: the candidates, what is expected of each, and the limits."""
 
-    candidates: Sequence[Candidate]
-    estimates: Sequence[Estimate]
+    candidates: list[Candidate]
+    estimates: list[Estimate]
     constraints: Constraints
 
 

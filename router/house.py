@@ -89,20 +89,16 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
         estimator = await _estimator(closing, near, finder, backends, log)
-        judgement = _judgement(settings.routing, catalog)
-        lessons = _lessons(estimator, far, settings.routing, judgement)
-        feedback = Feedback(log, judgement, catalog, finder, settings.routing.quality)
-        await asyncio.to_thread(feedback.restore)
-        await asyncio.to_thread(_remember, lessons, finder.every(), log)
+        lessons = _lessons(estimator, far, settings.routing, _judgement(settings.routing, catalog))
+        feedback = Feedback(log, lessons.judgement, catalog, finder, settings.routing.quality)
+        await asyncio.to_thread(_remember, feedback, lessons, finder.every(), log)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
         ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        planner = _planner(settings, finder, signal, lessons, budgets)
+        planner = _planner(settings, finder, backends, lessons, budgets)
         dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, planner, settings.routing)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        warming, shadowing = _warm(dispatcher, settings.local.warm), dispatcher.shadows.run()
-        _beside(closing, warming=warming, watching=refresher.watch(), shadowing=shadowing)
+        _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
         yield Services(
             settings=settings,
             far=far,
@@ -171,9 +167,21 @@ def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> No
         closing.push_async_callback(_cancelled, task)
 
 
+def _works(
+    dispatcher: Dispatcher, refresher: Refresher, models: Sequence[str]
+) -> dict[str, Coroutine[None, None, None]]:
+    """What runs beside the requests, by name."""
+    return {
+        "warming": _warm(dispatcher, models),
+        "watching": refresher.watch(),
+        "shadowing": dispatcher.shadows.run(),
+    }
+
+
 def _planner(
-    settings: Settings, finder: CandidateFinder, signal: IntentSignal, lessons: Lessons, budgets: Budgets
+    settings: Settings, finder: CandidateFinder, backends: Mapping[str, Backend], lessons: Lessons, budgets: Budgets
 ) -> Planner:
+    signal = IntentSignal(settings.routing.intents, finder.catalog, backends["local"])
     return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, finder.catalog))
 
 
@@ -230,8 +238,9 @@ async def _estimator(
     return estimator
 
 
-def _remember(lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLog) -> None:
-    """Who failed shortly before this start is not asked as if nothing had been."""
+def _remember(feedback: Feedback, lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLog) -> None:
+    """What was said of answers still counts; who failed shortly before this start is not asked as if nothing had been."""
+    feedback.restore()
     by_id = {candidate.id: candidate for candidate in candidates}
     now = time.monotonic()
     for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):

@@ -13,7 +13,7 @@ from policies.cascade import Cascade
 from policies.registry import UnknownPolicy, create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
-from router.deciding import asked_of, decide
+from router.deciding import Decided, asked_of, decide
 from router.errors import InvalidRequest
 from router.exploring import Slate, explored, explorer
 from router.ledger import new_decision_id, now_us
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from policies.base import Policy
     from policies.types import Decision, Estimate
     from router.budgets import Budgets
-    from router.candidates import CandidateFinder
+    from router.candidates import CandidateFinder, Offer
     from router.intents.signal import IntentSignal
     from router.lessons import Lessons
     from router.outcome import Outcome
     from router.request import Call
     from router.routes import Routes
     from router.sections import AliasEntry, OnStreamFailure, RoutingSettings
-    from router.slate import Candidate
+    from router.slate import Candidate, PromptIntent, Size
 
 NO_DAILY_BUDGET = "the policy 'budget' spends a day's money: it needs a [[budgets]] whose period is 'day'"
 
@@ -73,46 +73,24 @@ class Planner:
         offer = await self._finder.offer(*names)
         call = self._under_policy(call, offer.alias)
         started = time.perf_counter_ns()
-        size = size_of(call.request, offer.models[0].context_length)
-        wanted = None if intent is None else intent.label
-        judgement = self._lessons.judgement
-        candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
-        found = self._lessons.estimates(size, candidates, wanted)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
-        constraints = call.routing.constraints(
-            offline=self._settings.offline,
-            deadline_s=call.received + deadline_s - time.monotonic(),
-            queue_share=self._settings.queue_share,
-        )
-        policy = self.policy(call)
-        if policy.name == Cascade.name:
-            found = judgement.marked(found, candidates)
-        steady = self._steady(policy, call, route, candidates)
-
-        def ranked(estimates: Sequence[Estimate]) -> Decision:
-            decision = _with_fallbacks_last(steady.decide(estimates, constraints), candidates)
-            return self._sessions.kept(call, decision, candidates, time.monotonic())
-
-        asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
-        decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
-        among = self._sessions.among(call, candidates, time.monotonic())
-        decision = explored(
-            policy, decision, Slate(candidates, estimates, constraints), draw, among
-        )  # the last to reorder
+        size = size_of(call.request, offer.models[0].context_length)
+        slate = self._slate(call, offer, size, intent, call.received + deadline_s - time.monotonic())
+        decision, estimates, refusal = self._decided(call, route, size, slate, draw)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
             call=call,
             intent=intent,
             size=size,
-            candidates=candidates,
+            candidates=slate.candidates,
             estimates=estimates,
             decision=_with_route(decision, route),
             route=route,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
-            refusal=refusal or no_capacity(call.request.model, decision, estimates, constraints),
+            refusal=refusal or no_capacity(call.request.model, decision, estimates, slate.constraints),
         )
 
     def policy(self, call: Call) -> Policy:
@@ -131,6 +109,35 @@ class Planner:
                 raise InvalidRequest(str(error), param="routing.policy") from error
             self._policies[name] = policy
         return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
+
+    def _slate(self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, left_s: float) -> Slate:
+        """Who could serve the call, what is expected of each, and the limits; `left_s` is what is left of its time."""
+        wanted = None if intent is None else intent.label
+        judgement = self._lessons.judgement
+        candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
+        found = self._lessons.estimates(size, candidates, wanted)
+        if self.policy(call).name == Cascade.name:
+            found = judgement.marked(found, candidates)
+        constraints = call.routing.constraints(
+            offline=self._settings.offline, deadline_s=left_s, queue_share=self._settings.queue_share
+        )
+        return Slate(candidates, found, constraints)
+
+    def _decided(self, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None) -> Decided:
+        """Policy, hysteresis, fallbacks, session, budgets and, the last to reorder anything, chance."""
+        candidates, found, constraints = slate
+        policy = self.policy(call)
+        steady = self._steady(policy, call, route, candidates)
+
+        def ranked(estimates: Sequence[Estimate]) -> Decision:
+            decision = _with_fallbacks_last(steady.decide(estimates, constraints), candidates)
+            return self._sessions.kept(call, decision, candidates, time.monotonic())
+
+        asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
+        decided = decide(ranked, found, self._budgets, asked)
+        among = self._sessions.among(call, candidates, time.monotonic())
+        seen = slate._replace(estimates=decided.estimates)
+        return decided._replace(decision=explored(policy, decided.decision, seen, draw, among))
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
