@@ -4,7 +4,7 @@
    On one half the product learns each model's quality: by intent (the head tells the subjects apart, every answer is a
    judgement of its intent) and, for comparison, by a logistic regression on the prompt's vector. On the other half the
    strong model gets the prompts where it is predicted to gain most.
-2. Intents near and far: a head fitted to 10 examples a label answers first; one fitted to all examples is asked where
+2. Intents near and far: a head fitted to 10 examples a label answers first; a regression on all examples is asked where
    the first is less sure than the threshold that the product chose on other texts. Both really answer.
 """
 
@@ -50,10 +50,11 @@ VARIABLE = "NEARFAR_BENCHMARK_DATA"
 PACKAGES = ("torch", "scikit-learn", "numpy", "duckdb")
 WEAK, STRONG = "weak", "strong"
 GAIN = 0.95  # of the strong model's over the weak one's
-STRENGTH = 1.0
+PARTS = (0.5, 0.8, GAIN)
+STRENGTH, FAR_STRENGTH = 1.0, 10.0
 DRAWS = 1000  # of the bootstrap
 SHARES = tuple(step / 20 for step in range(21))
-SHOTS, JUDGED, SEEDS = 10, 2000, 5
+SHOTS, JUDGED, SEEDS, REDRAWN = 10, 1000, 5, 100
 TARGETS = (0.8, 0.9, 0.95)
 
 
@@ -125,18 +126,22 @@ def routed(rank: np.ndarray, held: Prompts, dice: np.random.Generator) -> dict[s
     for _ in range(DRAWS):
         rows = dice.integers(0, len(rank), len(rank))
         again = gains(rank[rows], held.weak[rows], held.strong[rows])
-        drawn_figures.append((_calls(again), float(again.mean())))
-    calls, area = (np.percentile(column, [2.5, 97.5]).tolist() for column in zip(*drawn_figures, strict=True))
+        drawn_figures.append([*(_calls(again, part) for part in PARTS), float(again.mean())])
+    *spread, area = (np.percentile(column, [2.5, 97.5]).tolist() for column in zip(*drawn_figures, strict=True))
     quality = held.weak.mean() + curve * (held.strong.mean() - held.weak.mean())
     return {
-        "calls_for_95": {"mean": _calls(curve), "low": calls[0], "high": calls[1]},
+        "calls_for": {
+            f"{part:.0%}": {"mean": _calls(curve, part), "low": low, "high": high}
+            for part, (low, high) in zip(PARTS, spread, strict=True)
+        },
         "apgr": {"mean": float(curve.mean()), "low": area[0], "high": area[1]},
         "quality_at": [float(quality[round(share * len(rank))]) for share in SHARES],
     }
 
 
-def _calls(curve: np.ndarray) -> float:
-    return float(np.argmax(curve >= GAIN) / (len(curve) - 1))
+def _calls(curve: np.ndarray, part: float) -> float:
+    """The least share of strong calls with which so much of the gain is had."""
+    return float(np.argmax(curve >= part) / (len(curve) - 1))
 
 
 def by_min_quality(told: Predicted, chosen_by: tuple[Predicted, Prompts], held: Prompts) -> dict[str, Any]:
@@ -222,7 +227,7 @@ def routing(everything: Prompts, vectors: Vectors, seed: int, progress: Progress
         before = Predicted(*(np.concatenate(parts) for parts in zip(*(fold for fold, _ in folds), strict=True)))
         known = Prompts_joined(*(judged for _, judged in folds))
         found[name] = routed(told.strong - told.weak, held, dice) | {
-            "by_weak_alone": routed(-told.weak, held, dice)["calls_for_95"],
+            "by_weak_alone": routed(-told.weak, held, dice)["calls_for"],
             "min_quality": by_min_quality(told, (before, known), held),
             "cascade": [by_threshold(told, (before, known), held, target) for target in TARGETS],
         }
@@ -245,33 +250,69 @@ def Prompts_joined(one: Prompts, other: Prompts) -> Prompts:  # noqa: N802
 
 
 def near_and_far(corpus: Corpus, vectors: Vectors, seeds: int, progress: Progress) -> dict[str, Any]:
-    """A head of few examples, then one of all: draws of the few, one of the texts to choose the threshold on."""
+    """A head of few examples, then a regression on all, with thresholds chosen in two ways.
+
+    By answers to texts of the same kind as those to come: drawn with replacement from the test texts, which are then
+    the whole of the traffic, so what a threshold holds there is known. And by answers to texts of the training set.
+    """
     dice = np.random.default_rng(0)
     places = dice.permutation(len(corpus.train.texts))
     judged, rest = places[:JUDGED], places[JUDGED:]
     bar = progress.add_task(f"near and far: {corpus.name}", total=seeds + 1)
-    far, _ = answers(corpus, vectors, rest, corpus.test.texts)
-    far_right = (far == corpus.test.labels).astype(float)
+    weights = logistic_regression(
+        vectors.of([corpus.train.texts[row] for row in rest]),
+        corpus.train.labels[rest],
+        np.ones(len(rest)),
+        FAR_STRENGTH,
+    )  # of it only the answer is asked, so it is not calibrated: that would take minutes
+    far = (logits_of(vectors.of(corpus.test.texts), weights).argmax(axis=1) == corpus.test.labels).astype(float)
     progress.advance(bar)
-    draws = []
+    alike, unlike, curves = [], [], []
     for seed in range(seeds):
         few = np.random.default_rng(seed).permutation(rest)
         few = np.concatenate([few[corpus.train.labels[few] == k][:SHOTS] for k in range(len(corpus.labels))])
         tried, tried_sure = answers(corpus, vectors, few, [corpus.train.texts[at] for at in judged])
-        near, sure = answers(corpus, vectors, few, corpus.test.texts)
-        pairs = [
-            Pair(float(confidence), float(right))
-            for confidence, right in zip(tried_sure, tried == corpus.train.labels[judged], strict=True)
-        ]
-        near_right = (near == corpus.test.labels).astype(float)
-        draws.append({
-            "targets": [_kept(pairs, sure, near_right, far_right, target) for target in TARGETS],
-            "curve": _curve(sure, near_right, far_right),
-        })  # fmt: skip
+        labels, sure = answers(corpus, vectors, few, corpus.test.texts)
+        near = (labels == corpus.test.labels).astype(float)
+        curves.append(_curve(sure, near, far))
+        unlike.append(_thresholds(pairs_of(tried_sure, tried == corpus.train.labels[judged]), sure, near, far))
+        for _ in range(REDRAWN):
+            rows = dice.integers(0, len(near), JUDGED)
+            alike.append(_thresholds(pairs_of(sure[rows], near[rows]), sure, near, far))
         progress.advance(bar)
-    return {"labels": len(corpus.labels), "test_texts": len(far_right), "judged": JUDGED, "shots": SHOTS,
-            "far_examples": len(rest), "near": float(np.mean([draw["curve"][0] for draw in draws])),
-            "far": float(far_right.mean()), "draws": draws}  # fmt: skip
+    return {"labels": len(corpus.labels), "test_texts": len(far), "judged": JUDGED, "shots": SHOTS,
+            "far_examples": len(rest), "near": float(np.mean([curve[0] for curve in curves])),
+            "far": float(far.mean()), "curves": curves,
+            "alike": together(alike), "unlike": together(unlike)}  # fmt: skip
+
+
+def together(choices: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What many choices of a threshold came to, one row a target: means, 5th and 95th percentiles, and how many hold.
+
+    A choice that keeps no answer breaks no promise.
+    """
+    found = []
+    for of_target in zip(*choices, strict=True):
+        target = of_target[0]["target"]
+        kept, thresholds = (
+            [one[name] for one in of_target if one[name] is not None] for name in ("kept_quality", "threshold")
+        )
+        means = ("escalated", "quality", "first_alone", "second_alone")
+        found.append(
+            {name: float(np.mean([one[name] for one in of_target])) for name in means}
+            | {
+                "target": target,
+                "choices": len(of_target),
+                "hold": len(of_target) - sum(quality < target for quality in kept),
+                "kept_quality": np.percentile(kept, [5, 95]).tolist() if kept else None,
+                "threshold": np.percentile(thresholds, [5, 95]).tolist() if thresholds else None,
+            }
+        )
+    return found
+
+
+def pairs_of(sure: np.ndarray, right: np.ndarray) -> list[Pair]:
+    return [Pair(*pair) for pair in zip(sure.tolist(), np.asarray(right, dtype=float).tolist(), strict=True)]
 
 
 def answers(corpus: Corpus, vectors: Vectors, rows: np.ndarray, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -284,10 +325,13 @@ def answers(corpus: Corpus, vectors: Vectors, rows: np.ndarray, texts: list[str]
     return columns[probabilities.argmax(axis=1)], probabilities.max(axis=1)
 
 
-def _kept(pairs: list[Pair], sure: np.ndarray, near: np.ndarray, far: np.ndarray, target: float) -> dict[str, Any]:
-    threshold = choose(pairs, CascadeSettings(target_quality=target))
-    figures = kept_figures(sure >= threshold.value, near, far)
-    return figures | {"target": target, "threshold": _finite(threshold.value)}
+def _thresholds(pairs: list[Pair], sure: np.ndarray, near: np.ndarray, far: np.ndarray) -> list[dict[str, Any]]:
+    found = []
+    for target in TARGETS:
+        threshold = choose(pairs, CascadeSettings(target_quality=target))
+        figures = kept_figures(sure >= threshold.value, near, far)
+        found.append(figures | {"target": target, "threshold": _finite(threshold.value)})
+    return found
 
 
 def _curve(sure: np.ndarray, near: np.ndarray, far: np.ndarray) -> list[float]:
@@ -313,7 +357,9 @@ def run(folder: Path, cache: Path | None, seed: int, seeds: int) -> dict[str, An
             second[corpus.name] = near_and_far(corpus, vectors, seeds, progress)
     return {
         "question": (__doc__ or "").splitlines()[0],
-        "command": " ".join(["python", *("DIR" if word in {str(folder), str(cache)} else word for word in sys.argv)]),
+        "command": " ".join(
+            ["python", *(word if word == sys.argv[0] or "/" not in word else "PATH" for word in sys.argv)]
+        ),
         "machine": describe_machine(PACKAGES),
         "seconds": time.monotonic() - began,
         "seed": seed,

@@ -105,8 +105,8 @@ class Feedback:
                     self._listed(heard.place, listed), heard.intent, heard.total / heard.weight, heard.weight
                 )
         for agreed in judgements.agreement_sums(reader, self._half_life_days):
-            if agreed.weight > 0:
-                model, reference = (self._listed(place, listed) for place in (agreed.place, agreed.reference))
+            model, reference = (self._listed(place, listed) for place in (agreed.place, agreed.reference))
+            if agreed.weight > 0 and model != reference:
                 quality.agreed(model, agreed.intent, reference, agreed.total / agreed.weight, agreed.weight)
         for pair in judgements.pair_rows(reader, MAX_PAIRS):
             self._judgement.pair(self._listed(pair.place, listed), pair.of, Pair(pair.confidence, pair.right))

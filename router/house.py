@@ -213,7 +213,7 @@ def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, catal
 def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:
     hedging = Hedging(routing.hedging, runner.lessons.patience)
     attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
-    shadows = Shadows(runner, finder.every, routing.shadow)
+    shadows = Shadows(runner, finder.every, routing.shadow, runner.lessons.compared)
     return Dispatcher(finder, planner, attempts, runner.ledger, shadows)
 
 

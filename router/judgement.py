@@ -6,8 +6,8 @@ Knows candidates and estimates, no log and no HTTP; who hears a judgement tells 
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING
 
 from backends.types import Task
 from router.thresholds import Pair, Threshold, choose
@@ -18,22 +18,15 @@ if TYPE_CHECKING:
     from policies.types import Decision, Estimate
     from router.quality import Quality
     from router.sections import CascadeSettings
-    from router.slate import Candidate
+    from router.slate import Candidate, Plan
 
 MAX_MODELS = 1000
 MAX_PAIRS = 2000  # of a model; the oldest goes first
+FRESH = 0.02  # of a model's pairs: when so many are new, its threshold is worked out anew
 TELLING = frozenset({  # tasks whose answers may say how sure their model is
     Task.TEXT_CLASSIFICATION, Task.ZERO_SHOT_CLASSIFICATION, Task.IMAGE_CLASSIFICATION, Task.TEXT_GENERATION,
     Task.AUTOMATIC_SPEECH_RECOGNITION,
 })  # fmt: skip
-
-
-class Near(NamedTuple):
-    """A near answer: by which model of the catalogue, to what was wanted, and how sure it was."""
-
-    model: str
-    intent: str | None
-    confidence: float | None
 
 
 class Judgement:
@@ -48,6 +41,7 @@ class Judgement:
         self._settings = settings
         self._pairs: OrderedDict[str, OrderedDict[str, Pair]] = OrderedDict()
         self._thresholds: dict[str, Threshold] = {}
+        self._changed: Counter[str] = Counter()  # pairs since a model's threshold was worked out
         self._default = choose((), settings)
 
     def pair(self, model: str, of: str, pair: Pair) -> None:
@@ -57,27 +51,39 @@ class Judgement:
         pairs[of] = pair
         if len(pairs) > MAX_PAIRS:
             pairs.popitem(last=False)
-        self._thresholds.pop(model, None)
+        self._changed[model] += 1
+        if self._changed[model] >= FRESH * len(pairs):
+            self._thresholds.pop(model, None)
         if len(self._pairs) > MAX_MODELS:
             forgotten, _ = self._pairs.popitem(last=False)
             self._thresholds.pop(forgotten, None)
+            del self._changed[forgotten]
 
     def threshold(self, model: str) -> Threshold:
-        """From which confidence on the model's answers may be given; worked out anew after every pair, 1 to 5 ms."""
+        """From which confidence on the model's answers may be given.
+
+        Worked out anew, which takes some milliseconds, when a fiftieth of the pairs is new.
+        """
         if model not in self._pairs:
             return self._default
         if model not in self._thresholds:
             self._thresholds[model] = choose(tuple(self._pairs[model].values()), self._settings)
+            self._changed[model] = 0
         return self._thresholds[model]
 
-    def compared(self, decision_id: str, near: Near, reference: str, agreement: float) -> None:
-        """A near answer agreed to this degree (0..1) with the far one of the model `reference` to the same request.
+    def compared(self, plan: Plan, pair: tuple[str, str], agreement: float, confidence: float | None) -> None:
+        """A near answer agreed to this degree (0..1) with the far one; `pair` are the two candidates' ids.
 
-        As a pair it counts as right as it agrees: what a cascade saves is to be as good as what it would have bought.
+        It counts as right as it agrees: what a cascade saves is to be as good as what it would have bought. Two places
+        of one model say nothing of its quality.
         """
-        self.quality.agreed(near.model, near.intent, reference, agreement)
-        if near.confidence is not None:
-            self.pair(near.model, f"{decision_id} shadow", Pair(near.confidence, agreement))
+        listed = {candidate.id: candidate.listed_as for candidate in plan.candidates}
+        near, reference = (listed.get(candidate_id) for candidate_id in pair)
+        if near is None or reference is None or near == reference:
+            return
+        self.quality.agreed(near, None if plan.intent is None else plan.intent.label, reference, agreement)
+        if confidence is not None:
+            self.pair(near, f"{plan.decision_id} shadow", Pair(confidence, agreement))
 
     def marked(self, estimates: Sequence[Estimate], candidates: Sequence[Candidate]) -> list[Estimate]:
         """The estimates; the near ones say from which confidence on their answers may be given."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from policies.types import Estimate
     from router.availability import Breakers
+    from router.decision_log.record import ShadowRow
     from router.estimates import Estimator
     from router.outcome import Attempt
     from router.patience import Patience
@@ -128,6 +129,10 @@ class Lessons:
                 self.breakers.abandoned(key, probe=key in start.probes)
             else:
                 self._blame(key, candidate, attempt, probe=key in start.probes)
+
+    def compared(self, plan: Plan, row: ShadowRow, confidence: float | None) -> None:
+        """A near answer of this confidence was compared with the far one that was given."""
+        self.judgement.compared(plan, (row.candidate_id, row.reference), row.agreement, confidence)
 
     def rekeyed(self, candidates: Sequence[Candidate], providers: Container[str]) -> None:
         """Other keys are used at these providers: what was refused with the old ones says nothing any more."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from policies.budget import Budget
+from policies.cascade import Cascade
 from policies.registry import UnknownPolicy, create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
@@ -114,7 +115,9 @@ class Planner:
         wanted = None if intent is None else intent.label
         judgement = self._lessons.judgement
         candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
-        found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
+        found = self._lessons.estimates(size, candidates, wanted)
+        if self.policy(call).name == Cascade.name:
+            found = judgement.marked(found, candidates)
         return Slate(candidates, found, self._limits(call, deadline_s))
 
     def began(self, plan: Plan) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backends.remote.provider import ROUTER
 from policies.budget import Budget
+from policies.cascade import Cascade
 from policies.registry import RANKS_BY_COST, create
 from router.errors import SettingsError
 from router.planning import NO_DAILY_BUDGET, parameters_of
@@ -87,6 +88,8 @@ def warnings_of(settings: Settings, catalog: Catalog) -> list[str]:
 
 
 def _lacks(ranking: Ranking) -> Iterator[str]:
+    if ranking.policy == Cascade.name:
+        yield from _lacks_of_a_cascade(ranking.models)
     policy, at_least = ranking.policy, ranking.min_quality
     known = [entry.id for entry in ranking.models if entry.quality is not None]
     for entry in ranking.models:
@@ -97,6 +100,15 @@ def _lacks(ranking: Ranking) -> Iterator[str]:
             yield f"{entry.id} has no quality: until feedback gives it one, min_quality = {at_least:g} rejects it"
         elif entry.quality is None and known and policy in RANKS_BY_QUALITY:
             yield f"{entry.id} has no quality: {policy!r} counts it as the median of {', '.join(known)}"
+
+
+def _lacks_of_a_cascade(models: Sequence[ModelEntry]) -> Iterator[str]:
+    near = [entry.id for entry in models if any(_is_near(candidate) for candidate in entry.candidates)]
+    far = [entry.id for entry in models if not all(_is_near(candidate) for candidate in entry.candidates)]
+    if models and not near:
+        yield f"{', '.join(entry.id for entry in models)}: {Cascade.name!r} finds none near, and asks far at once"
+    elif near and not any(set(near) - {name} for name in far):
+        yield f"{near[0]}: {Cascade.name!r} finds no other model far, so no answer is asked for again"
 
 
 def models_of(catalog: Catalog, use: UseEntry) -> list[ModelEntry]:
@@ -127,6 +139,10 @@ def _may_have_price(candidate: CandidateEntry) -> bool:
     """Near there always is one, and what the hub's router charges is in its listing."""
     priced = candidate.price is not None and candidate.price.known
     return priced or candidate.backend == "local" or candidate.provider == ROUTER
+
+
+def _is_near(candidate: CandidateEntry) -> bool:
+    return candidate.backend == "local" or candidate.script.get("near") is True  # a fake may pretend to be
 
 
 def _name(entry: ModelEntry, candidate: CandidateEntry) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_MODELS, MAX_INTENTS = 1000, 1000
+MAX_KEPT, KEPT_S = 10_000, 60.0  # figures, worked out anew after every judgement and as time passes
 SHARED = 0.5  # of a judgement's weight for the model's other intents
 DEFAULT = "default"  # the figure of every intent without one of its own
 DAY_S = 86_400.0
@@ -132,6 +133,14 @@ class _Tally:
         return Sums(own, own_weight, min(others_weight, max(0.0, SHARED * (total - own))), others_weight)
 
 
+class _Kept(NamedTuple):
+    """A figure that was worked out, from which prior, and until when fading leaves it as it is."""
+
+    figure: Figure
+    prior: Prior
+    until: float
+
+
 class Quality:
     """Every model's quality. One instance per process, in memory: what was heard is in the log."""
 
@@ -142,10 +151,21 @@ class Quality:
         self._now = now
         self._feedback: dict[str, _Tally] = {}
         self._agreement: dict[str, dict[str, _Tally]] = {}  # by whose answers they were compared with
+        self._kept: dict[tuple[str, str | None], _Kept] = {}
 
     def of(self, model: str, intent: str | None = None) -> Figure:
         """The quality of a model of the catalogue where this is wanted; None asks whatever is wanted."""
         now, prior = self._now(), self._prior(model)
+        kept = self._kept.get((model, intent))
+        if kept is not None and kept.prior is prior and now < kept.until:
+            return kept.figure
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.clear()
+        figure = self._worked_out(model, intent, prior, now)
+        self._kept[model, intent] = _Kept(figure, prior, now + KEPT_S)
+        return figure
+
+    def _worked_out(self, model: str, intent: str | None, prior: Prior, now: float) -> Figure:
         feedback, agreed = self._heard(model, intent, now), self._agreed(model, intent, now)
         sums = feedback.plus(agreed)
         value = posterior_mean(prior, intent, sums, self._settings)
@@ -171,8 +191,9 @@ class Quality:
     def judged(self, model: str, intent: str | None, score: float, weight: float = 1.0) -> None:
         """Somebody said how good an answer was: 0..1. A negative weight takes back what was said before."""
         now = self._now()
-        tally = _kept(self._feedback, model, lambda: _Tally(now))
+        tally = _cell_of(self._feedback, model, lambda: _Tally(now))
         tally.add(intent, score, weight, self._settings.half_life_days, now)
+        self._kept.clear()
 
     def agreed(self, model: str, intent: str | None, reference: str, agreement: float, weight: float = 1.0) -> None:
         """A near answer agreed to this degree (0..1) with the one that was given, by the model `reference`.
@@ -182,8 +203,9 @@ class Quality:
         if model == reference:
             return
         now = self._now()
-        tally = _kept(_kept(self._agreement, model, dict), reference, lambda: _Tally(now))
+        tally = _cell_of(_cell_of(self._agreement, model, dict), reference, lambda: _Tally(now))
         tally.add(intent, agreement, weight * self._settings.shadow_weight, self._settings.half_life_days, now)
+        self._kept.clear()
 
     def _heard(self, model: str, intent: str | None, now: float) -> Sums:
         tally = self._feedback.get(model)
@@ -235,7 +257,7 @@ def _rated(candidate: Candidate, figure: Figure) -> Candidate:
     return replace(candidate, quality=figure.value, quality_source=figure.source)
 
 
-def _kept(cells: dict[str, T], key: str, new: Callable[[], T]) -> T:
+def _cell_of(cells: dict[str, T], key: str, new: Callable[[], T]) -> T:
     """The cell of this key; the oldest is forgotten where there are too many."""
     if key not in cells:
         if len(cells) >= MAX_MODELS:

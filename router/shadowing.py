@@ -7,6 +7,7 @@ is no part of the request's.
 
 * It starts when nothing near is under way or queued, and gives way at once when a request needs this machine. What gave
   way is not begun again: its row says `cancelled`.
+* Where a cascade has asked near and far, the two answers are compared, and nothing is run.
 * Only models in memory: a cold one would push out another, which a request may want next.
 * At most `MOST_WAITING` requests and `MOST_BYTES` wait, for `LONGEST_S` at most, in memory alone; when more come, the
   oldest go, and are counted.
@@ -29,15 +30,15 @@ from backends.types import Limits, Output, Task
 from router.agreement import COMPARABLE, agreement
 from router.course import Step
 from router.decision_log.record import ShadowRow
-from router.judgement import Near
 from router.ledger import now_us
+from router.outcome import Attempt
 from router.runs import Errand
 from router.slate import Candidate, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from router.outcome import Attempt, Outcome
+    from router.outcome import Outcome
     from router.runs import Runner
 
 MOST_WAITING = 8
@@ -62,6 +63,7 @@ class _Waiting(Struct, frozen=True, kw_only=True):
     number: int  # of the attempt it will be
     held_bytes: int
     since: float
+    near: Attempt | None  # what a cascade had asked near already: it is compared, and nothing is run
 
 
 class Shadows:
@@ -71,12 +73,20 @@ class Shadows:
         runner: Starts runs.
         every: All candidates of the catalogue, as they are now.
         share: Of the requests answered far, in 0..1; 0 is none.
+        told: Hears of each agreement that was found, after its row was written, and of the near answer's confidence.
     """
 
-    def __init__(self, runner: Runner, every: Callable[[], list[Candidate]], share: float) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        every: Callable[[], list[Candidate]],
+        share: float,
+        told: Callable[[Plan, ShadowRow, float | None], None] = lambda _plan, _row, _confidence: None,
+    ) -> None:
         self._runner = runner
         self._every = every
         self._share = share
+        self._told = told
         self._waiting: deque[_Waiting] = deque()
         self._came = asyncio.Event()
         self._run = 0
@@ -88,7 +98,8 @@ class Shadows:
 
     def offer(self, outcome: Outcome, draw: float) -> None:
         """A request ended: keep it, if it is one to shadow and `draw` (0..1) is below the share. Runs nothing."""
-        answered_by = _answered_far(outcome) if draw < self._share else None
+        number, near = _answered_near_too(outcome)
+        answered_by = _answered_far(outcome) if near is not None or draw < self._share else None
         if answered_by is None or outcome.result is None:
             return
         output = outcome.result.output
@@ -97,11 +108,12 @@ class Shadows:
             plan=outcome.plan,
             answered_by=answered_by,
             output=output,
-            number=len(outcome.attempts) + 1,
+            number=number,
             held_bytes=held_bytes(payload) + held_bytes(output),
             since=time.monotonic(),
+            near=near,
         )
-        if self._near(waiting) is not None:
+        if near is not None or self._near(waiting) is not None:
             self._waiting.append(waiting)
             self._trim()
             self._came.set()
@@ -113,6 +125,9 @@ class Shadows:
             if not self._waiting:
                 self._came.clear()
                 await self._came.wait()
+            elif self._waiting[0].near is not None:
+                waiting = self._waiting.popleft()
+                await self._compared(waiting, waiting.near)
             elif self._idle():
                 await self._one(self._waiting.popleft())
             else:
@@ -131,9 +146,7 @@ class Shadows:
             self._runner.standby.left()
             task.cancel()
             await asyncio.wait([task])
-        attempt = None if task.cancelled() else task.result()
-        if attempt is not None and attempt.result is not None:
-            await self._compared(waiting, candidate, attempt.result.output, attempt.confidence)
+        await self._compared(waiting, None if task.cancelled() else task.result())
 
     async def _attempted(self, waiting: _Waiting, candidate: Candidate) -> Attempt | None:
         plan = self._planned(waiting.plan, candidate)
@@ -155,25 +168,23 @@ class Shadows:
         estimates = self._runner.lessons.estimates(plan.size, [candidate], _wanted(plan))
         return replace(plan, call=call, candidates=[candidate], estimates=estimates)
 
-    async def _compared(
-        self, waiting: _Waiting, candidate: Candidate, output: Output, confidence: float | None
-    ) -> None:
-        found = await asyncio.to_thread(agreement, waiting.output, output)
+    async def _compared(self, waiting: _Waiting, attempt: Attempt | None) -> None:
+        if attempt is None or attempt.result is None:
+            return
+        found = await asyncio.to_thread(agreement, waiting.output, attempt.result.output)
         if found is None:
             return
         row = ShadowRow(
             decision_id=waiting.plan.decision_id,
             attempt=waiting.number,
             ts_us=now_us(),
-            candidate_id=candidate.id,
+            candidate_id=attempt.candidate_id,
             reference=waiting.answered_by.id,
             metric=found.metric,
             agreement=found.value,
         )
         self._runner.ledger.agreed(row)
-        near = Near(candidate.listed_as, _wanted(waiting.plan), confidence)
-        judgement = self._runner.lessons.judgement
-        judgement.compared(row.decision_id, near, waiting.answered_by.listed_as, row.agreement)
+        self._told(waiting.plan, row, attempt.confidence)
 
     def _idle(self) -> bool:
         """Whether nothing is under way or queued on this machine: of requests, and of what is not one (a warm-up)."""
@@ -226,6 +237,15 @@ def held_bytes(value: Any) -> int:
 
 def _wanted(plan: Plan) -> str | None:
     return None if plan.intent is None else plan.intent.label
+
+
+def _answered_near_too(outcome: Outcome) -> tuple[int, Attempt | None]:
+    """The near answer that a cascade was not sure of, and its number; else the number a shadow would have, and None."""
+    near = {candidate.id for candidate in outcome.plan.candidates if candidate.near}
+    for number, attempt in enumerate(outcome.attempts, start=1):
+        if attempt.result is not None and attempt is not outcome.winner and attempt.candidate_id in near:
+            return number, attempt
+    return len(outcome.attempts) + 1, None
 
 
 def _answered_far(outcome: Outcome) -> Candidate | None:

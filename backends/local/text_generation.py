@@ -122,8 +122,7 @@ def core(model: LanguageModel, contents: list[Prompt], control: Control) -> list
 def post(_model: LanguageModel, _payload: GenerationInput, units: list[Unit], results: list[Generated]) -> Answer:
     """The whole text, and why it ended."""
     (generated,) = results
-    ended = "stop" if generated.stopped else "length"
-    output = GenerationOutput(generated.text, ended, generated.likelihood)
+    output = GenerationOutput(generated.text, "stop" if generated.stopped else "length", generated.likelihood)
     return Answer(output, Usage(prompt_tokens=len(units[0].content.tokens), completion_tokens=generated.tokens))
 
 

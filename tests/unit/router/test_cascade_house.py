@@ -225,6 +225,20 @@ async def test_the_threshold_is_learnt_from_what_is_said() -> None:
 
 
 @in_a_loop
+async def test_an_escalated_request_teaches_what_the_near_answer_was_worth() -> None:
+    """Both answers are at hand: they are compared without being asked for, the row names the near attempt."""
+    async with house(near(0.5, quality=0.6), model(LARGE, "b", quality=0.9)) as one:
+        outcome = await one.dispatcher.infer(ask())
+        while one.services.lessons.judgement.quality.of(SMALL).source != "prior+agreement":  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        rows = await one.select("SELECT decision_id::VARCHAR, attempt, candidate_id, reference, agreement FROM shadows")
+        pairs = list(one.services.lessons.judgement._pairs[SMALL].values())
+
+    assert [(outcome.decision_id, 1, f"a:{SMALL}", f"b:{LARGE}", 0.0)] == rows
+    assert [(0.5, 0.0)] == pairs
+
+
+@in_a_loop
 async def test_vectors_are_never_asked_for_again() -> None:
     """Nothing in a vector says whether it is right."""
     small, large = (

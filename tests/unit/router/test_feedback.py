@@ -1,8 +1,10 @@
 """Feedback through a real house: it moves a quality at once, decides later requests, and outlives a restart."""
 
 import asyncio
+import contextlib
 import functools
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,12 +12,12 @@ import pytest
 from litestar.testing import TestClient
 
 from router.app import create_app
+from router.decision_log.keeping import Keeper
 from router.decision_log.log import DecisionLog
 from router.decision_log.record import ShadowRow
 from router.errors import InvalidRequest
 from router.feedback import Said
 from router.house import open_house
-from router.judgement import Near
 from router.ledger import now_us
 from router.sections import AliasEntry, ModelEntry, RoutingSettings, Settings
 from router.settings import Secrets
@@ -60,6 +62,14 @@ class Wants:
 
 def wants(house: House, intent: str) -> None:
     house.dispatcher._planner._signal = Wants(intent)
+
+
+def settled(log: DecisionLog) -> None:
+    """Everything in the log so far lies where decisions that have ended are kept for long."""
+    log.flush()
+    later = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    with contextlib.closing(log._cursor()) as con:
+        assert Keeper(log._cursor).settle(con, later, at_least=1) > 0
 
 
 def ask(**more):
@@ -164,22 +174,22 @@ async def test_a_restart_keeps_what_was_said(tmp_path) -> None:
             await said(house, outcome.decision_id, 0.25)
             await said(house, outcome.decision_id, score)
         far = await house.dispatcher.infer(ask(order=("b",)))
-        compare(house, far.decision_id)
+        compare(house, far.plan)
+        await asyncio.to_thread(settled, house.services.log)
         return known(house)
 
-    def compare(house: House, decision_id: str) -> None:
-        house.services.lessons.judgement.compared(decision_id, Near(SMALL, "code", None), LARGE, 0.5)
-        house.services.log.append(
-            ShadowRow(
-                decision_id=decision_id,
-                attempt=1,
-                ts_us=now_us(),
-                candidate_id="a:test/small-there",
-                reference="b:test/large-there",
-                metric="exact",
-                agreement=0.5,
-            )
+    def compare(house: House, plan) -> None:
+        row = ShadowRow(
+            decision_id=plan.decision_id,
+            attempt=1,
+            ts_us=now_us(),
+            candidate_id="a:test/small-there",
+            reference="b:test/large-there",
+            metric="exact",
+            agreement=0.5,
         )
+        house.services.lessons.compared(plan, row, None)
+        house.services.log.append(row)
 
     def known(house: House):
         judgement = house.services.lessons.judgement

@@ -57,6 +57,17 @@ def transcribe(model, samples, control=None, **options):
     return task.post(model, payload, units, results), pieces
 
 
+def test_a_transcript_is_as_sure_as_its_tokens_are_probable():
+    """The geometric mean over the tokens that are written down; None where a segment tells nothing."""
+    sure = Heard(" Hello there.", 0.5, 1.5, (), tokens=3, likelihood=0.9)
+    unsure = Heard(" General.", 1.5, 2.5, (), tokens=1, likelihood=0.4)
+    told, _ = transcribe(Scripted(sure, unsure), tone(3))
+    untold, _ = transcribe(Scripted(sure, heard(" General.", 1.5, 2.5)), tone(3))
+
+    assert told.output.confidence == pytest.approx((0.9**3 * 0.4) ** 0.25)
+    assert None is untold.output.confidence
+
+
 def test_each_segment_is_given_out_and_all_are_the_text():
     """Only the text's first space goes, so the pieces join to it."""
     model = Scripted(heard(" Hello there.", 0, 2), heard(" General", 2, 3), heard(" Kenobi.", 3, 4))

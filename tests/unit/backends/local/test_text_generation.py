@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
 
 from backends.errors import ContextLengthExceeded, InvalidInput
-from backends.local import text_generation
+from backends.local import generation_runtimes, text_generation
 from backends.local.text_generation import CausalLM
 from backends.local.types import Cancelled, Control
 from backends.types import GenerationInput, Message
@@ -70,6 +71,31 @@ def test_greedy_text_is_what_the_model_itself_generates(model):
     expected = model.model.generate(**encoded, max_new_tokens=12, do_sample=False, pad_token_id=0)[0, 5:]
 
     assert model.decode(expected.tolist()) == generate(model, prompt="hello", max_tokens=12)[0].output.text
+
+
+@pytest.mark.parametrize("payload", [{}, {"repetition_penalty": 1.5}, {"temperature": 2.0, "seed": 3}])
+def test_an_answer_is_as_sure_as_its_tokens_are_probable(model, payload):
+    """The geometric mean of what the model itself gave them, whatever was penalised or drawn."""
+    asked = GenerationInput(prompt="hello", max_tokens=12, **payload)
+    heard = generation_runtimes.Heard(model)
+    (unit,) = text_generation.pre(model, asked)
+    model.generate(unit.content, heard)
+    tokens = torch.tensor([unit.content.tokens + heard.tokens])
+    with torch.inference_mode():
+        logs = model.model(input_ids=tokens).logits[0].float().log_softmax(-1)
+    start = len(unit.content.tokens) - 1
+    chosen = [float(logs[start + at, token]) for at, token in enumerate(heard.tokens)]
+
+    assert heard.generated().likelihood == pytest.approx(math.exp(sum(chosen) / len(chosen)), rel=1e-4)
+
+
+def test_a_runtime_that_tells_no_probability_is_of_unknown_confidence(model):
+    """One token without is enough."""
+    heard = generation_runtimes.Heard(model)
+    heard.take(40, -0.5)
+    heard.take(41)
+
+    assert None is heard.generated().likelihood
 
 
 def test_a_seed_repeats_and_another_differs(model):
