@@ -308,10 +308,10 @@ def show(report: dict[str, Any]) -> str:
     size, asked = report["size"], report["asked"]
     lines = [
         (
-            f"{size['rows']} decisions: {size['bytes_per_decision']:.0f} bytes each once settled (limit {LIMIT_BYTES}), "
-            f"{size['bytes_per_decision_before']:.0f} before; file {size['file_bytes_per_decision']:.0f} a decision with "
-            f"{size['free_blocks_share']:.0%} free; {size['cells']} cells; settling {size['settle_us_per_decision']:.0f} "
-            f"us each"
+            f"{size['rows']} decisions: {size['bytes_per_decision']:.0f} bytes each settled (limit {LIMIT_BYTES}), "
+            f"{size['bytes_per_decision_before']:.0f} before; file {size['file_bytes_per_decision']:.0f} each with "
+            f"{size['free_blocks_share']:.0%} free; {size['cells']} cells; "
+            f"settling {size['settle_us_per_decision']:.0f} us each"
         ),
         (
             f"{asked['written_per_s']:.0f} decisions/s written meanwhile; lag p50 {asked['lag_s']['p50']:.2f} s, max "

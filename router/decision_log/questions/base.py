@@ -142,8 +142,9 @@ def grouped(
     """
     names = [f'"{name}"' for name in keys]
     told = ", ".join(f"{expression} AS {name}" for name, expression in zip(names, keys.values(), strict=True))
+    # cells that were taken out again leave groups of nothing behind
     added = ", ".join(f"{value} AS {name}" for name, value in sums.items())
-    parts = [f"SELECT {', '.join(names)}, {added} FROM told GROUP BY ALL"]  # noqa: S608
+    parts = [f"SELECT {', '.join(names)}, {added} FROM told GROUP BY ALL HAVING sum(n) > 0"]  # noqa: S608
     parts += [quantiles("told", histogram, names, wanted) for histogram, wanted in of.items()]
     joined = "sums0"
     for n in range(1, len(parts)):

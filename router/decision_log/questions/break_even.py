@@ -26,7 +26,7 @@ _QUERY = """
             sum(occupancy_usd) / nullif(sum(occupancy_ms) FILTER (occupancy_usd IS NOT NULL), 0) * 3.6e6 AS rate,
             sum(answering_ms) / nullif(sum(occupancy_n), 0) / 1000 AS device_s,
             sum(far_usd) / nullif(sum(far_n), 0) AS far_usd, sum(far_n) AS far_n, sum(occupancy_ms) / 1000 AS busy_s
-        FROM ({cells}) GROUP BY model)
+        FROM ({cells}) GROUP BY model HAVING sum(n) > 0)
     SELECT model, requests::BIGINT AS requests, near_requests::BIGINT AS near_requests, rate AS rate_usd_per_hour,
         device_s AS device_s_per_request, far_usd AS far_usd_per_request, far_n::BIGINT AS far_priced,
         rate / nullif(far_usd, 0) AS break_even_per_hour, rate / nullif(far_usd, 0) * device_s / 3600 AS

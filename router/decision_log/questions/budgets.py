@@ -15,7 +15,7 @@ _QUERY = """
         month_usd
     FROM (SELECT hour::DATE AS day, coalesce(sum(cost_usd) FILTER (near IS DISTINCT FROM true), 0) AS spent_usd,
             coalesce(sum(cost_unknown) FILTER (near IS DISTINCT FROM true), 0)::BIGINT AS unknown_cost
-        FROM ({cells}) GROUP BY day)
+        FROM ({cells}) GROUP BY day HAVING sum(n) > 0)
     ORDER BY day"""
 
 

@@ -41,6 +41,7 @@ _QUERY = """
         ms / 1000 AS saved_s, (ms - ms_half) / 1000 AS saved_s_low, (ms + ms_half) / 1000 AS saved_s_high,
         ms_n AS timed, usd_clusters AS clusters
     FROM (SELECT {group}baseline, sum(judged)::BIGINT AS judged, {usd}, {ms} FROM ({savings}) GROUP BY ALL)
+    WHERE judged > 0
     ORDER BY {key}list_position({baselines}, baseline)"""
 
 
