@@ -7,6 +7,7 @@ RouterError
 ├── Forbidden          the request comes from where nobody may ask
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoCandidate        nothing may serve the request; carries the rejections
+│   └── NoCapacity     somebody may, but has too much to do now; carries retry_after_s
 ├── BudgetExceeded     what may be spent far is spent, and the budget says to refuse then
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
 ├── AllAttemptsFailed  every attempt failed; carries them
@@ -14,7 +15,8 @@ RouterError
 ├── CatalogError       the catalogue is broken (at start only)
 └── LogError           the decision log cannot be opened or read
     ├── LogLocked      another process owns it
-    └── QueryRefused   this SQL may not run over the log, or ran past a limit
+    ├── QueryRefused   this SQL may not run over the log, or ran past a limit
+    └── ReplayStopped  a replay took too long, another one runs, or nobody waits for it any more
 """
 
 from __future__ import annotations
@@ -91,6 +93,18 @@ class NoCandidate(RouterError):
         self.rejections = tuple(rejections)
 
 
+class NoCapacity(NoCandidate):
+    """Somebody may serve this request, but not now: whoever may is full, or could not answer in time.
+
+    Attributes:
+        retry_after_s: Seconds after which that may be otherwise.
+    """
+
+    def __init__(self, model: str, rejections: Sequence[Refusal], retry_after_s: float) -> None:
+        super().__init__(model, rejections)
+        self.retry_after_s = retry_after_s
+
+
 class BudgetExceeded(RouterError):
     """The request would have gone far, and a budget that refuses requests has nothing left for it."""
 
@@ -130,3 +144,7 @@ class LogLocked(LogError):
 
 class QueryRefused(LogError):
     """This SQL may not run over the log, or ran past a limit."""
+
+
+class ReplayStopped(LogError):
+    """A replay took too long, another one runs, or nobody waits for it any more."""

@@ -5,10 +5,12 @@ import click
 import router
 from router.cli.calibrate import calibrate
 from router.cli.doctor import doctor
+from router.cli.explain import explain
 from router.cli.export import export
 from router.cli.infer import route, run
 from router.cli.intents import intents
 from router.cli.models import models
+from router.cli.replay import replay
 from router.cli.report import report
 from router.cli.serve import serve
 from router.settings import tame_libraries
@@ -21,5 +23,5 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, calibrate, doctor, report, export):
+for command in (serve, run, route, models, intents, calibrate, doctor, report, explain, replay, export):
     main.add_command(command)

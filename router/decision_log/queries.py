@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import duckdb
 
-from router.decision_log import sql
+from router.decision_log import sql, windows
 from router.decision_log.migrations import first_line
 from router.decision_log.questions import answered
 from router.decision_log.questions.base import Asked
 from router.errors import InvalidRequest, LogError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 GroupBy = Literal["backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent"]
 _MAX_LIMIT = 1000
@@ -40,12 +40,13 @@ _RECENT = """
     FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
         AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
     ORDER BY ts"""
+_PREDICTORS = "SELECT candidate_id, arg_max(state, ts)::VARCHAR FROM nearfar_log.predictors GROUP BY candidate_id"
 # What was asked of a candidate decides whom it is charged to: a router's attempt is logged under the name that served.
 _SPENT = """
     SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
         sum(coalesce(a.cost_usd, c.pred_cost_usd)) AS usd
     FROM attempts a JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
-    WHERE a.backend <> 'local' AND a.ts >= $since
+    WHERE a.backend <> 'local' AND a.role <> 'shadow' AND a.ts >= $since
         AND c.ts >= $since - INTERVAL 1 DAY AND d.ts >= $since - INTERVAL 1 DAY  -- a decision precedes its attempts
     GROUP BY ALL HAVING usd > 0 ORDER BY ALL"""
 
@@ -120,8 +121,19 @@ class LogReader:
             rows = con.execute(_RECENT, [seconds]).fetchall()
         return [(candidate_id, error_class, max(0.0, age_s)) for candidate_id, error_class, age_s in rows]
 
+    def predictors(self) -> dict[str, str]:
+        """Return what was learnt of each candidate, the newest of it, as JSON by candidate id.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return dict(con.execute(_PREDICTORS).fetchall())
+
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
+
+        `carbon_g` of an attempt is derived: its energy times the factor of the price book it was decided under.
 
         Raises:
             LogError: the log cannot be read.
@@ -146,6 +158,9 @@ class LogReader:
             ):
                 body = f"SELECT body FROM {view} WHERE {column} = ?"  # noqa: S608
                 one[name] = _body(sql.dicts(con, body, [one[column]]), "body")
+        factor = ((one["price_book_body"] or {}).get("local") or {}).get("carbon_g_per_kwh")
+        for attempt in one["attempts"]:
+            attempt["carbon_g"] = _carbon_g(attempt["energy_j"], factor)
         return one
 
     def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
@@ -192,6 +207,26 @@ class LogReader:
         with self._reading() as con:
             return [Spent(*row) for row in con.execute(_SPENT, {"since": _utc(since)}).fetchall()]
 
+    def rows(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Return the rows of a question of ours; users' come through `sql`.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return con.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def window(self, window: windows.Window) -> Iterator[tuple[windows.Found, Iterator[str]]]:
+        """Give what a window holds, and its decisions as JSON lines that are read as they are taken.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            held = windows.found(con, window)
+            yield held, windows.lines(con, window, held)
+
     def sql(self, query: str, *, max_rows: int = 10_000, timeout_s: float = 10.0) -> sql.SqlResult:
         """Run a user's SELECT over the public views.
 
@@ -219,7 +254,7 @@ class LogReader:
 
 
 def _newest(con: duckdb.DuckDBPyConnection, clause: str, values: list[object], limit: int) -> list[dict[str, Any]]:
-    """Find whose rows these are first: of millions, two columns are read in a moment, and all of them in many seconds."""
+    """Find whose rows these are first: of millions, two columns are read in a moment, all of them in seconds."""
     order = "ORDER BY ts DESC, decision_id DESC"
     query = f"SELECT ts, decision_id FROM decisions {clause} {order} LIMIT {limit}"  # noqa: S608 - our own conditions
     keys = con.execute(query, values).fetchall()
@@ -233,6 +268,11 @@ def _newest(con: duckdb.DuckDBPyConnection, clause: str, values: list[object], l
 def _body(rows: list[dict[str, Any]], column: str) -> Any:
     text = rows[0][column] if rows else None
     return None if text is None else json.loads(text)
+
+
+def _carbon_g(energy_j: float | None, g_per_kwh: float | None) -> float | None:
+    """Grams of CO2 equivalents: joules / 3.6e6 x grams a kWh; None where either is not known."""
+    return None if energy_j is None or g_per_kwh is None else energy_j / 3.6e6 * g_per_kwh
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -132,7 +132,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     cost_amortised_usd: float | None = None
     energy_j: float | None = None
     energy_source: str | None = None  # `rapl`, `nvml`, `watts`
-    confidence: float | None = None  # that the answer is right, where a cascade asked
+    confidence: float | None = None  # how sure its model is of the answer, where it tells
 
 
 class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):

@@ -109,11 +109,19 @@ def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
         SELECT decision_id, ts, c.*, c.candidate_id IS NOT DISTINCT FROM chosen AS chosen
         FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM nearfar_log.decision_rows
             UNION ALL SELECT decision_id, ts, chosen, unnest(candidates) FROM nearfar_log.settled)""")
+    _every(con)
     con.execute(f"""
         CREATE OR REPLACE VIEW main.attempts AS SELECT decision_id, {", ".join(of_attempts)} FROM
             nearfar_log.attempt_rows
         UNION ALL SELECT decision_id, {", ".join(f"a.{name}" for name in of_attempts)}
         FROM (SELECT decision_id, unnest(attempts) AS a FROM nearfar_log.settled)""")  # noqa: S608
+
+
+def _every(con: duckdb.DuckDBPyConnection) -> None:
+    """The tables that rows arrive in, with what was settled from them: for our own questions of single rows."""
+    for table, rows in apart(con, "nearfar_log.settled").items():
+        name = f"nearfar_log.every_{table.removesuffix('_rows')}"
+        con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM nearfar_log.{table} UNION ALL BY NAME {rows}")  # noqa: S608
 
 
 def _prefixed(con: duckdb.DuckDBPyConnection) -> str:

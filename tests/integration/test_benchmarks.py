@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
+from policies.registry import names
+
 ROOT = Path(__file__).parents[2]
 OVERHEAD = (sys.executable, "benchmarks/router_overhead.py")
 THROUGHPUT = (sys.executable, "benchmarks/local_throughput.py", "--encoders", "packed", "--no-generation")
@@ -54,6 +56,24 @@ def test_an_interrupted_benchmark_leaves_no_process_behind():
     assert [] == alive
 
 
+def test_the_decision_time_benchmark_measures_every_policy():
+    """Each policy decides among ten candidates, in process and over HTTP, or says why it cannot here."""
+    command = (sys.executable, "benchmarks/decision_time.py", "--decisions", "20", "--requests", "20", "--json")
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+    assert done.returncode == 0, done.stderr
+    policies = json.loads(done.stdout)["policies"]
+    assert set(names()) == set(policies)
+    measured = {policy: figures for policy, figures in policies.items() if "refused" not in figures}
+    assert {"balanced", "cheapest", "fastest"} <= set(measured)
+    for figures in measured.values():
+        assert 10 == figures["candidates"]
+        assert {"find_us", "estimate_us", "policy_us", "rest_us"} == set(figures["parts"])
+        assert 0 < figures["plan"]["p50_us"] <= figures["plan"]["p99_us"]
+        assert 0 < figures["http"]["share"] < 1
+
+
 @pytest.mark.slow
 def test_the_throughput_benchmark_counts_every_request_and_compares_equal_vectors():
     """Every server and raw loop is measured on both sets of texts; what is not installed is named and not guessed."""
@@ -84,6 +104,26 @@ def test_the_throughput_benchmark_counts_every_request_and_compares_equal_vector
     for texts in report["sets"].values():  # 21.2 MFLOP a token and 9216 more for each other token of its text
         assert 0.0212 < texts["gflop_per_text"] / texts["mean_tokens"] < 0.0240
     assert [] == report["faults"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_near_costs_prices_what_it_measured():
+    """Every request is in the log, and the bases are in proportion to each other as their formulas say."""
+    command = [sys.executable, "benchmarks/cost_bases.py", "--requests", "3", "--texts", "2", "--json", "-"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout)["measured"]
+    assert 3 == run["requests"]
+    assert run["device_s_per_million"] == pytest.approx(run["device_s"] / 6 * 1e6)
+    assert run["occupancy_usd_per_million"] == pytest.approx(
+        run["device_s_per_million"] * run["rates"]["cpu_usd_per_hour"] / 3600
+    )
+    assert run["amortised_usd_per_million"]["0.05"] == pytest.approx(20 * run["occupancy_usd_per_million"])
+    assert run["marginal_usd_per_million"] == pytest.approx(
+        run["kwh_per_million"] * run["rates"]["electricity_usd_per_kwh"]
+    )
 
 
 @pytest.mark.slow

@@ -1,0 +1,96 @@
+"""A window of the log, one JSON line per decision with all that became of it: what replay reads.
+
+DuckDB puts the lines together and msgspec reads them: a row of nested structs as Python dicts costs ten times as much.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    import duckdb
+
+AT_ONCE = 500
+_MATCHES = """mode = 'policy' AND ($since IS NULL OR ts >= $since) AND ($until IS NULL OR ts < $until)
+    AND ($task IS NULL OR task = $task) AND ($model IS NULL OR model = $model)"""
+_FOUND = f"SELECT count(*), min(ts), max(ts) FROM nearfar_log.every_decision WHERE {_MATCHES}"  # noqa: S608 - from above
+_NEWEST = f"""
+    SELECT count(*), min(ts), max(ts) FROM (
+        SELECT ts FROM nearfar_log.every_decision WHERE {_MATCHES} ORDER BY ts DESC LIMIT $max_rows)"""  # noqa: S608
+_LINES = """
+    WITH d AS (
+        SELECT decision_id, ts, seq, task, model, input_tokens, output_tokens_est, batch_items, stream, deadline_ms,
+            max_cost_usd, max_latency_ms, min_quality, private, policy, policy_version, chosen, propensity,
+            explore_rate, tenant, session, intent, list_transform(candidates, lambda c: {
+                candidate_id: c.candidate_id, backend: c.backend, provider: c.provider, device: c.device,
+                near: coalesce(c.near, c.backend = 'local'), eligible: c.eligible, code: c.code, warm: c.warm,
+                queued: c.queued, load_ms: c.load_ms, queue_ms: c.queue_ms, pred_ms: c.pred_ms, p90_ms: c.p90_ms,
+                p95_ms: c.p95_ms, p99_ms: c.p99_ms, cost_usd: c.pred_cost_usd, quality: c.pred_quality,
+                score: c.score, propensity: c.propensity}) AS slate
+        FROM nearfar_log.every_decision WHERE $matches AND ts >= $begin),
+    a AS (
+        SELECT decision_id, list({
+            candidate_id: candidate_id, role: role, status: status, censored: censored, won: won,
+            begun_ms: epoch_us(ts) / 1000, total_ms: total_ms, queue_ms: queue_ms, load_ms: load_ms,
+            service_ms: service_ms, batch_size: batch_size, cost_usd: cost_usd} ORDER BY attempt) AS attempts
+        FROM nearfar_log.every_attempt WHERE ts >= $begin - INTERVAL 1 HOUR GROUP BY decision_id),
+    f AS (
+        SELECT decision_id, sum(value * weight) / sum(weight) AS score
+        FROM nearfar_log.feedback WHERE metric = 'score' AND weight > 0 GROUP BY decision_id),
+    s AS (
+        SELECT decision_id, list({candidate_id: candidate_id, reference: reference, agreement: agreement}) AS shadows
+        FROM nearfar_log.shadows WHERE ts >= $begin - INTERVAL 1 HOUR GROUP BY decision_id)
+    SELECT to_json({
+        at_ms: epoch_us(d.ts) / 1000, task: task, model: model, input_tokens: input_tokens,
+        output_tokens: output_tokens_est, items: batch_items, deadline_ms: deadline_ms, max_cost_usd: max_cost_usd,
+        max_latency_ms: max_latency_ms, min_quality: min_quality, private: private, policy: policy,
+        version: policy_version, chosen: chosen, propensity: propensity, explore_rate: coalesce(explore_rate, 0),
+        tenant: tenant, session: session, slate: slate, attempts: coalesce(a.attempts, []),
+        status: o.status, latency_ms: o.latency_ms, overhead_ms: o.overhead_ms, cost_usd: o.cost_usd,
+        score: f.score, shadows: coalesce(shadows, [])})::VARCHAR
+    FROM d LEFT JOIN a USING (decision_id) LEFT JOIN nearfar_log.every_outcome o USING (decision_id)
+        LEFT JOIN f USING (decision_id) LEFT JOIN s USING (decision_id)
+    ORDER BY d.ts, d.seq LIMIT $max_rows""".replace("$matches", _MATCHES)
+
+
+class Window(NamedTuple):
+    """Which decisions: `since` inclusive, `until` not, both UTC without zone; at most `max_rows`, the newest."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    task: str | None = None
+    model: str | None = None
+    max_rows: int = 100_000
+
+
+class Found(NamedTuple):
+    """How many decisions a window holds, how many of them are read, and when the first and last of these were made."""
+
+    held: int
+    read: int
+    first: datetime | None
+    last: datetime | None
+
+
+def found(con: duckdb.DuckDBPyConnection, window: Window) -> Found:
+    """What a window holds. Decisions that no policy was asked about (`mode` = refused) are not in it."""
+    values = window._asdict()
+    max_rows = values.pop("max_rows")
+    [(held, first, last)] = con.execute(_FOUND, values).fetchall()
+    if held <= max_rows:
+        return Found(held, held, first, last)
+    [(read, first, last)] = con.execute(_NEWEST, {**values, "max_rows": max_rows}).fetchall()
+    return Found(held, read, first, last)
+
+
+def lines(con: duckdb.DuckDBPyConnection, window: Window, what: Found) -> Iterator[str]:
+    """One JSON line per decision, oldest first; the whole is never in memory at once."""
+    if not what.read:
+        return
+    con.execute(_LINES, {**window._asdict(), "begin": what.first})
+    while rows := con.fetchmany(AT_ONCE):
+        for (line,) in rows:
+            yield line
