@@ -16,6 +16,7 @@ from router.decision_log.log import DecisionLog
 from router.decision_log.migrations import PUBLIC_VIEWS, connect
 from router.decision_log.record import FeedbackRow
 from router.decision_log.shapes import reshape
+from router.decision_log.windows import Window
 from router.errors import LogError, LogLocked
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC).replace(tzinfo=None)
@@ -161,6 +162,37 @@ def test_columns_added_later_are_settled_as_well(log: DecisionLog, rows) -> None
     query = "select d.mood, a.steps, c.risk from decisions d join attempts a using (decision_id) "
     answer = log.reader().sql(query + "join candidates c using (decision_id)")
     assert [[None, None, None]] * 8 == answer.rows
+
+
+def test_replay_reads_settled_decisions(log: DecisionLog, rows) -> None:
+    """A window of the log holds the same lines before and after, and while some are settled."""
+
+    def lines() -> list[str]:
+        with log.reader().window(Window()) as (found, of_it):
+            assert found.held == 6
+            return list(of_it)
+
+    fill(log, rows, 3)
+    settle(log)
+    fill(log, rows, 3)
+    before = lines()
+    settle(log)
+    assert 6 == len(before)
+    assert before == lines()
+
+
+def test_sums_of_other_rules_are_added_up_anew(log: DecisionLog, path: Path, rows) -> None:
+    """A log whose sums an older version made answers as before, once it is opened by this one."""
+    fill(log, rows)
+    settle(log)
+    before = log.reader().ask("summary")["rows"], log.reader().ask("savings")["rows"]
+    with log._cursor() as con:
+        con.execute("UPDATE nearfar_log.meta SET value = 'old' WHERE key = 'cells'")
+        con.execute("UPDATE nearfar_log.cells SET n = 0")
+    log.close()
+    again = DecisionLog.open(path)
+    assert before == (again.reader().ask("summary")["rows"], again.reader().ask("savings")["rows"])
+    again.close()
 
 
 def test_every_column_of_every_view_has_a_sentence(log: DecisionLog) -> None:
