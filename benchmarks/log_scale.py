@@ -1,9 +1,9 @@
-"""Does the log stay small and fast? Every question of analytics over millions of decisions, while 500 a second are written.
+"""Does the log stay small and fast? Every question over millions of decisions, while 500 a second are written.
 
-The first hundred thousand go the way of real rows: into the tables that rows arrive in, and settled from there by the log's own
-upkeep. What is above that is these repeated, later and with ids of their own. Then the log is opened as the router
-opens it, a thread appends whole decisions at a fixed rate, and every question is asked over the whole log, its last week,
-its last day and an odd hour of it.
+The first hundred thousand go the way of real rows: into the tables that rows arrive in, and settled from there by the
+log's own upkeep. What is above that is these repeated, later and with ids of their own. Then the log is opened as the
+router opens it, a thread appends whole decisions at a fixed rate, and every question is asked over the whole log, its
+last week, its last day and an odd hour of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import log_rows
 from machine import describe_machine
 
@@ -35,6 +34,8 @@ from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, Ou
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import duckdb
 
     from router.decision_log.queries import LogReader
 
@@ -109,28 +110,77 @@ def decision(seq: int, draw: random.Random) -> Iterator[DecisionRow | AttemptRow
     decision_id, now = str(uuid.uuid4()), time.time_ns() // 1000
     slate = [_candidate(n, draw) for n in range(3)]
     yield DecisionRow(
-        decision_id=decision_id, ts_us=now, seq=seq, surface="/v1/inference", request_id=None, mode="policy",
+        decision_id=decision_id,
+        ts_us=now,
+        seq=seq,
+        surface="/v1/inference",
+        request_id=None,
+        mode="policy",
         reason=f"{slate[0].candidate_id} has the best balance of latency and cost (no quality is known): score 0.0421 "
         f"against 0.513 ({slate[1].candidate_id}); expected {slate[0].pred_ms:.1f} ms, $0.0000003.",
-        price_book="7c1f0a2b9d3e4f50", task="feature-extraction", model="sentence-transformers/all-MiniLM-L6-v2",
-        input_bytes=240, policy="balanced", policy_version="balanced@1-3f1c2b7a", input_tokens=40, batch_items=1,
-        deadline_ms=300_000.0, candidates=slate, chosen=slate[0].candidate_id, decide_us=90, tenant=f"team-{seq % 7}",
-        session=f"{seq // 5:016x}", propensity=1.0,
-    )  # fmt: skip
+        price_book="7c1f0a2b9d3e4f50",
+        task="feature-extraction",
+        model="sentence-transformers/all-MiniLM-L6-v2",
+        input_bytes=240,
+        policy="balanced",
+        policy_version="balanced@1-3f1c2b7a",
+        input_tokens=40,
+        batch_items=1,
+        deadline_ms=300_000.0,
+        candidates=slate,
+        chosen=slate[0].candidate_id,
+        decide_us=90,
+        tenant=f"team-{seq % 7}",
+        session=f"{seq // 5:016x}",
+        propensity=1.0,
+    )
     total_ms = round(slate[0].pred_ms * draw.lognormvariate(0, 0.25), 3)
     usd = total_ms * 0.067 / 3.6e6
     yield AttemptRow(
-        decision_id=decision_id, attempt=1, ts_us=now, role="primary", candidate_id=slate[0].candidate_id, backend="local",
-        provider="local", model=slate[0].model, device="cpu", status="ok", error_class=None, error=None, censored=False,
-        won=True, total_ms=total_ms, queue_ms=0.1, load_ms=0.0, service_ms=total_ms, first_token_ms=None, batch_size=1,
-        prompt_tokens=40, completion_tokens=None, occupancy_ms=total_ms, cost_usd=usd, cost_source="measured",
+        decision_id=decision_id,
+        attempt=1,
+        ts_us=now,
+        role="primary",
+        candidate_id=slate[0].candidate_id,
+        backend="local",
+        provider="local",
+        model=slate[0].model,
+        device="cpu",
+        status="ok",
+        error_class=None,
+        error=None,
+        censored=False,
+        won=True,
+        total_ms=total_ms,
+        queue_ms=0.1,
+        load_ms=0.0,
+        service_ms=total_ms,
+        first_token_ms=None,
+        batch_size=1,
+        prompt_tokens=40,
+        completion_tokens=None,
+        occupancy_ms=total_ms,
+        cost_usd=usd,
+        cost_source="measured",
         provider_request_id=None,
-    )  # fmt: skip
+    )
     yield OutcomeRow(
-        decision_id=decision_id, ts_us=now + int(total_ms * 1000), status="ok", error_class=None, error=None, cost_usd=usd,
-        cost_source="measured", backend="local", provider="local", model_served=slate[0].model, device="cpu", attempts=1,
-        latency_ms=total_ms + 0.8, overhead_ms=0.8, prompt_tokens=40,
-    )  # fmt: skip
+        decision_id=decision_id,
+        ts_us=now + int(total_ms * 1000),
+        status="ok",
+        error_class=None,
+        error=None,
+        cost_usd=usd,
+        cost_source="measured",
+        backend="local",
+        provider="local",
+        model_served=slate[0].model,
+        device="cpu",
+        attempts=1,
+        latency_ms=total_ms + 0.8,
+        overhead_ms=0.8,
+        prompt_tokens=40,
+    )
 
 
 def _candidate(n: int, draw: random.Random) -> CandidateRow:
@@ -138,12 +188,29 @@ def _candidate(n: int, draw: random.Random) -> CandidateRow:
     pred = round((8.0, 95.0, 140.0)[n] * draw.uniform(0.9, 1.1), 3)
     provider = ("local", "hf-inference", "together")[n]
     return CandidateRow(
-        candidate_id=f"{provider}:sentence-transformers/all-MiniLM-L6-v2", backend=backend, provider=provider,
-        model="sentence-transformers/all-MiniLM-L6-v2", device="cpu" if n == 0 else "remote", eligible=True, reason=None,
-        warm=True, queued=0, load_ms=0.0, queue_ms=0.0, pred_ms=pred, pred_source="history", pred_cost_usd=1e-7 * (n + 1),
-        pred_cost_source="priced", pred_quality=None, score=0.1 * n, near=n == 0, p90_ms=round(pred * 1.4, 3),
-        p95_ms=round(pred * 1.55, 3), p99_ms=round(pred * 1.9, 3), propensity=float(n == 0),
-    )  # fmt: skip
+        candidate_id=f"{provider}:sentence-transformers/all-MiniLM-L6-v2",
+        backend=backend,
+        provider=provider,
+        model="sentence-transformers/all-MiniLM-L6-v2",
+        device="cpu" if n == 0 else "remote",
+        eligible=True,
+        reason=None,
+        warm=True,
+        queued=0,
+        load_ms=0.0,
+        queue_ms=0.0,
+        pred_ms=pred,
+        pred_source="history",
+        pred_cost_usd=1e-7 * (n + 1),
+        pred_cost_source="priced",
+        pred_quality=None,
+        score=0.1 * n,
+        near=n == 0,
+        p90_ms=round(pred * 1.4, 3),
+        p95_ms=round(pred * 1.55, 3),
+        p99_ms=round(pred * 1.9, 3),
+        propensity=float(n == 0),
+    )
 
 
 class Writer(threading.Thread):
@@ -240,12 +307,17 @@ def show(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     size, asked = report["size"], report["asked"]
     lines = [
-        f"{size['rows']} decisions: {size['bytes_per_decision']:.0f} bytes each once settled (limit {LIMIT_BYTES}), "
-        f"{size['bytes_per_decision_before']:.0f} before; file {size['file_bytes_per_decision']:.0f} a decision with "
-        f"{size['free_blocks_share']:.0%} free; {size['cells']} cells; settling {size['settle_us_per_decision']:.0f} us each",
-        f"{asked['written_per_s']:.0f} decisions/s written meanwhile; lag p50 {asked['lag_s']['p50']:.2f} s, max "
-        f"{asked['lag_s']['max']:.2f} s; slowest question p50 {asked['slowest_p50_s']:.2f} s, max "
-        f"{asked['slowest_max_s']:.2f} s (limit {LIMIT_S} s); RSS {report['rss_mb']:.0f} MB",
+        (
+            f"{size['rows']} decisions: {size['bytes_per_decision']:.0f} bytes each settled (limit {LIMIT_BYTES}), "
+            f"{size['bytes_per_decision_before']:.0f} before; file {size['file_bytes_per_decision']:.0f} each with "
+            f"{size['free_blocks_share']:.0%} free; {size['cells']} cells; "
+            f"settling {size['settle_us_per_decision']:.0f} us each"
+        ),
+        (
+            f"{asked['written_per_s']:.0f} decisions/s written meanwhile; lag p50 {asked['lag_s']['p50']:.2f} s, max "
+            f"{asked['lag_s']['max']:.2f} s; slowest question p50 {asked['slowest_p50_s']:.2f} s, max "
+            f"{asked['slowest_max_s']:.2f} s (limit {LIMIT_S} s); RSS {report['rss_mb']:.0f} MB"
+        ),
         "",
         "| question | p50 s | max s |",
         "|---|---|---|",

@@ -1,7 +1,7 @@
 """The log as files for other tools: whole decisions, one a row, with candidates and attempts inside. Reads only.
 
-Opens the database by itself, with leave to write the one file it was asked for and no other: the log that serves requests
-has none.
+Opens the database by itself, with leave to write the one file it was asked for and no other: the log that serves
+requests has none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import duckdb
 
 from router.decision_log.migrations import connect, first_line
-from router.decision_log.questions.base import Asked, tested
+from router.decision_log.questions.base import Asked, in_range
 from router.decision_log.shapes import told
 from router.errors import LogError
 
@@ -37,12 +37,12 @@ def export(
     target: Path,
     kind: Format,
     span: tuple[datetime | None, datetime | None] = (None, None),
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> int:
     """Write the decisions of a range to a file and return how many: a row each, nearly in the order of time.
 
-    Columns are those of the view `decisions`, with the lists `slate` (candidates) and `tries` (attempts); in CSV these are
-    JSON. Inputs are not exported. An old file stays until the new one is complete.
+    Columns are those of the view `decisions`, with the lists `slate` (candidates) and `tries` (attempts); in CSV
+    these are JSON. Inputs are not exported. An old file stays until the new one is complete.
 
     Args:
         log: The decision log; nobody else may have it open.
@@ -58,7 +58,7 @@ def export(
     target = target.absolute()
     part = target.with_name(f".{target.name}.part")
     with contextlib.closing(connect(log.absolute(), writes=part)) as con:
-        where = tested(Asked(since=span[0], until=span[1]))
+        where = in_range(Asked(since=span[0], until=span[1]))
         lists = "::JSON" if kind == "csv" else ""
         query = f"SELECT {told(con)}, candidates{lists} AS slate, attempts{lists} AS tries FROM ({_whole(where)})"  # noqa: S608
         name = str(part).replace("'", "''")

@@ -1,9 +1,10 @@
 """What analytics knows of one decision: how it ended, what was predicted, what else could have been. SQL, no state.
 
 A fact is a row per decision. `observed_ms` is the time its attempts took: latency less the router's own overhead.
-In hindsight the candidate that answered is worth what was observed, and every other eligible one what was predicted of it
-when the choice was made, or what was measured where it ran as well (a shadow, a hedge that came second). Candidates that
-were tried and failed are worth nothing.
+In hindsight the candidate that answered is worth what was observed, and every other eligible one what was predicted
+of it
+when the choice was made, or what was measured where it ran as well (a shadow, a hedge that came second). Candidates
+that were tried and failed are worth nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _ENDED = """
     FROM whole"""
 
 _CHOICES = """
-    SELECT decision_id, c.candidate_id, coalesce(c.near, false) OR c.backend = 'local' AS near, c.pred_ms, c.pred_cost_usd,
+    SELECT decision_id, c.candidate_id, coalesce(c.near, false) OR c.backend = 'local' AS near, c.pred_ms,
+        c.pred_cost_usd,
         c.candidate_id = winner.candidate_id AS answered,
         list_filter(attempts, lambda a: a.candidate_id = c.candidate_id AND NOT a.won AND NOT a.censored) AS others,
         others[1] IS NOT NULL AND others[-1].status = 'ok' AS measured,
@@ -43,7 +45,8 @@ _HINDSIGHT = """
         count(*) FILTER (other) AS alternatives, min(ms) FILTER (other) AS best_ms, min(usd) FILTER (other) AS best_usd,
         bool_or(other AND ms < observed_ms AND usd < paid_usd) AS is_beaten,
         count(*) FILTER (other AND measured) AS measured,
-        first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id) FILTER (near) AS all_near,
+        first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id) FILTER (near) AS
+            all_near,
         first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id)
             FILTER (NOT near) AS all_far,
         first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd, pred_ms, candidate_id)
@@ -57,12 +60,15 @@ _JOINED = """
     SELECT e.hour, e.ts, e.decision_id, e.model, e.task, e.policy, e.tenant, e.route, e.intent, e.status,
         o_backend AS backend, o_provider AS provider, winner.candidate_id AS candidate, e.chosen,
         CASE WHEN o_backend IS NOT NULL THEN o_backend = 'local'
-            OR coalesce(list_filter(candidates, lambda c: c.candidate_id = winner.candidate_id)[1].near, false) END AS near,
+            OR coalesce(list_filter(candidates, lambda c: c.candidate_id = winner.candidate_id)[1].near, false) END AS
+                near,
         o_latency_ms AS latency_ms, o_first_token_ms AS first_token_ms, o_cost_usd AS cost_usd,
         o_prompt_tokens AS prompt_tokens, o_completion_tokens AS completion_tokens, occupancy_ms, occupancy_usd,
-        CASE WHEN guess.pred_ms > 0 THEN first_ms END AS first_ms, guess.pred_ms, guess.p90_ms, guess.p95_ms, guess.p99_ms,
+        CASE WHEN guess.pred_ms > 0 THEN first_ms END AS first_ms, guess.pred_ms, guess.p90_ms, guess.p95_ms,
+            guess.p99_ms,
         observed_ms, h.decision_id IS NOT NULL AS judged,
-        CASE WHEN alternatives > 0 THEN greatest(observed_ms - best_ms, 0) WHEN alternatives = 0 THEN 0 END AS regret_ms,
+        CASE WHEN alternatives > 0 THEN greatest(observed_ms - best_ms, 0) WHEN alternatives = 0 THEN 0 END AS
+            regret_ms,
         CASE WHEN alternatives = 0 THEN o_cost_usd * 0 WHEN best_usd IS NOT NULL
             THEN greatest(o_cost_usd - best_usd, 0) END AS regret_usd,
         coalesce(is_beaten, false) AS is_beaten, measured,
@@ -98,6 +104,7 @@ def facts(source: str, slot: str = "hour", *, judged: bool = True) -> str:
     """
     buckets = ", ".join(f"{bucket(f'({value})')} AS {name}_bucket" for name, value in MEASURED.items())
     return f"""
-        WITH whole AS ({source}), ended AS {"MATERIALIZED" if judged else "NOT MATERIALIZED"} ({_ENDED.replace("{slot}", slot)}), choices AS ({_CHOICES}),
+        WITH whole AS ({source}), ended AS {"MATERIALIZED" if judged else "NOT MATERIALIZED"}
+            ({_ENDED.replace("{slot}", slot)}), choices AS ({_CHOICES}),
             hindsight AS ({_HINDSIGHT if judged else _UNJUDGED})
         SELECT *, {buckets} FROM ({_JOINED})"""  # noqa: S608 - our own names

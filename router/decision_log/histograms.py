@@ -1,8 +1,8 @@
 """Histograms that add up: quantiles with a bounded relative error over any grouping, as SQL. Knows no table.
 
 Buckets grow by a constant factor, so that a value read back is wrong by ACCURACY at most whatever its size (Masson, Rim
-and Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", VLDB 2019). Bucket i holds
-what lies in (g^(i-1), g^i] with g = (1 + ACCURACY) / (1 - ACCURACY); zero has one of its own.
+and Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", VLDB 2019). Bucket i
+holds what lies in (g^(i-1), g^i] with g = (1 + ACCURACY) / (1 - ACCURACY); zero has one of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ ZERO = -32_768
 
 def bucket(value: str) -> str:
     """The bucket of a SQL expression; NULL stays NULL, 0 and less is the bucket of zero."""
-    return f"CASE WHEN {value} > 0 THEN ceil(ln({value}) / {math.log(GROWTH)!r})::SMALLINT WHEN {value} <= 0 THEN {ZERO} END"
+    above = f"ceil(ln({value}) / {math.log(GROWTH)!r})::SMALLINT"
+    return f"CASE WHEN {value} > 0 THEN {above} WHEN {value} <= 0 THEN {ZERO} END"
 
 
 def histogram(buckets: str) -> str:
@@ -45,7 +46,8 @@ def quantiles(histograms: str, of: str, keys: Sequence[str], wanted: Mapping[str
     picked = ", ".join(f"min({value}) FILTER (upto >= {q} * total) AS {name}" for name, q in wanted.items())
     return f"""
         SELECT {by}, {picked} FROM (
-            SELECT *, sum(n) OVER (PARTITION BY {by} ORDER BY b) AS upto, sum(n) OVER (PARTITION BY {by}) AS total FROM (
+            SELECT *, sum(n) OVER (PARTITION BY {by} ORDER BY b) AS upto, sum(n) OVER (PARTITION BY {by}) AS total
+                FROM (
                 SELECT {by}, entry.key AS b, sum(entry.value) AS n
                 FROM (SELECT {by}, unnest(map_entries({of})) AS entry FROM {histograms}) GROUP BY ALL HAVING n > 0))
         GROUP BY ALL"""  # noqa: S608 - names of ours

@@ -19,35 +19,35 @@ _LATEST = """(SELECT DISTINCT ON (decision_id, source) * FROM main.feedback WHER
 # The answer that was given is that of the attempt which won.
 _ANSWER = """
     SELECT d.model, d.intent, a.candidate_id, a.model, a.confidence, f.value, f.weight, epoch_us(f.ts)
-    FROM main.decisions d
-    LEFT JOIN (SELECT * FROM main.attempts WHERE decision_id = $id::UUID AND won) a ON true
-    LEFT JOIN (SELECT * FROM main.feedback WHERE decision_id = $id::UUID AND source = $source
+    FROM nearfar_log.every_decision d
+    LEFT JOIN (SELECT * FROM nearfar_log.every_attempt WHERE decision_id = $id::UUID AND won) a ON true
+    LEFT JOIN (SELECT * FROM nearfar_log.feedback WHERE decision_id = $id::UUID AND source = $source
         AND metric = 'score' ORDER BY ts DESC LIMIT 1) f ON true
     WHERE d.decision_id = $id::UUID"""
 _FEEDBACK = f"""
     SELECT d.model, d.intent, a.candidate_id, a.model,
         sum(f.value * f.weight * {_FADED.format(of="f")}), sum(f.weight * {_FADED.format(of="f")})
-    FROM {_LATEST} f JOIN main.decisions d USING (decision_id)
-    JOIN main.attempts a USING (decision_id)
+    FROM {_LATEST} f JOIN nearfar_log.every_decision d USING (decision_id)
+    JOIN nearfar_log.every_attempt a USING (decision_id)
     WHERE a.won GROUP BY ALL ORDER BY ALL"""  # noqa: S608 - constants of this module
 _AGREEMENT = f"""
     SELECT d.model, d.intent, s.candidate_id, a.model, s.reference, r.model,
         sum(s.agreement * {_FADED.format(of="s")}), sum({_FADED.format(of="s")})
-    FROM main.shadows s JOIN main.decisions d USING (decision_id)
-    JOIN main.attempts a USING (decision_id, attempt)
-    JOIN main.attempts r ON r.decision_id = s.decision_id AND r.won
+    FROM nearfar_log.shadows s JOIN nearfar_log.every_decision d USING (decision_id)
+    JOIN nearfar_log.every_attempt a USING (decision_id, attempt)
+    JOIN nearfar_log.every_attempt r ON r.decision_id = s.decision_id AND r.won
     GROUP BY ALL ORDER BY ALL"""  # noqa: S608 - constants of this module
 _PAIRS = f"""
     SELECT asked, candidate_id, model, of, confidence, right_share FROM (
         SELECT d.model AS asked, a.candidate_id, a.model, d.decision_id::VARCHAR || ' ' || f.source AS of,
             a.confidence, f.value AS right_share, f.ts
-        FROM {_LATEST} f JOIN main.decisions d USING (decision_id)
-        JOIN main.attempts a USING (decision_id)
+        FROM {_LATEST} f JOIN nearfar_log.every_decision d USING (decision_id)
+        JOIN nearfar_log.every_attempt a USING (decision_id)
         WHERE a.won AND a.confidence IS NOT NULL
         UNION ALL
         SELECT d.model, a.candidate_id, a.model, d.decision_id::VARCHAR || ' shadow', a.confidence, s.agreement, s.ts
-        FROM main.shadows s JOIN main.decisions d USING (decision_id)
-        JOIN main.attempts a USING (decision_id, attempt)
+        FROM nearfar_log.shadows s JOIN nearfar_log.every_decision d USING (decision_id)
+        JOIN nearfar_log.every_attempt a USING (decision_id, attempt)
         WHERE a.confidence IS NOT NULL)
     QUALIFY row_number() OVER (PARTITION BY asked, candidate_id ORDER BY ts DESC) <= $most
     ORDER BY ts, of"""  # noqa: S608 - constants of this module

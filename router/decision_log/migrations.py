@@ -290,7 +290,6 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         if name not in done:
             step(con)
             con.execute("INSERT INTO nearfar_log.migrations VALUES (?, now()::TIMESTAMP)", [name])
-    if len(done) < len(names):
-        reshape(con)  # a step may have added columns
+    reshape(con)  # a step may have added columns, and these views are no part of any
     refresh(con)
     con.execute("COMMIT")

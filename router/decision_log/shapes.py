@@ -1,7 +1,7 @@
 """One decision in one row: what was decided, every attempt and the end. New rows are joined, settled ones lie so.
 
-`nearfar_log.hot` joins the tables that rows arrive in; `nearfar_log.settled` keeps the same columns, by time. The public
-views show both as one, whichever columns later migrations add.
+`nearfar_log.hot` joins the tables that rows arrive in; `nearfar_log.settled` keeps the same columns, by time. The
+public views show both as one, whichever columns later migrations add.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _DECISIONS = (
-    "decision_id ts o_backend=backend o_provider=provider o_device=device model o_model_served=model_served task policy "
+    "decision_id ts o_backend=backend o_provider=provider o_device=device model o_model_served=model_served task "
+    "policy "
     "o_status=status o_latency_ms=latency_ms o_first_token_ms=first_token_ms o_overhead_ms=overhead_ms "
     "o_cost_usd=cost_usd o_cost_source=cost_source o_attempts=attempts o_prompt_tokens=prompt_tokens "
     "o_completion_tokens=completion_tokens reason surface stream o_error_class=error_class o_error=error mode chosen "
@@ -59,11 +60,8 @@ def _joined(columns: dict[str, dict[str, str]], picked: str = "true") -> str:
     """Nearly every decision has one attempt, which needs no grouping: that is most of the time this takes."""
     ends = ", ".join(f"o.{name} AS o_{name}" for name in columns["outcome_rows"] if name != "decision_id")
     fields = ", ".join(f"{name} := {name}" for name in columns["attempt_rows"] if name != "decision_id")
-    among = (
-        "true"
-        if picked == "true"
-        else f"decision_id IN (SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked})"
-    )  # noqa: E501, S608
+    ids = f"SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked}"  # noqa: S608
+    among = "true" if picked == "true" else f"decision_id IN ({ids})"
     return f"""
         WITH tries AS MATERIALIZED (SELECT * FROM nearfar_log.attempt_rows WHERE {among}),
         again AS (SELECT DISTINCT decision_id FROM tries WHERE attempt > 1),
@@ -111,10 +109,19 @@ def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
         SELECT decision_id, ts, c.*, c.candidate_id IS NOT DISTINCT FROM chosen AS chosen
         FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM nearfar_log.decision_rows
             UNION ALL SELECT decision_id, ts, chosen, unnest(candidates) FROM nearfar_log.settled)""")
+    _every(con)
     con.execute(f"""
-        CREATE OR REPLACE VIEW main.attempts AS SELECT decision_id, {", ".join(of_attempts)} FROM nearfar_log.attempt_rows
+        CREATE OR REPLACE VIEW main.attempts AS SELECT decision_id, {", ".join(of_attempts)} FROM
+            nearfar_log.attempt_rows
         UNION ALL SELECT decision_id, {", ".join(f"a.{name}" for name in of_attempts)}
         FROM (SELECT decision_id, unnest(attempts) AS a FROM nearfar_log.settled)""")  # noqa: S608
+
+
+def _every(con: duckdb.DuckDBPyConnection) -> None:
+    """The tables that rows arrive in, with what was settled from them: for our own questions of single rows."""
+    for table, rows in apart(con, "nearfar_log.settled").items():
+        name = f"nearfar_log.every_{table.removesuffix('_rows')}"
+        con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM nearfar_log.{table} UNION ALL BY NAME {rows}")  # noqa: S608
 
 
 def _prefixed(con: duckdb.DuckDBPyConnection) -> str:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 AT_ONCE = 500
 _MATCHES = """mode = 'policy' AND ($since IS NULL OR ts >= $since) AND ($until IS NULL OR ts < $until)
     AND ($task IS NULL OR task = $task) AND ($model IS NULL OR model = $model)"""
-_FOUND = f"SELECT count(*), min(ts), max(ts) FROM nearfar_log.decision_rows WHERE {_MATCHES}"  # noqa: S608 - from above
+_FOUND = f"SELECT count(*), min(ts), max(ts) FROM nearfar_log.every_decision WHERE {_MATCHES}"  # noqa: S608 - from above
 _NEWEST = f"""
     SELECT count(*), min(ts), max(ts) FROM (
-        SELECT ts FROM nearfar_log.decision_rows WHERE {_MATCHES} ORDER BY ts DESC LIMIT $max_rows)"""  # noqa: S608
+        SELECT ts FROM nearfar_log.every_decision WHERE {_MATCHES} ORDER BY ts DESC LIMIT $max_rows)"""  # noqa: S608
 _LINES = """
     WITH d AS (
         SELECT decision_id, ts, seq, task, model, input_tokens, output_tokens_est, batch_items, stream, deadline_ms,
@@ -30,13 +30,13 @@ _LINES = """
                 queued: c.queued, load_ms: c.load_ms, queue_ms: c.queue_ms, pred_ms: c.pred_ms, p90_ms: c.p90_ms,
                 p95_ms: c.p95_ms, p99_ms: c.p99_ms, cost_usd: c.pred_cost_usd, quality: c.pred_quality,
                 score: c.score, propensity: c.propensity}) AS slate
-        FROM nearfar_log.decision_rows WHERE $matches AND ts >= $begin),
+        FROM nearfar_log.every_decision WHERE $matches AND ts >= $begin),
     a AS (
         SELECT decision_id, list({
             candidate_id: candidate_id, role: role, status: status, censored: censored, won: won,
             begun_ms: epoch_us(ts) / 1000, total_ms: total_ms, queue_ms: queue_ms, load_ms: load_ms,
             service_ms: service_ms, batch_size: batch_size, cost_usd: cost_usd} ORDER BY attempt) AS attempts
-        FROM nearfar_log.attempt_rows WHERE ts >= $begin - INTERVAL 1 HOUR GROUP BY decision_id),
+        FROM nearfar_log.every_attempt WHERE ts >= $begin - INTERVAL 1 HOUR GROUP BY decision_id),
     f AS (
         SELECT decision_id, sum(value * weight) / sum(weight) AS score
         FROM nearfar_log.feedback WHERE metric = 'score' AND weight > 0 GROUP BY decision_id),
@@ -51,7 +51,7 @@ _LINES = """
         tenant: tenant, session: session, slate: slate, attempts: coalesce(a.attempts, []),
         status: o.status, latency_ms: o.latency_ms, overhead_ms: o.overhead_ms, cost_usd: o.cost_usd,
         score: f.score, shadows: coalesce(shadows, [])})::VARCHAR
-    FROM d LEFT JOIN a USING (decision_id) LEFT JOIN nearfar_log.outcome_rows o USING (decision_id)
+    FROM d LEFT JOIN a USING (decision_id) LEFT JOIN nearfar_log.every_outcome o USING (decision_id)
         LEFT JOIN f USING (decision_id) LEFT JOIN s USING (decision_id)
     ORDER BY d.ts, d.seq LIMIT $max_rows""".replace("$matches", _MATCHES)
 

@@ -86,8 +86,8 @@ def instant(name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
-        return instant.astimezone(UTC) if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{name}: {text!r} is not an ISO 8601 instant.", param=name) from error
 

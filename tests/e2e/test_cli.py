@@ -111,3 +111,18 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert code == done.returncode
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_log_can_be_taken_elsewhere(tmp_path) -> None:
+    """`nearfar export` writes every decision into a file of its owner alone, and overwrites none unasked."""
+    nearfar(tmp_path, "run", "feature-extraction", "hello", "--json")
+    done = nearfar(tmp_path, "export", "log.csv", "--json")
+
+    assert {"path": "log.csv", "decisions": 1} == json.loads(done.stdout)
+    heading, row = (tmp_path / "log.csv").read_text(encoding="utf-8").strip().splitlines()
+    assert heading.startswith("decision_id,ts,backend")
+    assert ",local," in row
+    again = nearfar(tmp_path, "export", "log.csv")
+    assert (1, True) == (again.returncode, "--force" in again.stderr)
+    assert 0 == nearfar(tmp_path, "export", "log.csv", "--force", "--until", "1h").returncode
+    assert 1 == len((tmp_path / "log.csv").read_text(encoding="utf-8").strip().splitlines())

@@ -1,14 +1,16 @@
 """What a question of analytics is: what may be asked of it, and from which sums its answer comes.
 
-Whole hours come from the sums kept in `nearfar_log.cells`; what has not been settled yet, and the parts of hours at both
-ends of the range, are added up from the rows when the question is asked.
+Whole hours come from the sums kept in `nearfar_log.cells`; what has not been settled yet, and the parts of hours at
+both ends of the range, are added up from the rows when the question is asked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+import duckdb
 from msgspec import Struct
 
 from router.decision_log import cells
@@ -16,9 +18,7 @@ from router.decision_log.facts import facts
 from router.decision_log.histograms import quantiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import duckdb
+    from collections.abc import Mapping
 
 By = Literal["backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent"]
 Step = Literal["auto", "minute", "hour", "day"]
@@ -85,7 +85,7 @@ class Question(Struct, frozen=True, kw_only=True):
     steps: bool = False
 
 
-def tested(asked: Asked, column: str = "ts") -> str:
+def in_range(asked: Asked, column: str = "ts") -> str:
     """The condition that a time lies in the range."""
     tests = [
         *([f"{column} >= {_literal(asked.since)}"] if asked.since else []),
@@ -123,7 +123,7 @@ def _dimension(asked: Asked) -> str:
 
 def whole_in(asked: Asked) -> str:
     """A query of all whole decisions in the range."""
-    where = tested(asked)
+    where = in_range(asked)
     return (
         f"SELECT * FROM nearfar_log.hot WHERE {where} UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where}"  # noqa: S608
     )
@@ -142,9 +142,9 @@ def grouped(
     """
     names = [f'"{name}"' for name in keys]
     told = ", ".join(f"{expression} AS {name}" for name, expression in zip(names, keys.values(), strict=True))
-    parts = [
-        f"SELECT {', '.join(names)}, {', '.join(f'{value} AS {name}' for name, value in sums.items())} FROM told GROUP BY ALL"
-    ]  # noqa: E501, S608
+    # cells that were taken out again leave groups of nothing behind
+    added = ", ".join(f"{value} AS {name}" for name, value in sums.items())
+    parts = [f"SELECT {', '.join(names)}, {added} FROM told GROUP BY ALL HAVING sum(n) > 0"]  # noqa: S608
     parts += [quantiles("told", histogram, names, wanted) for histogram, wanted in of.items()]
     joined = "sums0"
     for n in range(1, len(parts)):
@@ -160,14 +160,14 @@ def grouped(
 
 def _live_and_kept(asked: Asked) -> tuple[str, str]:
     """A query of the whole decisions to add up now, and the condition of the hours whose sums are kept."""
-    where = tested(asked)
+    where = in_range(asked)
     live = f"SELECT * FROM nearfar_log.hot WHERE {where}"  # noqa: S608
     first, last = _hours(asked)
     edges = [f"ts < {_literal(first)}"] if first else []
     edges += [f"ts >= {_literal(last)}"] if last else []
     if edges:
         live += f" UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where} AND ({' OR '.join(edges)})"  # noqa: S608
-    return live, tested(Asked(since=first, until=last), "hour")
+    return live, in_range(Asked(since=first, until=last), "hour")
 
 
 def _hours(asked: Asked) -> tuple[datetime | None, datetime | None]:

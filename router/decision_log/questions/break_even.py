@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.decision_log.questions.base import Asked, Question, cells_in, tested
+from router.decision_log.questions.base import Asked, Question, cells_in, in_range
 from router.decision_log.sql import dicts
 
 if TYPE_CHECKING:
@@ -18,17 +18,19 @@ FORMULA = (
 )
 _WINDOW = """
     SELECT coalesce({since}, min(ts)) AS since, coalesce({until}, max(ts)) AS until FROM (
-        SELECT ts FROM nearfar_log.decision_rows WHERE {where} UNION ALL SELECT ts FROM nearfar_log.settled WHERE {where})"""
+        SELECT ts FROM nearfar_log.decision_rows WHERE {where} UNION ALL SELECT ts FROM nearfar_log.settled WHERE
+            {where})"""
 _QUERY = """
     WITH per_model AS (
         SELECT model, sum(n) AS requests, sum(occupancy_n) AS near_requests,
             sum(occupancy_usd) / nullif(sum(occupancy_ms) FILTER (occupancy_usd IS NOT NULL), 0) * 3.6e6 AS rate,
             sum(answering_ms) / nullif(sum(occupancy_n), 0) / 1000 AS device_s,
             sum(far_usd) / nullif(sum(far_n), 0) AS far_usd, sum(far_n) AS far_n, sum(occupancy_ms) / 1000 AS busy_s
-        FROM ({cells}) GROUP BY model)
+        FROM ({cells}) GROUP BY model HAVING sum(n) > 0)
     SELECT model, requests::BIGINT AS requests, near_requests::BIGINT AS near_requests, rate AS rate_usd_per_hour,
         device_s AS device_s_per_request, far_usd AS far_usd_per_request, far_n::BIGINT AS far_priced,
-        rate / nullif(far_usd, 0) AS break_even_per_hour, rate / nullif(far_usd, 0) * device_s / 3600 AS break_even_utilisation,
+        rate / nullif(far_usd, 0) AS break_even_per_hour, rate / nullif(far_usd, 0) * device_s / 3600 AS
+            break_even_utilisation,
         requests / nullif($window_s, 0) * 3600 AS requests_per_hour, busy_s / nullif($window_s, 0) AS utilisation,
         requests / nullif($window_s, 0) * 3600 * device_s / 3600 AS utilisation_all_near
     FROM per_model WHERE device_s IS NOT NULL OR far_usd IS NOT NULL ORDER BY model NULLS LAST"""
@@ -36,7 +38,7 @@ _QUERY = """
 
 def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     limits = {name: f"TIMESTAMP '{m}'" if (m := getattr(asked, name)) else "NULL" for name in ("since", "until")}
-    ((since, until),) = con.execute(_WINDOW.format(where=tested(asked), **limits)).fetchall()
+    ((since, until),) = con.execute(_WINDOW.format(where=in_range(asked), **limits)).fetchall()
     window_s = None if since is None or until is None else (until - since).total_seconds()
     rows = dicts(con, _QUERY.format(cells=cells_in(asked, judged=True)), {"window_s": window_s})
     return {"rows": rows, "window_s": window_s, "formula": FORMULA}
@@ -58,7 +60,8 @@ BREAK_EVEN = Question(
         "break_even_utilisation": "The same as part of the device's time; above 1 near is never cheaper.",
         "requests_per_hour": "What was asked in the window.",
         "utilisation": "Device time that was used in the window, as part of it.",
-        "utilisation_all_near": "What it would be if every request were answered near; above 1 one device is not enough.",
+        "utilisation_all_near": "What it would be if every request were answered near; above 1 one device is not "
+        "enough.",
     },
     answer=_answer,
 )

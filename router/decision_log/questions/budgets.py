@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import duckdb
 
 _QUERY = """
-    SELECT day, spent_usd, unknown_cost, sum(spent_usd) OVER (PARTITION BY date_trunc('month', day) ORDER BY day) AS month_usd
+    SELECT day, spent_usd, unknown_cost, sum(spent_usd) OVER (PARTITION BY date_trunc('month', day) ORDER BY day) AS
+        month_usd
     FROM (SELECT hour::DATE AS day, coalesce(sum(cost_usd) FILTER (near IS DISTINCT FROM true), 0) AS spent_usd,
             coalesce(sum(cost_unknown) FILTER (near IS DISTINCT FROM true), 0)::BIGINT AS unknown_cost
-        FROM ({cells}) GROUP BY day)
+        FROM ({cells}) GROUP BY day HAVING sum(n) > 0)
     ORDER BY day"""
 
 
@@ -24,7 +25,8 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
 
 BUDGETS = Question(
     name="budgets",
-    says="What far requests cost, by UTC day and cumulated within the month. The limits, and what budgets count attempt by "
+    says="What far requests cost, by UTC day and cumulated within the month. The limits, and what budgets count "
+    "attempt by "
     "attempt, are in `/v1/system`.",
     by=("day",),
     columns={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.decision_log.questions.base import GROUPS, Asked, Question, cells_in, grouped, tested
+from router.decision_log.questions.base import GROUPS, Asked, Question, cells_in, grouped, in_range
 from router.decision_log.questions.timeseries import step_for
 from router.decision_log.sql import dicts
 
@@ -58,14 +58,14 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
 
 def _sample(con: duckdb.DuckDBPyConnection, asked: Asked) -> list[dict[str, Any]]:
     """The newest observations of the range: bounded, and found by the end of the tables without reading the rest."""
-    where = tested(asked)
+    where = in_range(asked)
     newest = " UNION ALL ".join(
         f"({_NEWEST.format(table=table, where=where, limit=2 * SAMPLE)})" for table in ("decision_rows", "settled")
     )
     ((since,),) = con.execute(f"SELECT min(ts) FROM ({newest} ORDER BY ts DESC LIMIT {2 * SAMPLE})").fetchall()  # noqa: S608
     if since is None:
         return []
-    where = tested(Asked(since=since, until=asked.until))
+    where = in_range(Asked(since=since, until=asked.until))
     whole = " UNION ALL BY NAME ".join(
         f"SELECT ts, chosen, candidates, attempts FROM nearfar_log.{table} WHERE {where}"  # noqa: S608
         for table in ("hot", "settled")

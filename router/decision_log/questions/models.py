@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _SUMS = {
-    "near": "any_value(near)",
+    "near": "CASE WHEN min(near) = max(near) THEN min(near) END",
     "requests": "sum(n)::BIGINT",
     "ok": "sum(ok)::BIGINT",
     "errors": "sum(failed)::BIGINT",
@@ -43,7 +43,7 @@ MODELS = Question(
     by=("candidate", "backend", "model", "task", "day"),
     columns={
         "model": "Which model was asked for.",
-        "near": "Whether the answers came from this machine; of one of the rows where they mix.",
+        "near": "Whether the answers came from this machine; null where nobody answered, or both did.",
         "requests": "Decisions.",
         "share": "Part of all decisions in the range.",
         "ok": "Of the decisions, answered.",

@@ -48,7 +48,8 @@ REGRET = Question(
     columns={
         "decisions": "Answered decisions whose slate is known; all of these are judged.",
         "measured": "Other candidates that ran as well (shadows, hedges), and so were measured and not predicted.",
-        "total_s": "Sum of max(0, observed - the best other's latency), seconds; observed without the router's overhead.",
+        "total_s": "Sum of max(0, observed - the best other's latency), seconds; observed without the router's "
+        "overhead.",
         "mean_s": "Mean of it per decision.",
         "p95_s": "95th percentile of it, within 2 %.",
         "faster_elsewhere": "Share of decisions where another candidate would have been faster.",
@@ -58,7 +59,8 @@ REGRET = Question(
         "unknown_usd": "Decisions left out of the three before: what was paid, or every other price, is unknown.",
         "cheaper_elsewhere": "Share of the known ones where another would have been cheaper.",
         "better_elsewhere": "Share of decisions where one other candidate would have been faster and cheaper.",
-        "estimate_error": "Median of |predicted - observed| / observed of the same decisions: how far to believe the rest.",
+        "estimate_error": "Median of |predicted - observed| / observed of the same decisions: how far to believe the "
+        "rest.",
     },
     answer=_answer,
 )

@@ -21,8 +21,8 @@ _BY = tuple(name for name in GROUPS if name in {*DIMENSIONS, "day"})
 def _sums(unit: str) -> str:
     """The sum, and what half of its interval is made of: the variance of a sum of clusters around their common mean.
 
-    With S_c the sum and n_c the size of cluster c, and m the mean of all: G / (G - 1) * sum of (S_c - n_c m)^2. That is the
-    linearised, cluster-robust variance (Liang and Zeger, Biometrika 73, 1986) of an intercept, times n^2.
+    With S_c the sum and n_c the size of cluster c, and m the mean of all: G / (G - 1) * sum of (S_c - n_c m)^2. That
+    is the linearised, cluster-robust variance (Liang and Zeger, Biometrika 73, 1986) of an intercept, times n^2.
     """
     mean = f"(sum({unit}) / sum({unit}_n))"
     squares = f"(sum({unit}_ss) - 2 * {mean} * sum({unit}_sn) + {mean} * {mean} * sum({unit}_nn))"
@@ -30,7 +30,8 @@ def _sums(unit: str) -> str:
     return (
         f"sum({unit}_n)::BIGINT AS {unit}_n, {clusters}::BIGINT AS {unit}_clusters, "
         f"CASE WHEN sum({unit}_n) > 0 THEN sum({unit}) END AS {unit}, "
-        f"CASE WHEN {clusters} > 1 THEN 1.96 * sqrt(greatest({squares}, 0) * {clusters} / ({clusters} - 1)) END AS {unit}_half"
+        f"CASE WHEN {clusters} > 1 THEN 1.96 * sqrt(greatest({squares}, 0) * {clusters} / ({clusters} - 1)) END AS "
+        f"{unit}_half"
     )
 
 
@@ -40,6 +41,7 @@ _QUERY = """
         ms / 1000 AS saved_s, (ms - ms_half) / 1000 AS saved_s_low, (ms + ms_half) / 1000 AS saved_s_high,
         ms_n AS timed, usd_clusters AS clusters
     FROM (SELECT {group}baseline, sum(judged)::BIGINT AS judged, {usd}, {ms} FROM ({savings}) GROUP BY ALL)
+    WHERE judged > 0
     ORDER BY {key}list_position({baselines}, baseline)"""
 
 
@@ -58,17 +60,20 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
 
 SAVINGS = Question(
     name="savings",
-    says="What deciding saved against always near, always far, always the cheapest, always the fastest and a coin, all of "
+    says="What deciding saved against always near, always far, always the cheapest, always the fastest and a coin, "
+    "all of "
     "them among the eligible candidates of each decision.",
     by=("all", *_BY),
     columns={
-        "baseline": "`all-near` and `all-far` take the cheapest of that side, `cheapest` and `fastest` what was predicted "
+        "baseline": "`all-near` and `all-far` take the cheapest of that side, `cheapest` and `fastest` what was "
+        "predicted "
         "to be so, `random` each with the same chance.",
         "decisions": "Answered decisions with a slate.",
         "priced": "Of these, those that count: the baseline had a candidate, and both costs are known.",
         "left_out": "The others: no candidate on that side, or an unknown price.",
         "saved_usd": "Sum of (the baseline's cost - what was paid), dollars; below 0, we paid more.",
-        "saved_usd_low": "Lower end of its 95 % interval: normal, over clusters (a session, or else a tenant, within an "
+        "saved_usd_low": "Lower end of its 95 % interval: normal, over clusters (a session, or else a tenant, within "
+        "an "
         "hour; else single decisions). Null with fewer than two.",
         "saved_usd_high": "Upper end.",
         "saved_s": "Sum of (the baseline's latency - what was observed), seconds; below 0, we took longer.",

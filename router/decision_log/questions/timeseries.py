@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.decision_log.questions.base import GROUPS, SIDE, Asked, Question, cells_in, grouped, tested
+from router.decision_log.questions.base import GROUPS, SIDE, Asked, Question, cells_in, grouped, in_range
 from router.decision_log.sql import dicts
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
 
 
 def step_for(con: duckdb.DuckDBPyConnection, asked: Asked) -> str:
-    """The step asked for, or else one that makes tens to hundreds of rows of the range, or of what the log has of it."""
+    """The step asked for, or else one that makes tens to hundreds of rows of what the log has in the range."""
     if asked.step not in {None, "auto"}:
         return str(asked.step)
     since, until = asked.since, asked.until
     if since is None or until is None:
-        ((first, last),) = con.execute(_ENDS.format(where=tested(asked))).fetchall()
+        ((first, last),) = con.execute(_ENDS.format(where=in_range(asked))).fetchall()
         since, until = since or first, until or last
     return "hour" if since is None or until is None else _step_of(until - since)
 
@@ -53,7 +53,8 @@ def _step_of(length: timedelta) -> str:
 
 _ENDS = """
     SELECT min(ts), max(ts) FROM (
-        SELECT ts FROM nearfar_log.decision_rows WHERE {where} UNION ALL SELECT ts FROM nearfar_log.settled WHERE {where})"""
+        SELECT ts FROM nearfar_log.decision_rows WHERE {where} UNION ALL SELECT ts FROM nearfar_log.settled WHERE
+            {where})"""
 
 TIMESERIES = Question(
     name="timeseries",
