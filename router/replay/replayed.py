@@ -151,6 +151,7 @@ class _Case:
         best, others = self._per_request(one, weighed, same=same)
         clock.begin("simulating", one.name)
         best += self._by_events(one, clock, same=same)
+        best = _reconciled(best)
         asked = list(zip(self._traffic.requests, choices, strict=True))
         agreed = sum(
             choice.get(request.chosen or "", 0.0) if choice else not request.chosen for request, choice in asked
@@ -218,6 +219,17 @@ def _judged(figure: Figure, case: estimators.Evidence) -> Figure:
     if case.weighed.unseen > 0:
         said.append(f"{case.weighed.unseen:.2%} of its choices cannot be in the log; the interval covers any outcome")
     return replace(figure, warnings=tuple(said))
+
+
+def _reconciled(figures: list[Figure]) -> list[Figure]:
+    """Errors are those of the log's queues: where the policy's own would be worse, the reader should know."""
+    by_name = {figure.quantity: figure for figure in figures}
+    errors, late = by_name["errors"], by_name["deadline_misses"]
+    if errors.method == "observed" or errors.high is None or late.low is None or late.low <= errors.high:
+        return figures
+    warning = f"these are the failures in the log's own queues; in this policy's, {late.estimate:.1%} would be late"
+    marked = replace(errors, warnings=(*errors.warnings, warning))
+    return [marked if figure is errors else figure for figure in figures]
 
 
 def _nothing() -> list[Figure]:
