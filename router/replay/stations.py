@@ -1,8 +1,9 @@
 """What the log tells of each candidate as a server: how long it takes, how many it serves at once, how it fails.
 
-* Time: what requests of this predicted time took (a line through the means of ten groups, so that a prediction that is
-  wrong about sizes does no harm), times what others around that moment took over theirs. So sizes count, and a
-  brown-out that hit those who asked then hits those who would have asked then. Whoever did ask it took what it took.
+* Time: what requests of this predicted time took (a line through the means of ten groups, level beyond them, so that a
+  prediction that is wrong about sizes, or was made before anything was learnt, does no harm), times what others around
+  that moment took over theirs. So sizes count, and a brown-out that hit those who asked then hits those who would have
+  asked then. Whoever did ask it took what it took.
 * A failure takes as long as it took. An attempt that was given up (a hedge's loser, a sender who left) only says that
   it would have taken longer: its mass goes to those that did (redistribution to the right, Efron 1967).
 * A far candidate serves any number at once. A near one has servers, as many as were seen busy at once, and each takes
@@ -81,7 +82,7 @@ class Station(Struct, frozen=True, kw_only=True):
         own = next(
             (a for a in request.attempts if a.candidate_id == shown.candidate_id and a.status != "cancelled"), None
         )
-        base = self.curve.at(_base(shown))
+        base = _usual(self.curve, _base(shown))
         if own is not None:
             one = _seen(own, base, self.slope)
         elif self.seen:
@@ -112,7 +113,7 @@ def stations(requests: Sequence[Logged], tick: Callable[[], None]) -> dict[str, 
 def _station(shown: Shown, tried: Sequence[tuple[Tried, float]]) -> Station:
     slope = _slope(tried) if shown.near else 0.0
     curve = _curve([(base, _alone(one, slope)) for one, base in tried if one.status == "ok"])
-    seen = _redistributed(sorted(_seen(attempt, curve.at(base), slope) for attempt, base in tried))
+    seen = _redistributed(sorted(_seen(attempt, _usual(curve, base), slope) for attempt, base in tried))
     waits = [attempt.queue_ms for attempt, _ in tried if attempt.queue_ms is not None]
     loads = [attempt.load_ms for attempt, _ in tried if attempt.load_ms]
     return Station(
@@ -152,6 +153,10 @@ def _seen(attempt: Tried, base: float, slope: float) -> _Seen:
 def _alone(attempt: Tried, slope: float) -> float:
     """What it would have held its server by itself."""
     return _held(attempt) / (1 + slope * ((attempt.batch_size or 1) - 1))
+
+
+def _usual(curve: Curve, predicted: float) -> float:
+    return curve.at(min(max(predicted, curve.prior_s[0]), curve.prior_s[-1]))
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> Curve:
