@@ -33,11 +33,15 @@ PLANNED_TOKENS = 4096  # the conversation a generation model must have room for
 ONE_SPACE_BELOW = 1_000_000_000  # smaller encoders stay float32 everywhere: half precision moves their vectors
 
 _SIZE = {"float32": 4, "float16": 2, "bfloat16": 2}
-_NVIDIA_QUERY = "index,name,memory.total,memory.free,compute_cap"
+_NVIDIA_QUERY = "index,name,memory.total,memory.free,compute_cap,power.limit"
 
 
 class Gpu(Struct, frozen=True, kw_only=True):
-    """One GPU. Apple's share the RAM: their total and free bytes are the machine's."""
+    """One GPU. Apple's share the RAM: their total and free bytes are the machine's.
+
+    Attributes:
+        power_limit_w: What its driver lets it take; None where it does not say.
+    """
 
     index: int
     name: str
@@ -45,6 +49,7 @@ class Gpu(Struct, frozen=True, kw_only=True):
     vram_total_bytes: int
     vram_free_bytes: int
     compute_capability: tuple[int, int] | None = None
+    power_limit_w: float | None = None
 
     @property
     def device(self) -> str:
@@ -242,7 +247,7 @@ def parse_nvidia_smi(answer: str) -> tuple[Gpu, ...]:
     """Read the rows of `nvidia-smi --query-gpu`; `ValueError` when one makes no sense, as `[N/A]` under MIG."""
     gpus = []
     for row in csv.reader(answer.splitlines(), skipinitialspace=True):
-        index, name, total_mib, free_mib, capability = (field.strip() for field in row)
+        index, name, total_mib, free_mib, capability, limit_w = (field.strip() for field in row)
         major, minor = capability.split(".")
         gpus.append(
             Gpu(
@@ -252,9 +257,18 @@ def parse_nvidia_smi(answer: str) -> tuple[Gpu, ...]:
                 vram_total_bytes=int(total_mib) << 20,
                 vram_free_bytes=int(free_mib) << 20,
                 compute_capability=(int(major), int(minor)),
+                power_limit_w=_watts(limit_w),
             )
         )
     return tuple(gpus)
+
+
+def _watts(field: str) -> float | None:
+    """None where the driver says `[N/A]` or `[Not Supported]`: a GPU is no less one for that."""
+    try:
+        return float(field)
+    except ValueError:
+        return None
 
 
 def _cpu_flags(root: Path) -> frozenset[str]:

@@ -281,10 +281,15 @@ class ClassificationOutput(Struct, frozen=True):
 
 
 class GenerationOutput(Struct, frozen=True):
-    """The whole generated text. `finish_reason` is `stop` (the model ended or a stop string came) or `length`."""
+    """The whole generated text. `finish_reason` is `stop` (the model ended or a stop string came) or `length`.
+
+    Attributes:
+        confidence: The geometric mean of its tokens' probabilities, in 0..1; None where the backend does not know them.
+    """
 
     text: str
     finish_reason: Literal["stop", "length"]
+    confidence: float | None = None
 
 
 class DrawingOutput(Struct, frozen=True):
@@ -303,12 +308,18 @@ class Span(Struct, frozen=True):
 
 
 class TranscriptOutput(Struct, frozen=True, kw_only=True):
-    """What was said. `words` is empty unless their times were asked for."""
+    """What was said. `words` is empty unless their times were asked for.
+
+    Attributes:
+        confidence: The geometric mean of its tokens' probabilities, times that of being speech, in 0..1; None where the
+            backend does not know them.
+    """
 
     text: str
     language: str | None = None
     segments: tuple[Span, ...] = ()
     words: tuple[Span, ...] = ()
+    confidence: float | None = None
 
 
 Output = EmbeddingOutput | ClassificationOutput | GenerationOutput | DrawingOutput | TranscriptOutput

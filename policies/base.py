@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Policy(Protocol):
-    """Ranks the candidates of one request. The same arguments always give the same decision."""
+    """Ranks the candidates of one request. The same arguments always give the same decision.
+
+    A policy may say with an attribute `scale` how its scores compare (`Decision.scale`); else only their order counts.
+    """
 
     @property
     def name(self) -> str:
@@ -58,7 +61,7 @@ def conclude(
     eligible, rejections = slate
 
     def place(e: Estimate) -> int:
-        return next((i for i, name in enumerate(order) if name in {e.backend, e.provider}), len(order))
+        return placed(e, order)
 
     ranked = sorted(eligible, key=lambda e: (place(e), scores[e.candidate_id], e.latency_s, e.candidate_id))
     if not ranked:
@@ -77,7 +80,13 @@ def conclude(
         version=policy.version,
         scores=scores,
         rejections=tuple(sorted(rejections, key=lambda r: r.candidate_id)),
+        scale=getattr(policy, "scale", None),
     )
+
+
+def placed(e: Estimate, order: Sequence[str]) -> int:
+    """Where the request's `order` puts a candidate: the place of its backend or provider there, or behind all."""
+    return next((i for i, name in enumerate(order) if name in {e.backend, e.provider}), len(order))
 
 
 @lru_cache(maxsize=256)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, dollars, known, tie_break
-from policies.constraints import apply, priced
+from policies.constraints import apply, unpriced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from policies.types import Constraints, Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,11 @@ class Cheapest:
 
     name: ClassVar[str] = "cheapest"
     version: ClassVar[str] = "1"
+    scale: ClassVar[Scale] = "ratio"
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known by `cost_usd`."""
-        slate = priced(apply(estimates, constraints))
+        slate = apply(estimates, constraints, unpriced)
         scores = {e.candidate_id: cost for e in slate[0] if (cost := known(e.cost_usd)) is not None}
 
         def because(first: Estimate, second: Estimate) -> str:

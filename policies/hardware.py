@@ -11,12 +11,12 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from policies.base import conclude, figures, seconds, versioned
-from policies.constraints import apply, sift
+from policies.constraints import apply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from policies.types import Constraints, Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate, Scale
 
 GPU, CPU, FAR, QUEUED = range(4)  # the groups of `local-first`, in its order
 
@@ -35,6 +35,7 @@ class LocalFirst:
     """
 
     name: ClassVar[str] = "local-first"
+    scale: ClassVar[Scale] = "grouped"
     spill_factor: float = 4.0
 
     def __post_init__(self) -> None:
@@ -78,6 +79,7 @@ class RemoteFirst:
     """The far side, fastest first; this machine only as the way out when that fails."""
 
     name: ClassVar[str] = "remote-first"
+    scale: ClassVar[Scale] = "grouped"
     version: ClassVar[str] = "1"
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
@@ -91,6 +93,7 @@ class LocalOnly:
     """This machine or nothing."""
 
     name: ClassVar[str] = "local-only"
+    scale: ClassVar[Scale] = "grouped"
     version: ClassVar[str] = "1"
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
@@ -99,7 +102,7 @@ class LocalOnly:
         def far(e: Estimate) -> tuple[Literal["policy"], str] | None:
             return None if e.near else ("policy", f"{e.provider} is not on this machine, and local-only uses no other")
 
-        slate = sift(apply(estimates, constraints), far)
+        slate = apply(estimates, constraints, far)
         return conclude(self, slate, _places(slate[0], lambda _: 0), constraints.order, _leads)
 
 

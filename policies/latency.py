@@ -11,7 +11,7 @@ from policies.constraints import apply
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from policies.types import Constraints, Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Fastest:
 
     name: ClassVar[str] = "fastest"
     version: ClassVar[str] = "1"
+    scale: ClassVar[Scale] = "ratio"
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates by `latency_s`."""

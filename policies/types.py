@@ -22,6 +22,8 @@ RejectionCode = Literal[
     "policy",
 ]
 
+Scale = Literal["ratio", "grouped"]
+
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
@@ -31,6 +33,14 @@ class Quantiles:
     p90_s: float
     p95_s: float
     p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How a budget stands in its present period: which shares of its money are `spent`, of its time `elapsed`."""
+
+    spent: float
+    elapsed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +63,15 @@ class Estimate:
         quality: Prior quality in 0..1; None when unknown.
         latency: The distribution of `latency_s`, kept calibrated; None where nothing was ever observed.
         first_token: Likewise of the seconds to the first piece of a streamed answer; None where there is none.
+        correction: What the sum of the parts was multiplied by, because it was off by so much of late.
         quality_source: How `quality` came about: `prior`, `feedback`, `agreement` or a mixture; None when unknown.
         unavailable: Why it cannot serve at all right now; None when it can.
         does_not_fit: Why the model does not fit this machine; None when it does.
         over_budget: Which budget asking it would overspend, with the figures; None when none.
         overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
+        pacing: Of the daily budgets that asking it is charged to, the one spent fastest; None where there is none.
+        accept_from: The confidence (0..1) from which its answer may be given; infinity accepts none; None when unknown.
+        accept_why: What `accept_from` rests on, in words.
     """
 
     candidate_id: str
@@ -79,7 +93,11 @@ class Estimate:
     overloaded: str | None = None
     latency: Quantiles | None = None
     first_token: Quantiles | None = None
+    correction: float = 1.0
     quality_source: str | None = None
+    pacing: Pacing | None = None
+    accept_from: float | None = None
+    accept_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +115,9 @@ class Constraints:
         max_latency_s: No candidate whose expected latency is above this.
         min_quality: No candidate whose quality is below this, or unknown.
         deadline_s: Seconds from now in which the whole answer is wanted; None where nobody set any.
+        queue_share: Share of the time there is (`deadline_s`, `max_latency_s`) that may be spent waiting for a turn; it
+            binds only where there is such a time.
+        within: Further sets like `only`, each of which must hold too: what a route of the configuration allows.
     """
 
     offline: bool = False
@@ -109,6 +130,8 @@ class Constraints:
     max_latency_s: float | None = None
     min_quality: float | None = None
     deadline_s: float | None = None
+    queue_share: float = 0.6
+    within: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +141,25 @@ class Weights:
     latency: float = 1.0
     cost: float = 1.0
     quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What may be set of the policies, whichever of them looks at it.
+
+    Attributes:
+        weights: What `balanced` weighs.
+        slo_target: The chance of an answer in time that `slo` asks for, in 0..1.
+        second_usd: What `budget` takes a second less of waiting to be worth.
+        quality_usd: What `budget` takes the whole way from quality 0 to 1 to be worth.
+        pacing_gain: How sharply `budget` reacts to money that is spent faster than time passes.
+    """
+
+    weights: Weights = Weights()
+    slo_target: float = 0.95
+    second_usd: float = 0.001
+    quality_usd: float = 0.01
+    pacing_gain: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +187,9 @@ class Decision:
         explored: Whether chance put another candidate first than the policy would have.
         propensities: For each ranked candidate the probability with which it was put first; empty when that is
             certain for the first of `ranked`.
+        scale: How scores compare: `ratio`, where half the score is twice as good; `grouped`, where the whole number is
+            a group that nothing outweighs and the fraction x / (1 + x) of such an x; None where only the order counts.
+        escalate_below: The confidence of a near answer below which the next far candidate is asked as well; None never.
     """
 
     ranked: tuple[str, ...]
@@ -157,8 +202,16 @@ class Decision:
     draw: float | None = None
     explored: bool = False
     propensities: dict[str, float] = field(default_factory=dict)
+    scale: Scale | None = None
+    escalate_below: float | None = None
 
     @property
     def propensity(self) -> float | None:
         """The probability with which the first of `ranked` was put there; None where nothing was."""
         return self.propensities.get(self.ranked[0], 1.0) if self.ranked else None
+
+    def propensity_of(self, candidate_id: str) -> float | None:
+        """The probability with which this one was put first; None for whoever was rejected."""
+        if candidate_id not in self.ranked:
+            return None
+        return self.propensities.get(candidate_id, float(candidate_id == self.ranked[0]))

@@ -22,13 +22,13 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, figures, known, significant, tie_break, versioned
-from policies.constraints import apply, priced
+from policies.constraints import apply, unpriced
 from policies.types import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from policies.types import Constraints, Decision, Estimate
+    from policies.types import Constraints, Decision, Estimate, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Balanced:
     """
 
     name: ClassVar[str] = "balanced"
+    scale: ClassVar[Scale] = "ratio"
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ class Balanced:
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known by the weighted score."""
-        slate = priced(apply(estimates, constraints))
+        slate = apply(estimates, constraints, unpriced)
         terms = {
             "latency": _against_largest([e.latency_s for e in slate[0]]),
             "cost": _against_largest([cost for e in slate[0] if (cost := known(e.cost_usd)) is not None]),

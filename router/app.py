@@ -14,7 +14,19 @@ from litestar.static_files import create_static_files_router
 import router
 from router.decision_log.log import DecisionLog
 from router.house import serving_house
-from router.http import audio, decisions, errors, guards, huggingface, images, inference, openai, replay, system
+from router.http import (
+    audio,
+    decisions,
+    errors,
+    feedback,
+    guards,
+    huggingface,
+    images,
+    inference,
+    openai,
+    replay,
+    system,
+)
 from router.http import intents as intent_routes
 from router.sections import Settings
 from router.settings import Secrets
@@ -38,6 +50,7 @@ HANDLERS = (
     decisions.decision,
     decisions.summary,
     decisions.sql,
+    feedback.feedback,
     replay.replay_policy,
     system.live,
     system.ready,

@@ -19,6 +19,7 @@ from backends.types import Delta, GenerationInput, GenerationOutput, Limits
 from router.budgets import Exceeded
 from router.course import Course
 from router.errors import AllAttemptsFailed, BudgetExceeded, DeadlineExceeded, FailedAttempt
+from router.escalation import Escalation
 from router.hedging import first_of
 from router.outcome import Answered, Attempt, Begun, Outcome
 from router.runs import Errand
@@ -62,7 +63,7 @@ class Attempts:
             settled = True
             error = None if chain.answered is not None else chain.failure()
             status = "ok" if error is None else "error"
-            answered = None if chain.answered is None else replace(chain.answered, first_token_s=first_s)
+            answered = None if chain.answered is None else chain.told(first_s)
             yield settle(plan, chain.attempts, status=status, error=error, answered=answered)
         except (asyncio.CancelledError, GeneratorExit):
             status = "cancelled"
@@ -78,6 +79,7 @@ class Attempts:
         Raises:
             BackendError: it cannot be loaded.
         """
+        self._runner.standby.disturb()
         report = await self._runner.backends[candidate.target.backend].load(candidate.target, thorough=thorough)
         self._runner.lessons.estimator.learn_load(candidate, report, "calibrated" if thorough else "warm-up")
         return report
@@ -98,6 +100,7 @@ class _Chain:
         self._runner = runner
         self._hedging = hedging
         self._course = Course(plan, max_attempts, runner.lessons.refusal, runner.lessons.account_refusal)
+        self._escalation = Escalation(plan, runner.lessons.judgement)
         self._runs: list[Run] = []
         self._said: list[str] = []  # text that has gone out
         self._speaker: Run | None = None
@@ -108,8 +111,17 @@ class _Chain:
         return tuple(run.attempt for run in self._runs if run.attempt is not None)
 
     async def pieces(self) -> AsyncGenerator[Begun | Piece, None]:
-        """Attempt after attempt, until one answers or the course ends."""
-        while (step := self._course.next(self._left_s(), random.random())) is not None:  # noqa: S311 -- spreads waits
+        """Attempt after attempt, until one answers or the course ends; then the answer that was kept, if any."""
+        async with aclosing(self._asked()) as pieces:
+            async for piece in pieces:
+                yield piece
+        if self.answered is None and self._escalation.kept is not None and not self._said:
+            run, self.answered = self._escalation.kept
+            for told in (told for piece in self._escalation.held for told in self._told(run, piece)):
+                yield told
+
+    async def _asked(self) -> AsyncGenerator[Begun | Piece, None]:
+        while (step := self._step()) is not None:
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
                 if not step.as_told and self._runner.lessons.refusal(step.candidate) is not None:
@@ -127,6 +139,19 @@ class _Chain:
                 return
             self._course.continuing = bool(self._said)
 
+    def told(self, first_token_s: float | None) -> Answered | None:
+        """The answer, with when its sender heard the first of it, and what became of a near one before it."""
+        if self.answered is None:
+            return None
+        note = self._escalation.note(self.answered.attempt)
+        return replace(self.answered, first_token_s=first_token_s, note=note)
+
+    def _step(self) -> Step | None:
+        left_s = self._left_s()
+        if self._escalation.kept is not None:
+            return self._course.escalate(lambda candidate: self._escalation.wants(candidate, left_s))
+        return self._course.next(left_s, random.random())  # noqa: S311 -- spreads waits
+
     async def _tried(self, step: Step, reservation: Reservation | None) -> AsyncGenerator[Begun | Piece, None]:
         number = len(self._runs)
         run = self._started(step, reservation)
@@ -134,22 +159,28 @@ class _Chain:
         if after_s is not None:
             run = await first_of(run, after_s, lambda: self._hedged(step.candidate))
         held: list[Piece] = []
+        holds = self._plan.on_stream_failure == "hold" or self._escalation.watches(run.candidate)
         async with aclosing(run), aclosing(run.pieces()) as pieces:
             async for piece in pieces:
-                if self._plan.on_stream_failure == "hold":
+                if holds:
                     held.append(piece)
                     continue
                 for told in self._told(run, piece):
                     yield told
-        self._ended(run, self._runs[number:])
+        self._ended(run, self._runs[number:], held)
         if self.answered is not None:
             for told in (told for piece in held for told in self._told(run, piece)):
                 yield told
 
-    def _ended(self, run: Run, begun: list[Run]) -> None:
-        """Take the run's answer, or tell the course of all that were begun and failed."""
+    def _ended(self, run: Run, begun: list[Run], held: list[Piece]) -> None:
+        """Take the run's answer, or keep it while another is asked, or tell the course of all that failed."""
         if run.attempt is not None and run.attempt.result is not None:
-            self.answered = Answered(attempt=run.attempt, result=self._whole(run.attempt.result))
+            answered = Answered(attempt=run.attempt, result=self._whole(run.attempt.result))
+            if self._escalation.watches(run.candidate) and self._escalation.unsure(run.attempt):
+                self._escalation.keep(run, answered, held)
+                self._course.answered(run.candidate, run.attempt)
+                return
+            self.answered = answered
             return
         for each in begun:
             if each.attempt is not None:

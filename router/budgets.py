@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from policies.base import dollars, known
+from policies.types import Pacing
 from router.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -157,6 +158,20 @@ class Budgets:
         """How many there are; none makes it false."""
         return len(self._budgets)
 
+    @property
+    def daily(self) -> bool:
+        """Whether any has the period of a day: what the policy `budget` paces itself by."""
+        return any(budget.entry.period == "day" for budget in self._budgets)
+
+    def pacing(self, charge: Charge) -> Pacing | None:
+        """Of the daily budgets that the charge concerns, the one whose money goes fastest against the clock.
+
+        What is reserved counts as spent. None where no daily budget is concerned.
+        """
+        now = self._clock()
+        paced = [_pacing(b, now) for b in self._of(charge) if b.entry.period == "day"]
+        return max(paced, key=lambda pacing: pacing.spent - pacing.elapsed, default=None)
+
     def refusal(self, charge: Charge, usd: float | None) -> Exceeded | None:
         """The strictest budget that an attempt of this cost does not fit into; None when it may be made.
 
@@ -250,6 +265,13 @@ def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], provid
     for scope, period, on_exceeded in kinds:
         if kinds.count((scope, period, on_exceeded)) > 1:
             raise SettingsError(f"budgets: {scope!r} has two budgets a {period} that {on_exceeded}.")
+
+
+def _pacing(budget: _Budget, now: float) -> Pacing:
+    period = budget.at(now)
+    elapsed = (now - period.starts_at) / (period.ends_at - period.starts_at)
+    spent = float(period.taken / budget.limit) if budget.limit else 1.0
+    return Pacing(spent=spent, elapsed=min(1.0, max(0.0, elapsed)))
 
 
 def _exact(usd: float) -> Fraction:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from backends.remote.provider import asked_for
 from backends.types import Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
+from router.quality import prior_of
 from router.slate import Candidate
 from router.sub_providers import Place, plain, routed, spread
 
@@ -48,7 +49,7 @@ class CandidateFinder:
         listings: Listings | None = None,
         far: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._backends = backends
         self._discover = discover
         self._listings = listings
@@ -57,7 +58,7 @@ class CandidateFinder:
 
     async def prepare(self) -> None:
         """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later."""
-        for model in self._catalog:
+        for model in self.catalog:
             await self._prepare(model)
 
     async def model(self, model_id: str) -> ModelEntry:
@@ -66,28 +67,28 @@ class CandidateFinder:
         Raises:
             UnknownModel: naming near ones.
         """
-        entry = self._catalog.find(model_id)
+        entry = self.catalog.find(model_id)
         if entry is not None:
             return entry
         entry = await self._discover(model_id)
         if entry is None:
-            raise UnknownModel(model_id, self._catalog.alternatives(model_id))
+            raise UnknownModel(model_id, self.catalog.alternatives(model_id))
         await self._prepare(entry)
         return entry
 
     def alias(self, name: str) -> AliasEntry | None:
         """The alias of this name, if it is one."""
-        return self._catalog.alias(name)
+        return self.catalog.alias(name)
 
-    async def offer(self, name: str) -> Offer:
-        """The models behind a name.
+    async def offer(self, name: str, *others: str) -> Offer:
+        """The models behind a name, or behind several.
 
         Raises:
             UnknownModel: naming near ones.
         """
-        alias = self._catalog.alias(name)
+        alias = None if others else self.catalog.alias(name)
         if alias is None:
-            return Offer((await self.model(name),))
+            return Offer(tuple([await self.model(model) for model in self.catalog.models_of(name, *others)]))
         models = [await self.model(model) for model in (*alias.models, *alias.fallbacks)]
         return Offer(tuple(models[: len(alias.models)]), tuple(models[len(alias.models) :]), alias)
 
@@ -112,7 +113,7 @@ class CandidateFinder:
 
     def every(self) -> list[Candidate]:
         """Every candidate of the catalogue, as it is now."""
-        return [candidate for model in self._catalog for candidate in self.of_model(model)]
+        return [candidate for model in self.catalog for candidate in self.of_model(model)]
 
     def of_model(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
         """The model's candidates; behind the router the cheapest, or those that `only` names."""
@@ -121,15 +122,15 @@ class CandidateFinder:
     def _places(self, model: ModelEntry, only: Sequence[str]) -> list[Place]:
         """Where the model is, from memory where nothing has changed since."""
         if self._listings is None or not any(map(routed, model.candidates)) or not self._far():
-            return plain(model, self._catalog.providers, only)
+            return plain(model, self.catalog.providers, only)
         if only:
-            return spread(model, self._listings, self._catalog.providers, only)
+            return spread(model, self._listings, self.catalog.providers, only)
         entry, version, places = self._spread.get(model.id, (None, 0, []))
         if entry is not model or version != self._listings.version:
             if len(self._spread) >= MAX_SPREAD:
                 self._spread.clear()
             version = self._listings.version
-            places = spread(model, self._listings, self._catalog.providers)
+            places = spread(model, self._listings, self.catalog.providers)
             self._spread[model.id] = (model, version, places)
         return places
 
@@ -156,7 +157,8 @@ class CandidateFinder:
             near=backend.near or entry.script.get("near") is True,  # a fake may pretend either
             status=backend.status(target),
             price=entry.price,
-            quality=model.quality,
+            quality=prior_of(model.quality),
+            quality_source=None if prior_of(model.quality) is None else "prior",
             vector_space=f"{target.model}@{target.revision or 'default'}",
             listed_as=model.id,
             account=self._account(entry),
@@ -170,14 +172,14 @@ class CandidateFinder:
         )
 
     def _asked(self, provider: str) -> str:
-        return asked_for(provider, self._catalog.providers)
+        return asked_for(provider, self.catalog.providers)
 
     def _account(self, entry: CandidateEntry) -> str:
         """Whoever is asked with the same key is paid from the same account."""
         if entry.backend != "remote" or entry.provider is None:
             return ""
         name = self._asked(entry.provider)
-        provider = self._catalog.providers.get(name)
+        provider = self.catalog.providers.get(name)
         key = None if provider is None else provider.api_key_env
         return f"account {key or name}"
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import tomllib
 from importlib import resources
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from backends.remote.provider import SUB_PROVIDERS
 from backends.types import Task
+from router.aliases import builtin, flattened
 from router.errors import CatalogError, InvalidRequest
 from router.sections import AliasEntry, CandidateEntry, ModelEntry, ProviderSettings, Section
 from router.settings import HUB_TOKEN
@@ -56,7 +58,7 @@ class Catalog:
 
         Raises:
             CatalogError: an entry names an unknown task or provider, two entries have one id, or an alias names what
-                is no model of its task.
+                is no model of its task, or itself.
         """
         self.providers = {p.name: p for p in (*BUILTIN_PROVIDERS, *_named_once(providers))}
         self.provider_names = frozenset(self.providers) | SUB_PROVIDERS
@@ -69,9 +71,10 @@ class Catalog:
             seen.add(entry.id)
             self._check(entry)
             self._models[entry.id] = entry
-        self.aliases: dict[str, AliasEntry] = {}
-        for alias in aliases:
-            self._check_alias(alias)
+        given = tuple(aliases)
+        self.aliases: dict[str, AliasEntry] = {alias.name: alias for alias in given}  # so that near ones are named
+        self.aliases = flattened(given, self._models, self.alternatives)
+        for alias in builtin(self, lambda name: name in self._models or name in self.aliases):
             self.aliases[alias.name] = alias
 
     def __iter__(self) -> Iterator[ModelEntry]:
@@ -85,6 +88,11 @@ class Catalog:
     def alias(self, name: str) -> AliasEntry | None:
         """The alias of this name, or None."""
         return self.aliases.get(name)
+
+    def models_of(self, *names: str) -> tuple[str, ...]:
+        """The models that names stand for, in order and each once; an alias' fallbacks are not among them."""
+        found = (self.aliases[name].models if name in self.aliases else (name,) for name in names)
+        return tuple(dict.fromkeys(chain.from_iterable(found)))
 
     def first_for(self, task: str) -> str:
         """The id of the first model that does the task: what a request gets that names only a task.
@@ -166,20 +174,6 @@ class Catalog:
                     f"models: {entry.id}: limits.{name} of {own:g} s is longer than that of provider {provider.name}, "
                     f"{most:g} s: raise the provider's."
                 )
-
-    def _check_alias(self, alias: AliasEntry) -> None:
-        if alias.name in self.aliases or alias.name in self._models:
-            raise CatalogError(f"aliases: the name {alias.name!r} is taken by a model or another alias.")
-        names = (*alias.models, *alias.fallbacks)
-        for name in names:
-            if name not in self._models:
-                hint = f"near ones: {', '.join(self.alternatives(name)) or 'none'}"
-                if name in {*self.aliases, alias.name}:
-                    hint = "an alias names models, not aliases"
-                raise CatalogError(f"aliases: {alias.name}: unknown model {name!r}; {hint}.")
-        tasks = sorted({self._models[name].task for name in names})
-        if len(tasks) > 1:
-            raise CatalogError(f"aliases: {alias.name}: its models do different tasks: {', '.join(tasks)}.")
 
 
 def _named_once(providers: Iterable[ProviderSettings]) -> list[ProviderSettings]:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from backends import fake
 from backends.remote.provider import NO_TOKEN, Provider
 from backends.types import Target, Task
-from policies.registry import create as create_policy
+from router.aliases import AliasError
 from router.budgets import check_scopes
 from router.candidates import target_of
 from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, SettingsError
 from router.listings import same_place
-from router.planning import weights_of
+from router.policy_check import check_inputs, check_policies
+from router.price_bounds import check_prices
+from router.rules_check import check_routes
 from router.settings import HUB_TOKEN, Secrets, check_listener
+from router.toml_lines import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,15 +32,10 @@ def checked(settings: Settings) -> Catalog:
         SettingsError, CatalogError: naming what does not.
     """
     check_listener(settings)
-    weights = weights_of(settings.routing)
-    named = {f"aliases: {alias.name}": alias.policy for alias in settings.aliases if alias.policy is not None}
-    for where, name in {"routing": settings.routing.policy, **named}.items():
-        try:
-            create_policy(name, weights)
-        except ValueError as error:
-            raise SettingsError(f"{where}: {error}.") from error
+    check_policies(settings)
+    check_prices(settings)
     _check_keys(settings.providers)
-    catalog = Catalog(settings.models, settings.providers, settings.aliases)
+    catalog = _catalog(settings)
     providers_of(catalog, Secrets())  # each must be well-formed
     for model in settings.local.warm:
         if catalog.find(model) is None:
@@ -47,7 +45,16 @@ def checked(settings: Settings) -> Catalog:
             if candidate.backend == "fake":
                 _check_script(entry, candidate)
     _check_budgets(settings, catalog)
+    check_routes(settings, catalog)
+    check_inputs(settings, catalog)
     return catalog
+
+
+def _catalog(settings: Settings) -> Catalog:
+    try:
+        return Catalog(settings.models, settings.providers, settings.aliases)
+    except AliasError as error:
+        raise CatalogError(f"{place_of(settings, 'aliases', error.index)}{error}") from error
 
 
 def _check_keys(providers: Iterable[ProviderSettings]) -> None:
@@ -62,7 +69,7 @@ def _check_keys(providers: Iterable[ProviderSettings]) -> None:
 def _check_budgets(settings: Settings, catalog: Catalog) -> None:
     far = far_targets(catalog)
     models = {name for entry, target in far for name in (entry.id, target.model)}
-    models |= {alias.name for alias in settings.aliases}
+    models |= set(catalog.aliases)
     check_scopes(settings.budgets, models, catalog.provider_names | {target.provider for _, target in far})
 
 

@@ -7,6 +7,7 @@
 * Where all others failed, one whose breaker is open is asked all the same: it may have recovered meanwhile.
 * The last attempt goes near where that can serve: an outage of all far ones must not use up the chain before it.
 * What a fallback refuses for reasons of its own does not end the chain, and never hides the first failure.
+* Beside a near answer that may be wrong (`cascade`), only who is far and may know better, each once.
 * One budget for the whole chain: whoever would exceed `max_cost_usd` together with what was spent is passed over.
 """
 
@@ -103,16 +104,34 @@ class Course:
         self._begun += 1
         return Step(candidate, "hedge")
 
+    def answered(self, candidate: Candidate, attempt: Attempt) -> None:
+        """An attempt answered, and another answer is wanted all the same: what it cost is spent."""
+        self._charge(candidate, attempt)
+
+    def escalate(self, wanted: Callable[[Candidate], bool]) -> Step | None:
+        """Who is asked beside an answer that may be wrong, begun; None where nobody is left who is wanted."""
+        if self._begun >= self._most or (self._tried and isinstance(self._tried[-1][1], ContentRefused)):
+            return None
+        found = next((candidate for candidate in self.left() if wanted(candidate)), None)
+        if found is None:
+            return None
+        self._left.remove(found)
+        self._begun += 1
+        return Step(found, "escalation")
+
     def passed_over(self) -> None:
         """The step just given was not taken: nobody was asked."""
         self._begun -= 1
 
     def failed(self, candidate: Candidate, attempt: Attempt) -> None:
         """An attempt ended without an answer."""
-        expected_usd = self._plan.estimate(candidate.id).cost_usd
-        self._spent_usd += (expected_usd if attempt.cost.usd is None else attempt.cost.usd) or 0.0
+        self._charge(candidate, attempt)
         if attempt.error is not None:
             self._tried.append((candidate, attempt.error))
+
+    def _charge(self, candidate: Candidate, attempt: Attempt) -> None:
+        expected_usd = self._plan.estimate(candidate.id).cost_usd
+        self._spent_usd += (expected_usd if attempt.cost.usd is None else attempt.cost.usd) or 0.0
 
     def _is_over(self) -> bool:
         """True where the last failure ends the chain."""

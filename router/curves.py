@@ -46,7 +46,7 @@ def curve_of(candidate: Candidate, measured: Iterable[Measurement]) -> Curve | N
     points: dict[float, float] = {}
     for one in measured:
         if 0 < one.service_s < math.inf and len(points) < MAX_MEASURED:
-            points[prior_service_s(candidate, _used(one.usage))] = one.service_s
+            points[prior_service_s(candidate, used_size(one.usage))] = one.service_s
     if not points:
         return None
     rising = sorted(points)
@@ -54,7 +54,7 @@ def curve_of(candidate: Candidate, measured: Iterable[Measurement]) -> Curve | N
     return Curve(tuple(rising), tuple(never_falling))
 
 
-def _used(usage: Usage) -> Size:
+def used_size(usage: Usage) -> Size:
     """The size of a request of which only its usage is known."""
     return Size(
         items=usage.images or 1,

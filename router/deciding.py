@@ -51,10 +51,13 @@ def decide(
     unless it is only that nobody knows the price; else what is near serves it. Reserves nothing.
     """
     over = {name: said for name, ask in asked.items() if (said := budgets.refusal(*ask)) is not None}
-    marked = [replace(e, over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in estimates]
+    paced = [
+        replace(e, pacing=budgets.pacing(asked[e.candidate_id][0])) if e.candidate_id in asked else e for e in estimates
+    ]
+    marked = [replace(e, over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in paced]
     decision = choose(marked)
     if over and asked.keys().isdisjoint(decision.ranked):
-        wanted = next(iter(choose(estimates).ranked), "")
+        wanted = next(iter(choose(paced).ranked), "")
         refusing = over.get(wanted)
         if refusing is not None and refusing.on_exceeded == "refuse" and known(asked[wanted][1]) is not None:
             return Decided(_refused(decision, refusing), marked, BudgetExceeded(_sentence(refusing.reason)))

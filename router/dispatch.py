@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from router.errors import NoCandidate, Refusal, RouterError
+from router.errors import InvalidRequest, NoCandidate, Refusal, RouterError
 from router.outcome import Outcome
 from router.rows import Refused
+from router.rules import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -19,20 +21,24 @@ if TYPE_CHECKING:
     from router.outcome import Begun
     from router.planning import Planner
     from router.request import Call
+    from router.shadowing import Shadows
     from router.slate import Plan
 
 
 class Dispatcher:
     """Decides and runs requests. Every request leaves its rows behind, also when it is refused or abandoned."""
 
-    def __init__(self, finder: CandidateFinder, planner: Planner, attempts: Attempts, ledger: Ledger) -> None:
+    def __init__(
+        self, finder: CandidateFinder, planner: Planner, attempts: Attempts, ledger: Ledger, shadows: Shadows
+    ) -> None:
         self._finder = finder
         self._planner = planner
         self._attempts = attempts
         self._ledger = ledger
+        self.shadows = shadows
 
     async def plan(self, call: Call) -> Plan:
-        """A dry run: what would be decided. Raises as `Planner.plan` does."""
+        """A dry run: what would be decided, nothing of it left to chance. Raises as `Planner.plan` does."""
         return await self._planner.plan(call)
 
     async def stream(self, call: Call) -> AsyncGenerator[Begun | Piece | Outcome, None]:
@@ -43,14 +49,15 @@ class Dispatcher:
                 logged then, and the error carries the decision's id.
         """
         try:
-            plan = await self.plan(call)
+            plan = await self._planner.plan(call, random.random())  # noqa: S311 -- chance, not a secret
         except RouterError as error:
             error.decision_id = self.refuse(_refused(call, error))
             raise
         except BaseException:
             self.refuse(_refused(call, RouterError("The request ended before it could be decided.")))
             raise
-        self._ledger.decided(plan, self._planner.policy(call))
+        self._planner.began(plan)
+        self._ledger.decided(plan, self._planner.policy(plan.call))
         if not plan.decision.ranked:
             outcome = self._ledger.settle(plan, (), status="refused", error=plan.refusal or _no_candidate(plan))
             await self._ledger.acknowledged()
@@ -59,7 +66,9 @@ class Dispatcher:
         async with aclosing(self._attempts.stream(plan)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Outcome):
+                    self._planner.ended(piece)
                     await self._ledger.acknowledged()
+                    self.shadows.offer(piece, random.random())  # noqa: S311 -- chance, not a secret
                 yield piece
 
     async def infer(self, call: Call) -> Outcome:
@@ -75,7 +84,10 @@ class Dispatcher:
 
         Raises:
             UnknownModel: naming near ones.
+            InvalidRequest: `auto` does every task, unless it is an alias.
         """
+        if model_id == AUTO and self._finder.alias(AUTO) is None:
+            raise InvalidRequest("task: required where the model is 'auto'.", param="task")
         return (await self._finder.offer(model_id)).models[0].task
 
     async def warm(self, model_id: str, *, thorough: bool = False) -> dict[str, LoadReport]:

@@ -7,6 +7,7 @@ RouterError
 ├── Forbidden          the request comes from where nobody may ask
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoCandidate        nothing may serve the request; carries the rejections
+│   └── NoCapacity     somebody may, but has too much to do now; carries retry_after_s
 ├── BudgetExceeded     what may be spent far is spent, and the budget says to refuse then
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
 ├── AllAttemptsFailed  every attempt failed; carries them
@@ -90,6 +91,18 @@ class NoCandidate(RouterError):
         reasons = "; ".join(f"{r.candidate_id}: {r.reason}" for r in rejections) or "the catalogue lists no candidate"
         super().__init__(f"No candidate may serve {model!r}: {reasons}.")
         self.rejections = tuple(rejections)
+
+
+class NoCapacity(NoCandidate):
+    """Somebody may serve this request, but not now: whoever may is full, or could not answer in time.
+
+    Attributes:
+        retry_after_s: Seconds after which that may be otherwise.
+    """
+
+    def __init__(self, model: str, rejections: Sequence[Refusal], retry_after_s: float) -> None:
+        super().__init__(model, rejections)
+        self.retry_after_s = retry_after_s
 
 
 class BudgetExceeded(RouterError):

@@ -1,9 +1,12 @@
 """What each candidate would take and cost for one request, from the best source there is.
 
-Latency = load (if cold) + queue + service. The service time is a shape times a learnt factor. The shape is a prior
-(physics of the device, or of a network) until requests of several sizes were measured here: then it runs through those.
-Observed requests move the factor (an exponentially weighted mean of log(observed / shape)), so one observation at one
-size informs every size. The source is named in each estimate.
+Latency = load (if cold) + queue + service. The service time is made of the prior's parts (`router.priors`) with a
+learnt factor each, or runs through what was measured of several sizes; `router.prediction` says how it is learnt. All
+of it is multiplied by what such sums were lately off by, so that `latency_s` is the median of what is to be expected;
+around it lie its quantiles. The source is named in each estimate.
+
+Who did not answer teaches, too: an attempt that timed out, was cancelled or lost to a hedge took longer than it was
+watched for. It is taken as that lower bound, so that neither the slow ones are missing nor anything is invented.
 """
 
 from __future__ import annotations
@@ -11,182 +14,286 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from backends.types import Task, Usage
+from backends.types import Task, Timings, Usage
 from policies.types import Estimate
-from router.curves import Curve, curve_of
+from router.curves import curve_of, used_size
+from router.prediction.history import Base, History
+from router.prediction.lengths import Expected, IntentLengths
+from router.prediction.memory import checksum, identity, restored, saved
+from router.prediction.sizing import expected_usage, first_parts, left_open, parts_of, sized
+from router.prediction.timed import first_s, own_s, possible, whole_s
 from router.pricing import priced_usd
-from router.priors import assumed_pixel_steps, prior_load_s, prior_service_s
-from router.slate import Size
+from router.priors import assumed_pixel_steps, listed_of, prior_load_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from backends.types import LoadReport, Timings
-    from router.pricing import LocalRates
-    from router.slate import Candidate
+    from backends.types import LoadReport
+    from router.pricing import NearRates
+    from router.slate import Candidate, Size
 
-LEARNING_RATE = 0.2
 MAX_LEARNT = 10_000
 
-Source = Literal["prior", "warm-up", "calibrated", "observed"]
 
-
-class _Learnt(Struct):
-    """What is known of one candidate.
+class Asked(Struct, frozen=True):
+    """What was so when a request was decided.
 
     Attributes:
-        drawings: How many times the assumed pixel steps its drawings took, by what the request had left to the model.
+        intent: What its prompt wants; None where nobody was asked.
+        predicted: The candidate's estimate; None where there was none, or it was of another moment.
     """
 
-    log_factor: float = 0.0
-    source: Source = "prior"
-    curve: Curve | None = None
-    load_s: float | None = None
-    mean_service_s: float | None = None
-    output_tokens: float | None = None
-    drawings: dict[tuple[bool, bool], float] = msgspec.field(default_factory=dict)
+    intent: str | None = None
+    predicted: Estimate | None = None
+
+
+_NOBODY = Asked()
 
 
 class Estimator:
-    """Predicts, and learns from what happened. One instance per process; state is bounded and lives in memory."""
+    """Predicts, and learns from what happened. One instance per process; state is bounded, and can be saved."""
 
-    def __init__(self, rates: LocalRates, runtime_started: Callable[[], bool]) -> None:
+    def __init__(self, rates: NearRates, runtime_started: Callable[[], bool]) -> None:
         self._rates = rates
         self._runtime_started = runtime_started
-        self._learnt: dict[str, _Learnt] = {}
+        self._known: dict[str, History] = {}
+        self._saved: dict[str, str] = {}
+        self._lengths: dict[Task, IntentLengths] = {}
+        self._nothing = History([])
 
     def estimate(
         self,
         size: Size,
         candidates: Sequence[Candidate],
         refusal: Callable[[Candidate], str | None],
+        intent: str | None = None,
     ) -> list[Estimate]:
         """One estimate per candidate, in order. `refusal` says why a candidate's breaker is open."""
-        return [self._one(size, candidate, refusal(candidate)) for candidate in candidates]
+        return [self._one(size, candidate, refusal(candidate), intent) for candidate in candidates]
 
-    def observe(self, candidate: Candidate, size: Size, usage: Usage, timings: Timings, total_s: float) -> None:
-        """Learn from one answered request. What it held the device alone goes before the time of its whole batch."""
-        learnt = self._of(candidate.id)
-        expected = self._expected(candidate, learnt, size)
-        actual = Size(
-            items=size.items,
-            input_tokens=usage.prompt_tokens or size.input_tokens,
-            output_tokens=None if size.output_tokens is None else usage.completion_tokens or size.output_tokens,
-            images=usage.images or size.images,
-            pixel_steps=usage.pixel_steps or expected.pixel_steps,
-            audio_s=usage.audio_s or size.audio_s,
-        )
-        service_s = next(s for s in (timings.device_s, timings.service_s, total_s) if s is not None)
-        self._move(learnt, service_s, _shape_s(candidate, learnt, actual))
-        if timings.load_s:
-            learnt.load_s = timings.load_s
-        if actual.output_tokens is not None:
-            learnt.output_tokens = _ewma(learnt.output_tokens, actual.output_tokens)
+    def observe(
+        self, candidate: Candidate, size: Size, usage: Usage, timings: Timings, total_s: float, asked: Asked = _NOBODY
+    ) -> None:
+        """Learn from one answered request.
+
+        The service time learns from what the request held the device alone, where that is known, before the time of
+        its whole batch: those it shared it with are in the queue's prediction. The quantiles learn from the whole.
+        """
+        if not possible(timings, total_s):
+            return
+        history = self._of(candidate)
+        state = history.state
+        base = self._base_then(candidate, history, size, timings, asked)
+        predicted = asked.predicted
+        history.took(base, whole_s(timings, total_s), predicted.latency if predicted else None)
+        began_s = first_s(timings)
+        if began_s:
+            history.began(base, began_s, predicted.first_token if predicted else None)
+        tokens = None if size.output_tokens is None else usage.completion_tokens
+        seconds = own_s(timings, total_s)
+        if seconds > 0:
+            usual = sized(candidate, state, size, tokens or self._tokens(candidate, history, size, asked.intent))
+            actual = replace(usual, pixel_steps=usage.pixel_steps or usual.pixel_steps)
+            history.served(parts_of(candidate, state, actual), seconds)
+        state.load_s = timings.load_s or state.load_s
+        if tokens:
+            self._heard(candidate, history, tokens, size, asked.intent)
         if usage.pixel_steps and size.images is not None and None in {size.pixels, size.steps}:
-            learnt.drawings[_left_open(size)] = usage.pixel_steps / assumed_pixel_steps(candidate, size)
-        if 0 < service_s < math.inf:
-            learnt.mean_service_s = _ewma(learnt.mean_service_s, service_s)
+            state.drawings[left_open(size)] = usage.pixel_steps / assumed_pixel_steps(candidate, size)
+        history.refresh()
+
+    def outlasted(self, candidate: Candidate, size: Size, waited_s: float, asked: Asked, *, silent: bool) -> None:
+        """Learn from a request that took longer than this, and nobody knows how much; `silent` before its first piece.
+
+        It moves what is expected only where it took longer than that already, and then no further than to this bound.
+        """
+        if candidate.id not in self._known or not 0 < waited_s < math.inf:
+            return
+        history, predicted = self._of(candidate), asked.predicted
+        base = self._base_then(candidate, history, size, Timings(), asked)
+        history.took(base, waited_s, predicted.latency if predicted else None, censored=True)
+        if silent:
+            history.began(base, waited_s, predicted.first_token if predicted else None, censored=True)
+        if not candidate.near:  # near, it may never have had its turn
+            history.state.service.outlasted(base.parts, waited_s)
+        history.refresh()
 
     def learn_load(
         self, candidate: Candidate, report: LoadReport, source: Literal["calibrated", "warm-up"] = "warm-up"
     ) -> None:
-        """Learn from a model's loading, and from the requests measured with it, which become the candidate's curve.
+        """Learn from a model's loading, and from the requests measured with it, which become the candidate's shape.
 
         A calibration measured several sizes thoroughly, now or here before, and always takes over; the one quick
-        request of a warm-up goes neither before that nor before what was observed.
+        request of a warm-up goes neither before that nor before what was observed. Neither says how far requests lie
+        apart, so there are no quantiles until one was observed.
         """
-        learnt = self._of(candidate.id)
+        history = self._of(candidate)
         if report.load_s > 0:
-            learnt.load_s = report.load_s
-        if source == "warm-up" and learnt.source in {"calibrated", "observed"}:
+            history.state.load_s = report.load_s
+            history.changes += 1
+        measured = [one for one in report.measured if 0 < one.service_s < math.inf]
+        if not measured or (source == "warm-up" and history.state.source in {"calibrated", "observed"}):
             return
-        curve = curve_of(candidate, report.measured)
-        if curve is not None:
-            learnt.curve, learnt.log_factor, learnt.source = curve, 0.0, source
+        # An answer's length and its prompt's are two things, which no single curve runs through.
+        generated = any(one.usage.completion_tokens for one in measured)
+        curve = None if generated else curve_of(candidate, measured)
+        history.state.curve = curve
+        points = [(parts_of(candidate, history.state, used_size(one.usage)), one.service_s) for one in measured]
+        history.measured(curve, points, source, checksum(report.measured))
 
-    def expected_output_tokens(self, candidate_id: str, size: Size) -> int | None:
-        """How many tokens the answer will probably have: what was seen before, within the request's own limit."""
-        learnt = self._learnt.get(candidate_id)
-        if size.output_tokens is None or learnt is None or learnt.output_tokens is None:
-            return size.output_tokens
-        seen = max(1, round(learnt.output_tokens))
-        return seen if size.max_output_tokens is None else min(seen, size.max_output_tokens)
+    def begin_with(self, candidate: Candidate, report: LoadReport) -> None:
+        """Begin with a calibration of an earlier process, unless more was learnt since and came back with `restore`."""
+        state = self._of(candidate).state
+        if state.source != "observed" or state.calibration != checksum(report.measured):
+            self.learn_load(candidate, report, "calibrated")
 
-    def _one(self, size: Size, candidate: Candidate, refusal: str | None) -> Estimate:
-        learnt = self._learnt.get(candidate.id) or _Learnt()
-        expected = self._expected(candidate, learnt, size)
-        service_s = _shape_s(candidate, learnt, expected) * math.exp(learnt.log_factor)
-        load_s = 0.0 if candidate.status.loaded else self._load_s(candidate, learnt)
-        queue_s = _queue_s(candidate, learnt.mean_service_s or service_s)
-        cost_usd, cost_source = self._cost(candidate, expected, service_s)
+    def expected_output_tokens(self, candidate: Candidate, size: Size, intent: str | None = None) -> int | None:
+        """How many tokens the answer will probably have, the median: within the request's own limit.
+
+        By what this candidate answered to prompts of the intent, else to any, else what any candidate of the task did;
+        before all that it is the size's own guess. None for tasks that generate no text.
+        """
+        history = self._known.get(candidate.id) or self._nothing
+        return self._tokens(candidate, history, size, intent)
+
+    # --- what outlives the process --------------------------------------------------------------
+
+    def restore(self, states: Mapping[str, str]) -> None:
+        """Take in what `unsaved` gave to an earlier process, by candidate id: each is used once its candidate is."""
+        self._saved = dict(states)
+
+    def unsaved(self) -> Iterator[tuple[str, str]]:
+        """Each candidate of whom something was learnt since this was called last, and its state as text."""
+        for candidate_id, history in list(self._known.items()):
+            if history.changes > history.saved:
+                history.saved = history.changes
+                yield candidate_id, saved(history)
+
+    def coverage(self) -> dict[str, tuple[int, int]]:
+        """By candidate: answers that had a predicted p95, and those of them that took no longer."""
+        return {
+            candidate_id: (history.state.warm.told + history.state.cold.told,
+                           history.state.warm.kept + history.state.cold.kept)
+            for candidate_id, history in self._known.items()
+            if history.state.warm.told
+        }  # fmt: skip
+
+    # --- predicting -----------------------------------------------------------------------------
+
+    def _one(self, size: Size, candidate: Candidate, refusal: str | None, intent: str | None) -> Estimate:
+        history = self._known.get(candidate.id)
+        if history is None:
+            history = self._of(candidate) if candidate.id in self._saved else self._nothing
+        length = self._length(candidate, history, size, intent)
+        expected = sized(candidate, history.state, size, None if length is None else length.median)
+        base = self._base(candidate, history, expected)
+        latency = history.latency(base)
+        total_s = base.total_s
+        correction = 1.0 if latency is None else latency.p50_s / total_s
+        cost_usd, cost_source = self._cost(candidate, expected, base, history, length)
+        status = candidate.status
         return Estimate(
             candidate_id=candidate.id,
             backend=candidate.target.backend,
             provider=candidate.target.provider,
             near=candidate.near,
-            accelerated=candidate.near and candidate.status.device != "cpu",
-            latency_s=load_s + queue_s + service_s,
-            latency_source=learnt.source,
-            load_s=load_s,
-            queue_s=queue_s,
-            service_s=service_s,
+            accelerated=candidate.near and status.device != "cpu",
+            latency_s=total_s if latency is None else latency.p50_s,
+            latency_source=history.state.source,
+            load_s=base.load_s * correction,
+            queue_s=base.queue_s * correction,
+            service_s=base.service_s * correction,
             cost_usd=cost_usd,
             cost_source=cost_source,
             quality=candidate.quality,
-            unavailable=candidate.status.unavailable or refusal,
-            does_not_fit=candidate.status.does_not_fit,
+            quality_source=candidate.quality_source,
+            unavailable=status.unavailable or refusal,
+            does_not_fit=status.does_not_fit,
+            latency=latency,
+            first_token=history.first_token(base),
+            correction=correction,
         )
 
-    def _expected(self, candidate: Candidate, learnt: _Learnt, size: Size) -> Size:
-        """The size with what the request leaves to the model: as this candidate had it before, else as is usual."""
-        if size.output_tokens is None and size.images is None:
-            return size
-        pixel_steps = None
-        if candidate.target.task is Task.TEXT_TO_IMAGE:
-            pixel_steps = round(assumed_pixel_steps(candidate, size) * learnt.drawings.get(_left_open(size), 1.0))
-        return Size(
-            items=size.items,
-            input_tokens=size.input_tokens,
-            output_tokens=self.expected_output_tokens(candidate.id, size),
-            images=size.images,
-            steps=size.steps,
-            pixel_steps=pixel_steps,
-            audio_s=size.audio_s,
+    def _base(self, candidate: Candidate, history: History, expected: Size) -> Base:
+        """What is foreseen now of a request of this size."""
+        parts = parts_of(candidate, history.state, expected)
+        service_s = history.service_s(parts)
+        load_s = 0.0 if candidate.status.loaded else self._load_s(candidate, history)
+        return Base(
+            parts,
+            load_s,
+            _queue_s(candidate, history.state.own_s or service_s),
+            service_s,
+            first_parts(parts, expected),
         )
 
-    def _cost(self, candidate: Candidate, size: Size, service_s: float) -> tuple[float | None, str]:
+    def _base_then(self, candidate: Candidate, history: History, size: Size, timings: Timings, asked: Asked) -> Base:
+        """What was foreseen when it was decided of loading and waiting, and would be foreseen now of the rest.
+
+        With what was learnt meanwhile: else the many that are under way when a level changes would all count as late.
+        """
+        tokens = self._tokens(candidate, history, size, asked.intent)
+        expected = sized(candidate, history.state, size, tokens)
+        parts = parts_of(candidate, history.state, expected)
+        predicted = asked.predicted
+        if predicted is None:
+            load_s, queue_s = timings.load_s or 0.0, timings.queue_s or 0.0
+        else:
+            load_s, queue_s = predicted.load_s / predicted.correction, predicted.queue_s / predicted.correction
+        return Base(parts, load_s, queue_s, history.service_s(parts), first_parts(parts, expected))
+
+    def _heard(self, candidate: Candidate, history: History, tokens: int, size: Size, intent: str | None) -> None:
+        for lengths in (history.lengths, self._lengths.setdefault(candidate.target.task, IntentLengths())):
+            lengths.observe(intent, tokens, size.max_output_tokens)
+
+    def _tokens(self, candidate: Candidate, history: History, size: Size, intent: str | None) -> int | None:
+        length = self._length(candidate, history, size, intent)
+        return None if length is None else length.median
+
+    def _length(self, candidate: Candidate, history: History, size: Size, intent: str | None) -> Expected | None:
+        if size.output_tokens is None:
+            return None
+        found = history.lengths.expected(intent, size.max_output_tokens)
+        if found is None and candidate.target.task in self._lengths:
+            found = self._lengths[candidate.target.task].expected(intent, size.max_output_tokens)
+        return found or Expected(size.output_tokens, size.output_tokens)
+
+    def _cost(
+        self, candidate: Candidate, size: Size, base: Base, history: History, length: Expected | None
+    ) -> tuple[float | None, str]:
+        """By what answers take in the mean: their median says what one takes, and the mean what all of them do."""
+        service_s, tokens = base.service_s, size.output_tokens
+        if length is not None and tokens:
+            service_s += history.factors[2] * base.parts[2] * (length.mean / tokens - 1)
+            tokens = round(length.mean)
         if candidate.target.backend == "local":
-            return self._rates.occupancy_usd(service_s, candidate.status.device), "occupancy"
-        cost = priced_usd(candidate.price, _usage(size, service_s))
+            return self._rates.expected(service_s, candidate.status.device)
+        cost = priced_usd(candidate.price, expected_usage(size, tokens, service_s))
         return cost, "unknown" if cost is None else "priced"
 
-    def _load_s(self, candidate: Candidate, learnt: _Learnt) -> float:
+    def _load_s(self, candidate: Candidate, history: History) -> float:
         if not candidate.near:
             return 0.0
-        if learnt.load_s is not None:
-            return learnt.load_s
+        if history.state.load_s is not None:
+            return history.state.load_s
         return prior_load_s(candidate, runtime_started=self._runtime_started())
 
-    def _of(self, candidate_id: str) -> _Learnt:
-        if candidate_id not in self._learnt and len(self._learnt) >= MAX_LEARNT:
-            self._learnt.pop(next(iter(self._learnt)))
-        return self._learnt.setdefault(candidate_id, _Learnt())
-
-    def _move(self, learnt: _Learnt, seen_s: float, shape_s: float) -> None:
-        if seen_s <= 0 or not math.isfinite(seen_s):
-            return
-        seen = math.log(seen_s / shape_s)
-        # The first observation replaces a prior outright; what was measured, it only moves.
-        learnt.log_factor = seen if learnt.source == "prior" else _ewma(learnt.log_factor, seen)
-        learnt.source = "observed"
-
-
-def _shape_s(candidate: Candidate, learnt: _Learnt, size: Size) -> float:
-    prior_s = prior_service_s(candidate, size)
-    return prior_s if learnt.curve is None else learnt.curve.at(prior_s)
+    def _of(self, candidate: Candidate) -> History:
+        """What is known of the candidate, and stays known; what an earlier process knew, where it is the same one."""
+        history = self._known.get(candidate.id)
+        if history is not None:
+            return history
+        if len(self._known) >= MAX_LEARNT:
+            self._known.pop(next(iter(self._known)))
+        state = self._saved.pop(candidate.id, None)
+        history = None if state is None else restored(candidate, state)
+        if history is None:
+            history = History(identity(candidate))
+            history.state.listed = listed_of(candidate)
+        return self._known.setdefault(candidate.id, history)
 
 
 def _queue_s(candidate: Candidate, each_s: float) -> float:
@@ -195,29 +302,3 @@ def _queue_s(candidate: Candidate, each_s: float) -> float:
     if status.queue_s is not None:
         return status.queue_s
     return status.queued * each_s if candidate.near else 0.0
-
-
-def _left_open(size: Size) -> tuple[bool, bool]:
-    return size.pixels is None, size.steps is None
-
-
-def _usage(size: Size, service_s: float) -> Usage:
-    """What a request of this size would use: nothing of it cached, and computing all the time it is expected to take.
-
-    Texts and photos generate nothing; how many tokens a recording has, or a drawing is counted as, nobody knows.
-    """
-    unknown = size.output_tokens is None and (size.audio_s is not None or size.pixel_steps is not None)
-    return Usage(
-        prompt_tokens=size.input_tokens,
-        completion_tokens=None if unknown else size.output_tokens or 0,
-        images=size.images,
-        steps=None if size.images is None or size.steps is None else size.images * size.steps,
-        pixel_steps=size.pixel_steps,
-        audio_s=size.audio_s,
-        cached_tokens=0,
-        compute_s=service_s,
-    )
-
-
-def _ewma(old: float | None, new: float) -> float:
-    return float(new) if old is None else old + LEARNING_RATE * (new - old)

@@ -23,6 +23,7 @@ from backends.errors import BackendError
 from backends.local.backend import LocalOptions
 from backends.remote.backend import RemoteBackend
 from backends.remote.provider import asked_for
+from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
 from router.budgets import Budgets, Charge, asked_providers
@@ -33,19 +34,27 @@ from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.estimates import Estimator
 from router.far_side import FarSide
+from router.feedback import Feedback
 from router.hedging import Hedging
 from router.http.metrics import Metrics
 from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
+from router.judgement import Judgement
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
+from router.near_costs import NearCosts
 from router.patience import Patience
 from router.planning import Planner
-from router.pricing import LocalRates, local_rates, price_book
+from router.policy_check import warnings_of
+from router.pricing import price_book
+from router.quality import Quality
+from router.remembering import remember, remembering
 from router.renewal import Refresher
+from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
+from router.shadowing import Shadows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -55,6 +64,7 @@ if TYPE_CHECKING:
     from router.catalog import Catalog
     from router.decision_log.log import DecisionLog
     from router.listings import Listings
+    from router.quality import Prior
     from router.sections import RoutingSettings, Settings
     from router.slate import Candidate
 
@@ -73,21 +83,26 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
         catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
-        rates = local_rates(settings.local.rate_usd_per_hour, probe.cores)
+        near = await _near(closing, settings, probe)
         backends = _backends(closing, settings, providers_of(catalog, secrets), probe)
         intents = await asyncio.to_thread(_intents, settings, catalog, backends)
         far, finder = await _finder(settings, secrets, catalog, backends)
         log.append(_node(log, probe))
-        lessons = Lessons(_estimator(rates, finder, backends), Breakers(), Patience(), far.health)
+        estimator = await _estimator(closing, near, finder, backends, log)
+        judgement = _judgement(settings.routing, catalog)
+        lessons = _lessons(estimator, far, settings.routing, judgement)
+        feedback = Feedback(log, judgement, catalog, finder, settings.routing.quality)
+        await asyncio.to_thread(feedback.restore)
         await asyncio.to_thread(_remember, lessons, finder.every(), log)
-        book, metrics = partial(_book, catalog, rates, far.listings), Metrics()
-        ledger = Ledger(log, rates, book(), settings.log, metrics)
+        book, metrics = partial(_book, catalog, near, far.listings), Metrics()
+        ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        attempts = _attempts(Runner(backends, ledger, lessons, budgets), settings.routing)
         signal = IntentSignal(settings.routing.intents, catalog, backends["local"])
-        dispatcher = Dispatcher(finder, Planner(finder, signal, lessons, budgets, settings.routing), attempts, ledger)
+        planner = _planner(settings, finder, signal, lessons, budgets)
+        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, planner, settings.routing)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
-        _beside(closing, warming=_warm(dispatcher, settings.local.warm), watching=refresher.watch())
+        warming, shadowing = _warm(dispatcher, settings.local.warm), dispatcher.shadows.run()
+        _beside(closing, warming=warming, watching=refresher.watch(), shadowing=shadowing)
         yield Services(
             settings=settings,
             far=far,
@@ -97,12 +112,13 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             backends=backends,
             lessons=lessons,
             budgets=budgets,
-            rates=rates,
+            near=near,
             probe=probe,
             log=log,
             dispatcher=dispatcher,
             intents=intents,
             metrics=metrics,
+            feedback=feedback,
         )
 
 
@@ -114,6 +130,8 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         SettingsError, CatalogError, LogError: as `open_house`.
     """
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+        for lack in warnings_of(settings, house.catalog):
+            logger.warning("%s", lack)
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
@@ -127,6 +145,12 @@ def _backends(
     for backend in backends.values():
         closing.push_async_callback(backend.aclose)
     return backends
+
+
+async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe) -> NearCosts:
+    near = await asyncio.to_thread(NearCosts.opened, settings.local, probe)
+    closing.push_async_callback(asyncio.to_thread, near.close)
+    return near
 
 
 async def _finder(
@@ -145,6 +169,12 @@ def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> No
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_told)
         closing.push_async_callback(_cancelled, task)
+
+
+def _planner(
+    settings: Settings, finder: CandidateFinder, signal: IntentSignal, lessons: Lessons, budgets: Budgets
+) -> Planner:
+    return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, finder.catalog))
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
@@ -170,18 +200,33 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     return sets
 
 
-def _attempts(runner: Runner, routing: RoutingSettings) -> Attempts:
+def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, judgement: Judgement) -> Lessons:
+    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission), judgement)
+
+
+def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:
     hedging = Hedging(routing.hedging, runner.lessons.patience)
-    return Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
+    shadows = Shadows(runner, finder.every, routing.shadow)
+    return Dispatcher(finder, planner, attempts, runner.ledger, shadows)
 
 
-def _estimator(rates: LocalRates, finder: CandidateFinder, backends: Mapping[str, Backend]) -> Estimator:
-    """An estimator that begins with what was measured on this hardware before."""
-    estimator = Estimator(rates, runtime_started=lambda: "torch" in sys.modules)
+async def _estimator(
+    closing: AsyncExitStack,
+    near: NearCosts,
+    finder: CandidateFinder,
+    backends: Mapping[str, Backend],
+    log: DecisionLog,
+) -> Estimator:
+    """An estimator that begins with what was learnt before, and with what was measured on this hardware."""
+    estimator = Estimator(near, runtime_started=lambda: "torch" in sys.modules)
+    estimator.restore(await asyncio.to_thread(log.reader().predictors))
     for candidate in finder.every():
         report = backends[candidate.target.backend].calibration(candidate.target)
         if report is not None:
-            estimator.learn_load(candidate, report, "calibrated")
+            estimator.begin_with(candidate, report)
+    closing.callback(remember, estimator, log)
+    _beside(closing, remembering=remembering(estimator, log))
     return estimator
 
 
@@ -192,6 +237,16 @@ def _remember(lessons: Lessons, candidates: Iterable[Candidate], log: DecisionLo
     for candidate_id, error_class, age_s in log.reader().recent_attempts(REMEMBERED_S):
         if candidate_id in by_id:
             lessons.remember(by_id[candidate_id], error_class, now - age_s)
+
+
+def _judgement(routing: RoutingSettings, catalog: Catalog) -> Judgement:
+    """What is known of answers, by the catalogue's word alone so far."""
+
+    def prior(model: str) -> Prior:
+        entry = catalog.find(model)
+        return None if entry is None else entry.quality
+
+    return Judgement(Quality(routing.quality, prior, time.time), routing.cascade)
 
 
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
@@ -216,8 +271,8 @@ def _refresher(
     return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
 
 
-def _book(catalog: Catalog, rates: LocalRates, listings: Listings) -> tuple[str, str]:
-    return price_book(catalog, rates, listings.prices())
+def _book(catalog: Catalog, near: NearCosts, listings: Listings) -> tuple[str, str]:
+    return price_book(catalog, near.rates, listings.prices())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from backends.types import InferenceResult, Payload
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
+    from router.decision_log.record import ShadowRow
+    from router.energy_shares import Stay
     from router.errors import RouterError
+    from router.near_costs import NearCosts
     from router.outcome import Answered, Said, Status
-    from router.pricing import LocalRates
     from router.rows import Refused
     from router.sections import LogSettings, Price
     from router.slate import Candidate, Plan
@@ -69,12 +71,12 @@ class Ledger:
     """Writes every request's rows. Appending neither waits nor fails, so it is safe in a `finally`."""
 
     def __init__(
-        self, log: DecisionLog, rates: LocalRates, price_book: tuple[str, str], settings: LogSettings, watcher: Watcher
+        self, log: DecisionLog, near: NearCosts, price_book: tuple[str, str], settings: LogSettings, watcher: Watcher
     ) -> None:
         self._log = log
         self._watcher = watcher
         self._strict = settings.durability == "strict"
-        self._rates = rates
+        self._near = near
         self._price_book, body = price_book
         self._store_inputs = settings.store_inputs
         self._hash_key = secrets.token_bytes(16)  # new at every boot: equal inputs can be seen, none can be guessed
@@ -95,11 +97,12 @@ class Ledger:
             body = _ENCODE({"policy": policy.name, "version": policy.version, "parameters": repr(policy)}).decode()
             self._log.append(PolicyRow(policy_version=version, policy=policy.name, ts_us=plan.ts_us, body=body))
         row = decision_row(plan, self._log.next_seq(), self._price_book, version)
-        payload = plan.call.request.payload
+        payload, session = plan.call.request.payload, plan.call.routing.session
         self._log.append(
             replace(
                 row,
                 payload_hash=self._hash(payload),
+                session=self._hash([plan.call.request.tenant, session]) if session else None,
                 inputs=_ENCODE(payload).decode() if self._store_inputs else None,
             )
         )
@@ -136,6 +139,7 @@ class Ledger:
             result=None if answered is None else answered.result,
             error=error,
             first_token_s=None if answered is None else answered.first_token_s,
+            note="" if answered is None else answered.note,
         )
         for number, attempt in enumerate(attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))
@@ -143,18 +147,28 @@ class Ledger:
         self._watcher.observe(plan.call.surface, outcome)
         return outcome
 
+    def shadowed(self, plan: Plan, number: int, attempt: Attempt) -> None:
+        """Write an attempt that nobody waited for. It is no part of the request's outcome, nor of its cost."""
+        self._log.append(attempt_row(plan, number, attempt, won=False))
+
+    def agreed(self, row: ShadowRow) -> None:
+        """Write how well such an attempt's answer agrees with the one that was given."""
+        self._log.append(row)
+
     async def acknowledged(self) -> None:
         """Return when an answer may go out: at once, or in strict durability when every row so far is on disk."""
         if self._strict:
             await self._log.committed()
 
-    def price(self, candidate: Candidate, result: InferenceResult) -> Cost:
+    def stay(self, candidate: Candidate) -> Stay | None:
+        """An attempt begins: near, whatever meter its device has is read for it, until it is priced, once."""
+        near = candidate.target.backend == "local"
+        return self._near.begin(candidate.status.device, candidate.target) if near else None
+
+    def price(self, candidate: Candidate, result: InferenceResult, stay: Stay | None = None) -> Cost:
         """What an answered attempt cost."""
         if candidate.target.backend == "local":
-            held_s = occupied_s(result)
-            if held_s is None:
-                return Cost(None, "unknown")
-            return Cost(self._rates.occupancy_usd(held_s, result.device), "measured")
+            return self._near.cost(result.device, occupied_s(result), stay)
         usage = result.usage
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
@@ -164,7 +178,9 @@ class Ledger:
             return _estimated(price, replace(usage, cached_tokens=0))
         return Cost(usd, "unknown" if usd is None else "priced")
 
-    def price_unanswered(self, candidate: Candidate, error: BackendError | None, said: Said) -> Cost:
+    def price_unanswered(
+        self, candidate: Candidate, error: BackendError | None, said: Said, stay: Stay | None = None
+    ) -> Cost:
         """What a failed or cancelled attempt cost. Near, the seconds it is known to have held the device.
 
         Far, text that came was generated, whoever ended it and however: it is priced as a token a piece, an estimate.
@@ -173,9 +189,7 @@ class Ledger:
         """
         if candidate.target.backend == "local":
             busy_s = 0.0 if isinstance(error, _NEVER_RAN) else said.busy_s
-            if busy_s is None:
-                return Cost(None, "unknown")
-            return Cost(self._rates.occupancy_usd(busy_s, candidate.status.device), "measured")
+            return self._near.cost(candidate.status.device, busy_s, stay)
         if said.pieces:
             usage = Usage(prompt_tokens=said.size.input_tokens, completion_tokens=said.pieces, cached_tokens=0)
             return _estimated(candidate.price, usage)
@@ -183,8 +197,8 @@ class Ledger:
             return Cost(0.0, "priced")
         return Cost(None, "unknown")
 
-    def _hash(self, payload: Payload) -> str:
-        return hashlib.blake2b(_ENCODE(payload), digest_size=8, key=self._hash_key).hexdigest()
+    def _hash(self, value: Payload | list[str]) -> str:
+        return hashlib.blake2b(_ENCODE(value), digest_size=8, key=self._hash_key).hexdigest()
 
 
 def _price_at(candidate: Candidate, served_by: str) -> Price | None:

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
+from router.admission import Admission, turned_out
+from router.estimates import Asked
+from router.judgement import Judgement
+from router.quality import Quality
+from router.sections import CascadeSettings, QualitySettings
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
+    from policies.types import Estimate
     from router.availability import Breakers
     from router.estimates import Estimator
     from router.outcome import Attempt
     from router.patience import Patience
-    from router.slate import Candidate, Plan
+    from router.slate import Candidate, Plan, Size
     from router.token_health import TokenHealth
 
 
@@ -31,10 +37,14 @@ class DeadlineTimeout(Impatient):
 
 
 class Start(NamedTuple):
-    """What was so when an attempt began: which breakers it is the probe of, and which key of its account it uses."""
+    """What was so when an attempt began: which breakers it is the probe of, and which key of its account it uses.
+
+    `in_flight` is how many of its candidate were under way then, itself included.
+    """
 
     probes: frozenset[str]
     key: int
+    in_flight: int = 1
 
 
 class Lessons:
@@ -44,12 +54,28 @@ class Lessons:
     token is not accepted, that is so for all of them.
     """
 
-    def __init__(self, estimator: Estimator, breakers: Breakers, patience: Patience, token: TokenHealth) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        breakers: Breakers,
+        patience: Patience,
+        token: TokenHealth,
+        admission: Admission | None = None,
+        judgement: Judgement | None = None,
+    ) -> None:
+        self.judgement = judgement or Judgement(
+            Quality(QualitySettings(), lambda _: None, time.time), CascadeSettings()
+        )
         self.estimator = estimator
+        self.admission = admission or Admission()
         self.breakers = breakers
         self.patience = patience
         self.token = token
         self._keys: Counter[str] = Counter()  # how often each account had another one
+
+    def estimates(self, size: Size, candidates: Sequence[Candidate], intent: str | None = None) -> list[Estimate]:
+        """What is expected of each, in order, and who must be left alone or has as much to do as it can take."""
+        return self.admission.mark(self.estimator.estimate(size, candidates, self.refusal, intent), candidates)
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate must not be asked now; None when it may."""
@@ -64,7 +90,7 @@ class Lessons:
     def begin(self, candidate: Candidate) -> Start:
         """An attempt starts."""
         probes = frozenset(key for key in _keys(candidate) if self.breakers.begin(key))
-        return Start(probes, self._keys[candidate.account])
+        return Start(probes, self._keys[candidate.account], self.admission.began(candidate))
 
     def heard(self, start: Start) -> None:
         """An attempt began to answer: behind a probe the next request may follow before its end, a minute away."""
@@ -77,6 +103,8 @@ class Lessons:
 
     def learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, start: Start) -> None:
         """An attempt ended. What the account said to a key that is no longer in use says nothing of the present one."""
+        self.admission.ended(candidate)
+        self._load(plan, candidate, attempt, start.in_flight)
         self._first_byte(plan, candidate, attempt)
         outdated = start.key != self._keys[candidate.account]
         if not outdated and attempt.status != "cancelled" and self.token.concerns(candidate.target.provider):
@@ -85,8 +113,13 @@ class Lessons:
             for key in _keys(candidate)[: 1 if outdated else None]:
                 self.breakers.succeeded(key)
             result = attempt.result
-            self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s)
+            asked = _asked(plan, candidate, attempt)
+            self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s, asked)
             return
+        if attempt.status == "cancelled" or isinstance(attempt.error, Timeout):
+            silent = plan.call.request.stream and attempt.first_token_s is None
+            asked = _asked(plan, candidate, attempt)
+            self.estimator.outlasted(candidate, plan.size, attempt.total_s, asked, silent=silent)
         for key in _keys(candidate):
             if outdated and isinstance(attempt.error, PaymentRequired | Unauthorized):
                 self.breakers.abandoned(key, probe=key in start.probes)
@@ -126,15 +159,36 @@ class Lessons:
         else:
             self.breakers.failed(key, error, time.monotonic(), probe=probe)
 
+    def _load(self, plan: Plan, candidate: Candidate, attempt: Attempt, in_flight: int) -> None:
+        """What the attempt says of how much the candidate can take: nothing, unless it answered or was silent."""
+        if attempt.result is not None:
+            size = turned_out(plan.size, attempt.result.usage)
+            self.admission.observe(candidate, size, attempt.total_s, in_flight)
+        elif _silent(attempt):
+            self.admission.observe(candidate, plan.size, attempt.total_s, in_flight)
+
     def _first_byte(self, plan: Plan, candidate: Candidate, attempt: Attempt) -> None:
         """Of a stream its first piece; of what comes at once the whole; and a silence that was long enough."""
         if attempt.first_token_s is not None:
             self.patience.observe(candidate, plan.size, attempt.first_token_s)
             return
         at_once = plan.call.request.stream or not plan.generates
-        silent = isinstance(attempt.error, Timeout) and not isinstance(attempt.error, Impatient)
-        if at_once and (silent or (attempt.result is not None and not plan.generates)):
+        if at_once and (_silent(attempt) or (attempt.result is not None and not plan.generates)):
             self.patience.observe(candidate, plan.size, attempt.total_s)
+
+
+def _asked(plan: Plan, candidate: Candidate, attempt: Attempt) -> Asked:
+    """What was predicted of it: when a second try begins, a near queue is another one than was foreseen."""
+    then = attempt.role == "primary" or not candidate.near
+    return Asked(
+        intent=None if plan.intent is None else plan.intent.label,
+        predicted=plan.estimate(candidate.id) if then else None,
+    )
+
+
+def _silent(attempt: Attempt) -> bool:
+    """Whether it was waited for as long as anybody waits; our own haste says nothing."""
+    return isinstance(attempt.error, Timeout) and not isinstance(attempt.error, Impatient)
 
 
 def _keys(candidate: Candidate) -> tuple[str, ...]:

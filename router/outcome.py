@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from backends.energy import EnergySource
 from backends.errors import BackendError
 from backends.types import InferenceResult
 from router.errors import RouterError
@@ -16,11 +17,29 @@ Role = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalat
 Status = Literal["ok", "error", "refused", "cancelled"]
 
 
+class Bases(Struct, frozen=True, kw_only=True):
+    """What a near attempt cost on each basis, in US dollars, and the energy it took; None where it cannot be told.
+
+    Attributes:
+        occupancy_usd: Its device-seconds at the device's rate.
+        marginal_usd: Its energy alone.
+        amortised_usd: Its share of every hour of the device, idle ones included. For reports: no policy sees it.
+        energy_source: `rapl` or `nvml` where a meter counted, `watts` where it is power times device-seconds.
+    """
+
+    occupancy_usd: float | None = None
+    marginal_usd: float | None = None
+    amortised_usd: float | None = None
+    energy_j: float | None = None
+    energy_source: EnergySource | None = None
+
+
 class Cost(Struct, frozen=True):
-    """US dollars and how they are known; None and `unknown` go together."""
+    """US dollars and how they are known; None and `unknown` go together. `bases` says more of a near attempt."""
 
     usd: float | None
     source: CostSource
+    bases: Bases | None = None
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -53,6 +72,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     result: InferenceResult | None = None
     error: BackendError | None = None
     first_token_s: float | None = None
+    confidence: float | None = None  # how sure the model is of its answer, where it tells
 
     @property
     def status(self) -> Literal["ok", "error", "cancelled"]:
@@ -77,11 +97,15 @@ class Begun(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """A complete answer: the attempt that gave it or its end, the whole of it, and when the sender heard the first."""
+    """A complete answer: the attempt that gave it or its end, the whole of it, and when the sender heard the first.
+
+    `note` says what became of an answer before it that was not sure enough.
+    """
 
     attempt: Attempt
     result: InferenceResult
     first_token_s: float | None = None
+    note: str = ""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -90,6 +114,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     Attributes:
         winner: The attempt whose answer was returned, or which brought it to its end; set with `result`.
         result: The whole answer. Where several attempts gave it, its usage is the winner's.
+        note: What became of a near answer that was not sure enough; empty where there was none.
     """
 
     plan: Plan
@@ -102,6 +127,12 @@ class Outcome(Struct, frozen=True, kw_only=True):
     result: InferenceResult | None = None
     error: RouterError | None = None
     first_token_s: float | None = None
+    note: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it was decided so, and what became of it where that is more than was decided."""
+        return f"{self.plan.decision.reason} {self.note}".rstrip()
 
     @property
     def decision_id(self) -> str:

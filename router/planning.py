@@ -6,13 +6,20 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
+from policies.budget import Budget
 from policies.registry import UnknownPolicy, create
-from policies.types import Weights
+from policies.steady import Steady
+from policies.types import Parameters, Weights
 from router.deciding import asked_of, decide
 from router.errors import InvalidRequest
+from router.exploring import Slate, explored, explorer
 from router.ledger import new_decision_id, now_us
+from router.overload import no_capacity
 from router.sizes import size_of
 from router.slate import Plan
+from router.steadiness import Incumbents, Kind, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +30,13 @@ if TYPE_CHECKING:
     from router.candidates import CandidateFinder
     from router.intents.signal import IntentSignal
     from router.lessons import Lessons
+    from router.outcome import Outcome
     from router.request import Call
+    from router.routes import Routes
     from router.sections import AliasEntry, OnStreamFailure, RoutingSettings
     from router.slate import Candidate
+
+NO_DAILY_BUDGET = "the policy 'budget' spends a day's money: it needs a [[budgets]] whose period is 'day'"
 
 
 class Planner:
@@ -38,37 +49,53 @@ class Planner:
         lessons: Lessons,
         budgets: Budgets,
         settings: RoutingSettings,
+        routes: Routes,
     ) -> None:
         self._finder = finder
         self._signal = signal
         self._lessons = lessons
         self._budgets = budgets
         self._settings = settings
+        self._routes = routes
         self._policies: dict[str, Policy] = {}
+        self._incumbents = Incumbents()
+        self._sessions = Sessions(settings.session_ttl_s)
 
-    async def plan(self, call: Call) -> Plan:
-        """Find, estimate and decide.
+    async def plan(self, call: Call, draw: float | None = None) -> Plan:
+        """Find, estimate and decide; `draw` (0..1) is what chance says, None leaves nothing to it.
 
         Raises:
             UnknownModel, InvalidRequest: the request names what does not exist.
         """
-        policy = self.policy(call)
-        offer = await self._finder.offer(call.request.model)
         intent = await self._signal.of(call.request)
+        call, names, route = self._routes.of(call, intent)
+        offer = await self._finder.offer(*names)
+        call = self._under_policy(call, offer.alias)
         started = time.perf_counter_ns()
         size = size_of(call.request, offer.models[0].context_length)
-        candidates = self._finder.for_request(call.request, offer, call.routing.only)
-        found = self._lessons.estimator.estimate(size, candidates, self._lessons.refusal)
+        wanted = None if intent is None else intent.label
+        judgement = self._lessons.judgement
+        candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
+        found = judgement.marked(self._lessons.estimates(size, candidates, wanted), candidates)
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         constraints = call.routing.constraints(
-            offline=self._settings.offline, deadline_s=call.received + deadline_s - time.monotonic()
+            offline=self._settings.offline,
+            deadline_s=call.received + deadline_s - time.monotonic(),
+            queue_share=self._settings.queue_share,
         )
+        policy = self.policy(call)
+        steady = self._steady(policy, call, route, candidates)
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
-            return _with_fallbacks_last(policy.decide(estimates, constraints), candidates)
+            decision = _with_fallbacks_last(steady.decide(estimates, constraints), candidates)
+            return self._sessions.kept(call, decision, candidates, time.monotonic())
 
         asked = asked_of(call.request, size, candidates, found) if self._budgets else {}
         decision, estimates, refusal = decide(ranked, found, self._budgets, asked)
+        among = self._sessions.among(call, candidates, time.monotonic())
+        decision = explored(
+            policy, decision, Slate(candidates, estimates, constraints), draw, among
+        )  # the last to reorder
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -77,28 +104,51 @@ class Planner:
             size=size,
             candidates=candidates,
             estimates=estimates,
-            decision=decision,
+            decision=_with_route(decision, route),
+            route=route,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
-            refusal=refusal,
+            refusal=refusal or no_capacity(call.request.model, decision, estimates, constraints),
         )
 
     def policy(self, call: Call) -> Policy:
-        """The policy the call asks for, or its alias', or the configured one.
+        """The policy the call asks for, else the configured one.
 
         Raises:
-            InvalidRequest: there is none of this name.
+            InvalidRequest: there is none of this name, or it lacks what it needs.
         """
-        alias = self._finder.alias(call.request.model)
-        name = call.routing.policy or (alias.policy if alias else None) or self._settings.policy
+        name = call.routing.policy or self._settings.policy
+        if name == Budget.name and not self._budgets.daily:
+            raise InvalidRequest(NO_DAILY_BUDGET, param="routing.policy")
         if name not in self._policies:
             try:
-                policy = create(name, weights_of(self._settings))
+                policy = create(name, parameters_of(self._settings))
             except UnknownPolicy as error:
                 raise InvalidRequest(str(error), param="routing.policy") from error
             self._policies[name] = policy
-        return self._policies[name]
+        return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
+
+    def began(self, plan: Plan) -> None:
+        """Remember what was decided: this request is really being run."""
+        self._incumbents.chose(_kind(plan.route, plan.call, plan.decision.policy), plan.decision)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Remember who answered: that is whom the session is with."""
+        plan, winner = outcome.plan, outcome.winner
+        served = next((c for c in plan.candidates if winner is not None and c.id == winner.candidate_id), None)
+        if served is not None:
+            self._sessions.served(plan.call, served, time.monotonic())
+
+    def _steady(self, policy: Policy, call: Call, route: str | None, candidates: Sequence[Candidate]) -> Policy:
+        """The policy that the call is under, with hysteresis around it."""
+        incumbent = self._incumbents.of(_kind(route, call, policy.name), candidates)
+        return Steady(policy, incumbent, self._settings.hysteresis)
+
+    def _under_policy(self, call: Call, alias: AliasEntry | None) -> Call:
+        """The call with the policy that holds: its own or its route's, else its alias', else the configured one."""
+        name = call.routing.policy or (alias.policy if alias else None) or self._settings.policy
+        return structs.replace(call, routing=structs.replace(call.routing, policy=name))
 
     def _on_stream_failure(self, call: Call, alias: AliasEntry | None) -> OnStreamFailure:
         asked = call.routing.on_stream_failure or (alias.on_stream_failure if alias else None)
@@ -114,6 +164,26 @@ def _with_fallbacks_last(decision: Decision, candidates: Sequence[Candidate]) ->
         return decision
     reason = f"{decision.reason} Fallbacks of the alias come last: {ranked[0]} goes first."
     return replace(decision, ranked=ranked, reason=reason)
+
+
+def _with_route(decision: Decision, route: str | None) -> Decision:
+    return decision if route is None else replace(decision, reason=f"{decision.reason} Routed by {route!r}.")
+
+
+def _kind(route: str | None, call: Call, policy: str) -> Kind:
+    return Kind(route, call.request.task.value, call.request.model, policy)
+
+
+def parameters_of(settings: RoutingSettings) -> Parameters:
+    """The configured parameters of the policies in their own type."""
+    worth = settings.worth
+    return Parameters(
+        weights=weights_of(settings),
+        slo_target=settings.slo_target,
+        second_usd=worth.second_usd,
+        quality_usd=worth.quality_usd,
+        pacing_gain=worth.pacing_gain,
+    )
 
 
 def weights_of(settings: RoutingSettings) -> Weights:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -14,36 +14,102 @@ from backends.types import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from backends.hardware import Probe
     from policies.types import Estimate
-    from router.sections import ModelEntry, Price
+    from router.sections import LocalSettings, ModelEntry, Price
     from router.slate import Candidate, Size
 
 # Published prices of the hub's own endpoints: 2 vCPU for $0.067 an hour, a small GPU at $0.00012 a second.
 CPU_USD_PER_CORE_HOUR = 0.0335
 GPU_USD_PER_HOUR = 0.432
+ELECTRICITY_USD_PER_KWH = 0.16  # what homes in the US paid on average in 2023 (EIA, Electric Power Annual)
+CPU_WATTS_PER_CORE = 3.5  # a vCPU at full load, average of AWS's processors (Cloud Carbon Footprint, methodology)
+JOULES_PER_KWH = 3.6e6
+
+CostMode = Literal["occupancy", "marginal"]
+Origin = Literal["settings", "default"]
+
+
+class NearRates(Protocol):
+    """Whoever can tell beforehand what a near request would cost."""
+
+    def expected(self, seconds: float, device: str) -> tuple[float | None, CostMode]:
+        """US dollars for holding a device for so long, and on which basis; None where its power is not known."""
+        ...
 
 
 class LocalRates(Struct, frozen=True, kw_only=True):
-    """What an hour of this machine costs, by device, and where the figure comes from."""
+    """What an hour of this machine costs, by device, and what its electricity does; and where each figure comes from.
+
+    Attributes:
+        cost_mode: Which of the two is what a near request costs. There is no third: what absorbs idle hours falls as
+            load rises, and a policy that was fed with it would send requests away from a machine because it idles.
+        watts: What a device takes while it is busy, where no meter says so; a device that is not here is not known.
+        carbon_g_per_kwh: Grams of CO2 equivalents; None where nobody said.
+    """
 
     cpu_usd_per_hour: float
     gpu_usd_per_hour: float
-    source: Literal["settings", "default"]
+    source: Origin
+    cost_mode: CostMode = "occupancy"
+    electricity_usd_per_kwh: float = ELECTRICITY_USD_PER_KWH
+    electricity_source: Origin = "default"
+    watts: dict[str, float] = {}
+    watts_source: Origin = "default"
+    carbon_g_per_kwh: float | None = None
+
+    def usd_per_hour(self, device: str) -> float:
+        """What an hour of a device costs, busy or not."""
+        return self.cpu_usd_per_hour if device == "cpu" else self.gpu_usd_per_hour
 
     def occupancy_usd(self, seconds: float, device: str) -> float:
         """Price of holding a device: seconds x rate / 3600, the unit in which the far side itself bills compute."""
-        rate = self.cpu_usd_per_hour if device == "cpu" else self.gpu_usd_per_hour
-        return seconds * rate / 3600
+        return seconds * self.usd_per_hour(device) / 3600
+
+    def marginal_usd(self, joules: float | None) -> float | None:
+        """Price of energy alone, for a machine that is owned and always on: joules / 3.6e6 x price of a kWh."""
+        return None if joules is None else joules / JOULES_PER_KWH * self.electricity_usd_per_kwh
+
+    def expected(self, seconds: float, device: str, watts: float | None = None) -> tuple[float | None, CostMode]:
+        """What holding a device for so long would cost, and on which basis: as `cost_mode` says.
+
+        Args:
+            seconds: Of device time.
+            device: Whose.
+            watts: What the device was seen to take; None where nothing was seen, then `watts` of this card.
+        """
+        if self.cost_mode == "occupancy":
+            return self.occupancy_usd(seconds, device), "occupancy"
+        power = self.watts.get(device) if watts is None else watts
+        return self.marginal_usd(None if power is None else power * seconds), "marginal"
 
 
 def local_rates(configured_usd_per_hour: float | None, cores: float) -> LocalRates:
     """The configured rate for every device, or the published default by core count and per GPU."""
+    watts = {"cpu": CPU_WATTS_PER_CORE * cores}
     if configured_usd_per_hour is not None:
-        return LocalRates(
-            cpu_usd_per_hour=configured_usd_per_hour, gpu_usd_per_hour=configured_usd_per_hour, source="settings"
-        )
+        hourly = configured_usd_per_hour
+        return LocalRates(cpu_usd_per_hour=hourly, gpu_usd_per_hour=hourly, source="settings", watts=watts)
     return LocalRates(
-        cpu_usd_per_hour=CPU_USD_PER_CORE_HOUR * cores, gpu_usd_per_hour=GPU_USD_PER_HOUR, source="default"
+        cpu_usd_per_hour=CPU_USD_PER_CORE_HOUR * cores, gpu_usd_per_hour=GPU_USD_PER_HOUR, source="default", watts=watts
+    )
+
+
+def near_rates(local: LocalSettings, machine: Probe) -> LocalRates:
+    """The rate card of this machine: what is configured, else published defaults; of a GPU its own power limit."""
+    rates = local_rates(local.rate_usd_per_hour, machine.cores)
+    limits = {gpu.device: gpu.power_limit_w for gpu in machine.gpus}
+    devices = ("cpu", *limits)
+    by_default = rates.watts | {device: limit for device, limit in limits.items() if limit is not None}
+    price = local.electricity_usd_per_kwh
+    return replace(
+        rates,
+        cost_mode=local.cost_mode,
+        electricity_usd_per_kwh=ELECTRICITY_USD_PER_KWH if price is None else price,
+        electricity_source="default" if price is None else "settings",
+        watts=by_default if local.watts is None else dict.fromkeys(devices, local.watts),
+        watts_source="default" if local.watts is None else "settings",
+        carbon_g_per_kwh=local.carbon_g_per_kwh,
     )
 
 

@@ -5,7 +5,7 @@ Each figure is replaced by the first measurement; what matters is that they grow
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from backends.types import Task
 
@@ -23,6 +23,7 @@ NEAR_OVERHEAD_S, FAR_OVERHEAD_S = 0.01, 0.4
 FAR_S_PER_OUTPUT_TOKEN, FAR_S_PER_INPUT_TOKEN = 0.02, 0.00005
 LOAD_BYTES_PER_S, RUNTIME_START_S = 300e6, 4.0
 FAKE_S = 0.001
+FAKE_S_PER_OUTPUT_TOKEN, FAKE_S_PER_INPUT_TOKEN = 0.00005, 0.0000001
 
 # Weights are read once per position of what a network looks at, two operations each.
 # Drawings: most weights of a UNet work on latents far smaller than the picture. torch's FlopCounterMode finds 0.80
@@ -44,21 +45,47 @@ TYPICAL_DRAWINGS = ((2_000_000_000, 1024 * 1024, 50), (100_000_000, 512 * 512, 5
 FAR_S_PER_DRAWING, FAR_S_PER_PHOTO, FAR_S_PER_AUDIO_S = 5.0, 0.3, 0.02
 
 
+Parts = tuple[float, float, float]
+
+
+class Listed(NamedTuple):
+    """What a far candidate's router measured of it for all its users; None where nobody said."""
+
+    first_token_s: float | None
+    tokens_per_s: float | None
+
+
 def prior_service_s(candidate: Candidate, size: Size) -> float:
     """Seconds one request would take before anything was measured; always above 0.
 
     Near: 2 x parameters floating-point operations per position read (a token, or as above), and one pass over the
     weights per output token (decoding is bound by memory bandwidth). Far: one round trip plus a time per unit.
     """
+    return sum(prior_parts(candidate, size))
+
+
+def prior_parts(candidate: Candidate, size: Size, listed: Listed | None = None) -> Parts:
+    """The same in three parts: what every request takes, what grows with its input or work, what with its output.
+
+    `listed` goes before what the candidate's router lists now: what was learnt in relation to it stays right when the
+    listing is renewed.
+    """
+    output_tokens = size.output_tokens or 0
     if candidate.target.backend == "fake":
-        return FAKE_S
+        read_s = FAKE_S_PER_INPUT_TOKEN * (size.input_tokens or 0)
+        return FAKE_S, read_s, FAKE_S_PER_OUTPUT_TOKEN * output_tokens
     if candidate.target.backend != "local":
-        return _far_s(candidate, size)
+        return _far_parts(candidate, size, listed or listed_of(candidate))
     on_cpu = candidate.status.device == "cpu"
     parameters = candidate.target.parameters or PRIOR_PARAMETERS
     read_s = 2 * parameters * _positions(candidate, size) / (CPU_FLOPS if on_cpu else GPU_FLOPS)
-    decode_s = (size.output_tokens or 0) * weight_bytes(candidate) / (CPU_BYTES_PER_S if on_cpu else GPU_BYTES_PER_S)
-    return NEAR_OVERHEAD_S + read_s + decode_s
+    decode_s = output_tokens * weight_bytes(candidate) / (CPU_BYTES_PER_S if on_cpu else GPU_BYTES_PER_S)
+    return NEAR_OVERHEAD_S, read_s, decode_s
+
+
+def listed_of(candidate: Candidate) -> Listed:
+    """What the candidate's router lists of it."""
+    return Listed(candidate.first_token_s, candidate.tokens_per_s)
 
 
 def prior_load_s(candidate: Candidate, *, runtime_started: bool) -> float:
@@ -90,16 +117,15 @@ def _positions(candidate: Candidate, size: Size) -> float:
     return size.input_tokens or 0
 
 
-def _far_s(candidate: Candidate, size: Size) -> float:
+def _far_parts(candidate: Candidate, size: Size, listed: Listed) -> Parts:
     """One round trip plus a time per unit; for text what the router measured of this provider, where it says so."""
     task = candidate.target.task
-    seconds = (candidate.first_token_s or FAR_OVERHEAD_S) + FAR_S_PER_INPUT_TOKEN * (size.input_tokens or 0)
-    each_s = 1 / candidate.tokens_per_s if candidate.tokens_per_s else FAR_S_PER_OUTPUT_TOKEN
-    seconds += each_s * (size.output_tokens or 0)
+    read_s = FAR_S_PER_INPUT_TOKEN * (size.input_tokens or 0)
+    each_s = 1 / listed.tokens_per_s if listed.tokens_per_s else FAR_S_PER_OUTPUT_TOKEN
     if task is Task.TEXT_TO_IMAGE:
-        seconds += FAR_S_PER_DRAWING * (size.images or 1)
+        read_s += FAR_S_PER_DRAWING * (size.images or 1)
     elif task is Task.IMAGE_CLASSIFICATION:
-        seconds += FAR_S_PER_PHOTO * (size.images or 1)
+        read_s += FAR_S_PER_PHOTO * (size.images or 1)
     elif task is Task.AUTOMATIC_SPEECH_RECOGNITION:
-        seconds += FAR_S_PER_AUDIO_S * (size.audio_s or 0.0)
-    return seconds
+        read_s += FAR_S_PER_AUDIO_S * (size.audio_s or 0.0)
+    return listed.first_token_s or FAR_OVERHEAD_S, read_s, each_s * (size.output_tokens or 0)

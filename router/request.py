@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 class Routing(Struct, frozen=True, kw_only=True):
-    """How one request wants to be routed; None leaves it to the settings. Units as named."""
+    """How one request wants to be routed; None leaves it to the settings. Units as named.
+
+    Attributes:
+        session: What its sender calls the conversation it is part of; empty for none.
+        tags: Words for the routes of the configuration to match.
+        within: Sets of providers or backends, one of each of which must serve it: what its route allows.
+    """
 
     policy: str | None = None
     backend: str = "any"
@@ -30,9 +36,13 @@ class Routing(Struct, frozen=True, kw_only=True):
     allow_fallbacks: bool = True
     private: bool = False
     explain: bool = False
+    explore: bool = True
     on_stream_failure: OnStreamFailure | None = None
+    session: str = ""
+    tags: tuple[str, ...] = ()
+    within: tuple[tuple[str, ...], ...] = ()
 
-    def constraints(self, *, offline: bool, deadline_s: float) -> Constraints:
+    def constraints(self, *, offline: bool, deadline_s: float, queue_share: float = 0.6) -> Constraints:
         """The hard limits of this request under the given configuration; `deadline_s` is what is left of its time."""
         return Constraints(
             offline=offline,
@@ -45,6 +55,8 @@ class Routing(Struct, frozen=True, kw_only=True):
             max_latency_s=None if self.max_latency_ms is None else self.max_latency_ms / 1000,
             min_quality=self.min_quality,
             deadline_s=deadline_s,
+            queue_share=queue_share,
+            within=self.within,
         )
 
 

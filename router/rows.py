@@ -10,10 +10,11 @@ from backends.errors import Timeout
 from backends.types import Timings, Usage
 from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, OutcomeRow
 from router.errors import RouterError
+from router.outcome import Bases
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
-    from policies.types import Decision, Estimate
+    from policies.types import Estimate
     from router.outcome import Attempt, Outcome
     from router.slate import Plan
 
@@ -61,6 +62,7 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         intent=plan.intent.label if plan.intent else None,
         intent_probability=plan.intent.probability if plan.intent else None,
         tenant=request.tenant or None,
+        route=plan.route,
         explore_rate=decision.explore_rate,
         draw=decision.draw,
         explored=decision.explored,
@@ -120,17 +122,11 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
             pred_cost_source=estimate.cost_source,
             pred_quality=estimate.quality,
             score=plan.decision.scores.get(candidate.id),
-            propensity=_propensity(plan.decision, candidate.id),
+            propensity=plan.decision.propensity_of(candidate.id),
             **_quantiles(estimate),
         )
         for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
     ]
-
-
-def _propensity(decision: Decision, candidate_id: str) -> float | None:
-    if candidate_id not in decision.ranked:
-        return None
-    return decision.propensities.get(candidate_id, float(candidate_id == decision.ranked[0]))
 
 
 def _quantiles(estimate: Estimate) -> dict[str, Any]:
@@ -170,8 +166,10 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         cost_source=attempt.cost.source,
         provider_request_id=None if result is None else result.provider_request_id,
         from_char=attempt.from_char,
+        confidence=attempt.confidence,
         **_times(result.timings if result is not None else Timings()),
         **_used(result.usage if result is not None else Usage()),
+        **_bases(attempt.cost.bases or Bases()),
     )
 
 
@@ -194,6 +192,16 @@ def _used(usage: Usage) -> dict[str, Any]:
         "cached_tokens": usage.cached_tokens,
         "compute_ms": _ms(usage.compute_s),
         "usage_raw": usage.raw,
+    }
+
+
+def _bases(bases: Bases) -> dict[str, Any]:
+    return {
+        "cost_occupancy_usd": bases.occupancy_usd,
+        "cost_marginal_usd": bases.marginal_usd,
+        "cost_amortised_usd": bases.amortised_usd,
+        "energy_j": bases.energy_j,
+        "energy_source": bases.energy_source,
     }
 
 

@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from backends.errors import BackendError, RemoteError, Timeout
 from backends.types import Delta, InferenceRequest, InferenceResult
 from router.budgets import Exceeded, Reservation, charge_of
+from router.confidence import confidence_of
 from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
-from router.outcome import Attempt, Cost, Said
+from router.outcome import Attempt, Said
 from router.pricing import asked_usd
+from router.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from backends.types import Piece
     from router.budgets import Budgets
     from router.course import Step
+    from router.energy_shares import Stay
     from router.ledger import Ledger
     from router.lessons import Lessons
     from router.slate import Candidate, Plan
@@ -40,6 +43,7 @@ class Runner:
         self.backends = backends
         self.ledger = ledger
         self.lessons = lessons
+        self.standby = Standby()
         self._budgets = budgets
 
     def reserve(self, plan: Plan, candidate: Candidate) -> Reservation | Exceeded | None:
@@ -50,7 +54,9 @@ class Runner:
         return self._budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
 
     def run(self, plan: Plan, step: Step, errand: Errand) -> Run:
-        """A run that begins when somebody waits for it."""
+        """A run that begins when somebody waits for it. What runs near for want of anything better gives way to it."""
+        if step.candidate.near and step.role != "shadow":
+            self.standby.disturb()
         return Run(self, plan, step, errand)
 
 
@@ -85,6 +91,7 @@ class Run:
         self._plan = plan
         self._errand = errand
         self._first: list[Piece] = []
+        self._stay: Stay | None = None
         self._rest = self._watched()
 
     @property
@@ -97,7 +104,9 @@ class Run:
         if self.attempt is not None and self.attempt.status == "cancelled" and self.attempt.cost.usd is None:
             expected_usd = self._plan.estimate(self.candidate.id).cost_usd
             if expected_usd is not None:
-                self.attempt = replace(self.attempt, cost=Cost(expected_usd, "estimated"))
+                self.attempt = replace(
+                    self.attempt, cost=replace(self.attempt.cost, usd=expected_usd, source="estimated")
+                )
             self._runner.lessons.outrun(self._plan, self.candidate, self.attempt.total_s)
 
     async def begin(self) -> None:
@@ -124,6 +133,7 @@ class Run:
         result: InferenceResult | None = None
         error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
         start = self._runner.lessons.begin(self.candidate)
+        self._stay = self._runner.ledger.stay(self.candidate)
         try:
             async with aclosing(self._called()) as pieces:
                 async for piece in _until(pieces, self._plan.deadline):
@@ -168,10 +178,10 @@ class Run:
         candidate, ledger = self.candidate, self._runner.ledger
         total_s = clock.elapsed_s()
         if result is not None:
-            cost = ledger.price(candidate, result)
+            cost = ledger.price(candidate, result, self._stay)
         else:
             said = Said(busy_s=clock.busy_s, pieces=clock.pieces, size=self._plan.size)
-            cost = ledger.price_unanswered(candidate, error, said)
+            cost = ledger.price_unanswered(candidate, error, said, self._stay)
         return Attempt(
             candidate_id=candidate.id,
             backend=candidate.target.backend,
@@ -186,6 +196,9 @@ class Run:
             result=result,
             error=error,
             first_token_s=clock.first_token_s,
+            confidence=None
+            if result is None
+            else confidence_of(result.output, self._errand.request.payload, candidate.target),
         )
 
 

@@ -44,6 +44,14 @@ class WeightSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     quality: NonNegative = 1.0
 
 
+class WorthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the policy `budget` takes time and quality to be worth, in US dollars."""
+
+    second_usd: NonNegative = 0.001  # a second less of waiting
+    quality_usd: NonNegative = 0.01  # the whole way from quality 0 to 1
+    pacing_gain: NonNegative = 20.0  # how sharply it reacts to money that is spent faster than the day passes
+
+
 class HedgingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A second attempt beside a first one that is slower than usual. The first good answer wins; both are paid."""
 
@@ -55,16 +63,50 @@ class HedgingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 OnStreamFailure = Literal["continue", "error", "hold"]
 
 
+class QualitySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the catalogue's word on a model's quality is weighed against what is heard of its answers."""
+
+    prior_weight: Positive = 20.0  # as how many judged answers the catalogue's figure counts
+    least: Annotated[int, Meta(ge=1)] = (
+        10  # judged answers from which a quality is known where the catalogue has no figure
+    )
+    shadow_weight: Unit = 0.25  # of a comparison with a far answer; a judgement weighs 1
+    half_life_days: Positive | None = 90.0  # in which a judgement loses half its weight; None: it never does
+
+
+class CascadeSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the policy `cascade` asks further: where a near answer is less sure than a threshold, which is learnt.
+
+    `threshold` stands until there are `min_pairs` answers of whose confidence and rightness something is known.
+    """
+
+    target_quality: Fraction = 0.9  # share of the near answers given that are to be right
+    threshold: Unit = 0.8
+    min_pairs: Annotated[int, Meta(ge=1)] = 50
+    risk: Annotated[float, Meta(gt=0, lt=1)] = 0.1  # that the threshold learnt misses the target after all
+    unsaid: Literal["escalate", "keep"] = "escalate"  # what becomes of an answer that says no confidence
+
+
 class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests are decided when they say nothing themselves."""
 
     policy: str = "balanced"
     offline: bool = False
     weights: WeightSettings = WeightSettings()
+    slo_target: Annotated[float, Meta(gt=0, lt=1)] = 0.95  # the chance of an answer in time that `slo` asks for
+    worth: WorthSettings = WorthSettings()
+    hysteresis: Annotated[float, Meta(ge=0, lt=1)] = 0.05  # how much better another must be than who was first before
+    session_ttl_s: Positive = 3600.0  # how long a silent session is remembered
     deadline_ms: Positive = 300_000.0
     max_attempts: Annotated[int, Meta(ge=1)] = 4
     on_stream_failure: OnStreamFailure | None = None  # None: `continue` where an alias declares fallbacks, else `error`
     hedging: HedgingSettings = HedgingSettings()
+    queue_share: Fraction = 0.6  # of a request's time that it may wait for its turn, while there is anybody else
+    admission: bool = True  # give each far candidate no more at once than its latency shows it can take
+    exploration: Unit = 0.0  # share of decisions left to chance, so that replay can judge others; 0.05 is enough
+    shadow: Unit = 0.0  # share of requests answered far that an idle machine runs near as well, to compare
+    quality: QualitySettings = QualitySettings()
+    cascade: CascadeSettings = CascadeSettings()
     refresh_hours: Positive | None = None  # how often far sides are asked what they serve and charge; None: never
     listings_dir: str | None = None  # where their answers are kept
     intents: str | None = (
@@ -93,6 +135,10 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_queue: Annotated[int, Meta(ge=1)] = 64
     pickles: bool = False  # may weights be read from files that can run code; safetensors and gguf cannot
     credits_per_usd: Positive = 1.0
+    cost_mode: Literal["occupancy", "marginal"] = "occupancy"  # what a near request costs to a policy and in `cost_usd`
+    electricity_usd_per_kwh: NonNegative | None = None  # None: the published default of router/pricing.py
+    watts: Positive | None = None  # what the device takes while it is busy; goes before any meter of this machine
+    carbon_g_per_kwh: NonNegative | None = None  # of this machine's electricity, CO2 equivalents; None: nobody says
 
 
 class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,18 +235,68 @@ class ModelEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     candidates: tuple[CandidateEntry, ...] = ()
     context_length: Annotated[int, Meta(gt=0)] | None = None
     parameters: Annotated[int, Meta(gt=0)] | None = None
-    quality: Unit | None = None
+    quality: Unit | dict[str, Unit] | None = None  # 0..1; by intent, `default` for the others
     description: str = ""
 
 
 class AliasEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A name for several models of one task: `policy` ranks `models`; `fallbacks` follow in their order."""
+    """A name for several models of one task: `policy` ranks `models`; `fallbacks` follow in their order.
+
+    Either may name other aliases, whose models then stand in their place.
+    """
 
     name: Annotated[str, Meta(min_length=1)]
     models: Annotated[tuple[str, ...], Meta(min_length=1)]
     fallbacks: tuple[str, ...] = ()
     policy: str | None = None
     on_stream_failure: OnStreamFailure | None = None
+
+
+Names = str | tuple[str, ...]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class MatchEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests a route takes: all that is given must hold; of several names one is enough."""
+
+    task: Names | None = None
+    model: Names | None = (
+        None  # the name that was asked for: a model's, an alias', `auto`; `*`, `?`, `[...]` as in globs
+    )
+    alias: Names | None = None  # likewise, but exactly, and aliases only
+    tenant: Names | None = None
+    tag: Names | None = None  # one of the request's `routing.tags`
+    intent: Names | None = None  # of the set `routing.intents`; a prompt that nobody judged matches none
+    min_input_tokens: Annotated[int, Meta(ge=0)] | None = None  # both estimated, inclusive
+    max_input_tokens: Annotated[int, Meta(ge=0)] | None = None
+    hours: str | None = None  # "09:00-18:00", the end not included; "22:00-06:00" goes over midnight
+    days: tuple[Day, ...] | None = None  # on which the hours begin; without hours, the whole days
+    zone: str = "UTC"  # of the IANA's time zone database
+
+
+class UseEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a route gives its requests: candidates, a policy, limits. The stricter of its limits and theirs counts."""
+
+    alias: str | None = None
+    models: tuple[str, ...] = ()
+    backend: Literal["local", "remote", "fake", "any"] = "any"
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    policy: str | None = None
+    max_latency_ms: Positive | None = None
+    deadline_ms: Positive | None = None
+    max_cost_usd: NonNegative | None = None
+    min_quality: Unit | None = None
+    private: bool = False
+
+
+class RouteEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule. The first that matches a request decides how it is routed."""
+
+    name: str = ""  # `route 3` where it is the third and has none
+    match: MatchEntry = MatchEntry()
+    use: UseEntry = UseEntry()
 
 
 class BudgetEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -227,4 +323,5 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     aliases: tuple[AliasEntry, ...] = ()
+    routes: tuple[RouteEntry, ...] = ()
     budgets: tuple[BudgetEntry, ...] = ()

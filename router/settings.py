@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,17 @@ from msgspec import Struct
 
 from router.errors import SettingsError
 from router.sections import ProviderSettings, Settings
+from router.toml_lines import LoadedSettings, Source, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 FILE_NAME = "nearfar.toml"
 PREFIX = "NEARFAR_"
+_WHY = {  # refusals that need more words than what was expected
+    "local.cost_mode": " It may be 'occupancy' or 'marginal'. 'amortised' is for reports: a machine's cost by what it "
+    "was busy falls as load rises, so a policy that saw it would keep requests away from a machine because it idles.",
+}
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
 
 
@@ -55,14 +61,18 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         path = Path(environ["NEARFAR_CONFIG"])
     if path is None and Path(FILE_NAME).is_file():
         path = Path(FILE_NAME)
-    tree = {} if path is None else _read_toml(path)
-    settings = _convert(tree, path.name if path else "defaults")
+    tree, text = ({}, "") if path is None else _read_toml(path)
+    settings = _convert(tree, path.name if path else "defaults", text)
+    changed: set[str] = set()
     for name, value in sorted(environ.items()):
         keys = name.removeprefix(PREFIX).lower().split("__")
         if name.startswith(PREFIX) and len(keys) > 1:
             _put(tree, keys, _parse(value), name)
             settings = _convert(tree, name)
-    return settings
+            changed.add(keys[0])
+    if path is None:
+        return settings
+    return LoadedSettings(**msgspec.structs.asdict(settings), source=Source(path.name, text, frozenset(changed)))
 
 
 def read_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> Secrets:
@@ -132,9 +142,10 @@ def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
         environ.setdefault(name, value)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
     except FileNotFoundError as error:
         raise SettingsError(f"{path.name}: no such configuration file.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -143,12 +154,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path.name}: not valid TOML: {error}.") from error
 
 
-def _convert(tree: dict[str, Any], where: str) -> Settings:
+def _convert(tree: dict[str, Any], where: str, text: str = "") -> Settings:
+    """The tree as settings; a refusal names the line of `text` on which the key stands, where there is one."""
     try:
         return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
         what, _, key = str(error).partition(" - at `$.")
-        raise SettingsError(f"{where}: {key.rstrip('`') or 'top level'}: {what}.") from error
+        key = key.rstrip("`")
+        line = line_of(text, *(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", key)))
+        place = "" if line is None else f" (line {line})"
+        raise SettingsError(f"{where}: {key or 'top level'}: {what}{place}.{_WHY.get(key, '')}") from error
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: object, name: str) -> None:

@@ -22,7 +22,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
         near: True when the request would not leave this machine.
         status: The target's state when the slate was made.
         price: Declared price; None for the near side, and for a far one nobody priced.
-        quality: Prior in 0..1; None when unknown.
+        quality: In 0..1, for what the request wants; None when unknown.
+        quality_source: What it rests on: `prior`, `feedback`, `agreement`, joined by `+`; None when unknown.
         vector_space: What embeddings must share to be interchangeable.
         listed_as: The catalogue's id of its model.
         account: Who pays: what credits and tokens are shared with; empty where nothing is paid.
@@ -41,6 +42,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     status: Status
     price: Price | None = None
     quality: float | None = None
+    quality_source: str | None = None
     vector_space: str = ""
     listed_as: str = ""
     account: str = ""
@@ -101,6 +103,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         deadline_s: Seconds allowed for the whole chain, from `call.received`.
         on_stream_failure: What happens when a stream breaks after its first piece.
         refusal: Why nothing is tried, where that is more than that nobody is eligible.
+        route: The name of the configured route that it falls under; None where none matches.
     """
 
     decision_id: str
@@ -115,6 +118,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     intent: PromptIntent | None = None
     on_stream_failure: OnStreamFailure = "error"
     refusal: RouterError | None = None
+    route: str | None = None
 
     @property
     def deadline(self) -> float:

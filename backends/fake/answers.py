@@ -114,9 +114,10 @@ def _generation(payload: GenerationInput, model: str, script: Script) -> tuple[O
     text = text.removeprefix(payload.partial)
     ends = [at for stop in payload.stop if (at := text.find(stop)) >= 0]
     if ends:
-        output = GenerationOutput(text[: min(ends)], "stop")
+        output = GenerationOutput(text[: min(ends)], "stop", script.confidence)
     else:
-        output = GenerationOutput(text, "length" if said + payload.max_tokens < script.tokens else "stop")
+        cut = said + payload.max_tokens < script.tokens
+        output = GenerationOutput(text, "length" if cut else "stop", script.confidence)
     read = (payload.prompt or "", *(message.content for message in payload.messages))
     return output, Usage(prompt_tokens=_count(*read), completion_tokens=_count(output.text))
 
@@ -151,6 +152,7 @@ def _transcript(payload: SpeechInput, model: str, script: Script) -> tuple[Outpu
         language=payload.language or "en",
         segments=(Span(text, 0.0, seconds),) if text else (),
         words=tuple(Span(word, at * each, (at + 1) * each) for at, word in enumerate(words)),
+        confidence=script.confidence,
     )
     return output, Usage(completion_tokens=_count(text), audio_s=seconds)
 

@@ -35,6 +35,7 @@ class Script(Struct, frozen=True, kw_only=True):
         truncate_after_tokens: Streams end after n tokens without a result.
         near: Whether a router should treat it as near.
         dimensions: Length of its vectors.
+        confidence: How sure it is of its texts, in 0..1; None says nothing.
     """
 
     latency_ms: float = 0
@@ -48,6 +49,7 @@ class Script(Struct, frozen=True, kw_only=True):
     truncate_after_tokens: int | None = None
     near: bool = False
     dimensions: int = 384
+    confidence: float | None = None
 
     def breaks(self, tokens: int) -> bool:
         """Whether an answer of that many tokens would break on the way."""

@@ -5,6 +5,7 @@ Knows no weights and no library that computes.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class Generated(Struct, frozen=True):
     text: str
     tokens: int
     stopped: bool
+    likelihood: float | None = None  # the geometric mean of its tokens' probabilities
 
 
 class LanguageModel(ABC):
@@ -105,6 +107,7 @@ class Conversation:
         self._ends = model.end_tokens
         self._detokenizer = Detokenizer(model.decode, stop, context)
         self._pieces: list[str] = []
+        self._logs: list[float] = []
         self._ended = False
 
     @property
@@ -112,17 +115,29 @@ class Conversation:
         """Whether an end token or a stop string came, or nobody waits any more."""
         return self._ended or self._detokenizer.stopped or self._control.cancelled.is_set()
 
-    def take(self, token: int) -> None:
-        """The next token. The end token counts, and has no text; what a runtime computes after the end does not."""
+    def take(self, token: int, log_probability: float | None = None) -> None:
+        """The next token. The end token counts, and has no text; what a runtime computes after the end does not.
+
+        `log_probability` is its natural logarithm as the model gave it, before temperature and cuts; None: not told.
+        """
         if self.over:
             return
+        if log_probability is not None:
+            self._logs.append(log_probability)
         self._ended = token in self._ends
         self._pass_on(self._detokenizer.push(token))
 
     def generated(self) -> Generated:
         """After the last token: the whole text, and whether the model or a stop string ended it."""
         self._pass_on(self._detokenizer.finish())
-        return Generated("".join(self._pieces), self._detokenizer.tokens, self._ended or self._detokenizer.stopped)
+        stopped = self._ended or self._detokenizer.stopped
+        return Generated("".join(self._pieces), self._detokenizer.tokens, stopped, self._likelihood())
+
+    def _likelihood(self) -> float | None:
+        """None unless every token told its probability."""
+        if not self._logs or len(self._logs) < self._detokenizer.tokens:
+            return None
+        return math.exp(min(0.0, math.fsum(self._logs) / len(self._logs)))
 
     def _pass_on(self, piece: str) -> None:
         if piece:

@@ -153,11 +153,11 @@ class Heard(Conversation):
         self.tokens: list[int] = []
         self.times: list[float] = []
 
-    def take(self, token: int) -> None:
+    def take(self, token: int, log_probability: float | None = None) -> None:
         """The next token, now."""
         self.times.append(self._clock())
         self.tokens.append(token)
-        super().take(token)
+        super().take(token, log_probability)
 
 
 def continued(

@@ -79,6 +79,7 @@ class LlamaModel(LanguageModel):
             "prompt": prompt.tokens,
             "n_predict": prompt.room,
             "stream": True,
+            "n_probs": 1,  # also tells how probable the chosen token was: within 1 % of the time without it
             "cache_prompt": False,  # an answer must not depend on the requests before it
             "samplers": ["penalties", "temperature", "top_k", "top_p"],
             "repeat_penalty": penalty,
@@ -152,8 +153,10 @@ def _server(file: Path, context_length: int, threads: int) -> Any:
 
 
 def _listen(told: dict[str, Any], conversation: Conversation) -> None:
-    for number in _numbers(told):
-        conversation.take(number)
+    numbers = _numbers(told)
+    logs = _log_probabilities(told)
+    for at, number in enumerate(numbers):
+        conversation.take(number, logs[at] if len(logs) == len(numbers) else None)
 
 
 def _numbers(told: dict[str, Any]) -> list[int]:
@@ -161,6 +164,12 @@ def _numbers(told: dict[str, Any]) -> list[int]:
     if "error" in told:
         raise RuntimeError(f"llama.cpp failed: {told['error'].get('type')}")
     return [int(number) for number in told["choices"][0]["text"].split(numbered_gguf.CLOSING) if number]
+
+
+def _log_probabilities(told: dict[str, Any]) -> list[float]:
+    """Those of the tokens in a piece, before temperature and cuts; none where the library tells none."""
+    said = told["choices"][0].get("logprobs") or {}
+    return [float(token["logprob"]) for token in said.get("content") or ()]
 
 
 def _seed(wanted: Sampling) -> int:

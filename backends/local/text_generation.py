@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from backends.errors import ContextLengthExceeded, Unavailable
@@ -14,6 +15,8 @@ from backends.local.types import Answer, LocalFamily, LocalTask, Unit
 from backends.types import GenerationInput, GenerationOutput, Task, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from backends.local.types import Control, Opening
 
 logger = logging.getLogger("nearfar")
@@ -33,8 +36,9 @@ class CausalLM(LanguageModel):
         import torch
 
         inputs = torch.tensor([prompt.tokens], device=self.device)
-        listener = _Listener(conversation)
-        with torch.inference_mode():
+        watched = _Probabilities()
+        listener = _Listener(conversation, watched)
+        with torch.inference_mode(), watched.of_model(self.model):
             self.model.generate(
                 input_ids=inputs,
                 attention_mask=torch.ones_like(inputs),
@@ -45,18 +49,42 @@ class CausalLM(LanguageModel):
             )
 
 
+class _Probabilities:
+    """Remembers what the model gave before each token was chosen, ahead of penalties and temperature."""
+
+    def __init__(self) -> None:
+        self._scores: Any = None
+
+    @contextmanager
+    def of_model(self, model: Any) -> Iterator[None]:
+        """Watch the model inside."""
+        hook = model.register_forward_hook(self._remember)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    def _remember(self, _model: Any, _inputs: Any, output: Any) -> None:
+        self._scores = output.logits[0, -1]
+
+    def of(self, token: int) -> float:
+        """The logarithm of the probability of the token that was chosen: two passes over the scores."""
+        return float(self._scores[token].float() - self._scores.float().logsumexp(dim=-1))
+
+
 class _Listener:
     """What `generate` talks to: a streamer (`put`, `end`) and a stopping criterion (`__call__`) in one."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, watched: _Probabilities) -> None:
         self._conversation = conversation
+        self._watched = watched
         self._prompt_seen = False
 
     def put(self, tokens: Any) -> None:
         """Called with the prompt first, then with each token."""
         if self._prompt_seen:
             for token in tokens.flatten().tolist():
-                self._conversation.take(token)
+                self._conversation.take(token, self._watched.of(token))
         self._prompt_seen = True
 
     def end(self) -> None:
@@ -94,7 +122,8 @@ def core(model: LanguageModel, contents: list[Prompt], control: Control) -> list
 def post(_model: LanguageModel, _payload: GenerationInput, units: list[Unit], results: list[Generated]) -> Answer:
     """The whole text, and why it ended."""
     (generated,) = results
-    output = GenerationOutput(text=generated.text, finish_reason="stop" if generated.stopped else "length")
+    ended = "stop" if generated.stopped else "length"
+    output = GenerationOutput(generated.text, ended, generated.likelihood)
     return Answer(output, Usage(prompt_tokens=len(units[0].content.tokens), completion_tokens=generated.tokens))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from backends.types import Span, TranscriptOutput
@@ -18,6 +19,7 @@ class Heard(NamedTuple):
     end_s: float
     words: tuple[Span, ...]
     tokens: int
+    likelihood: float | None = None  # the geometric mean of its tokens' probabilities, times that of being speech
 
 
 class Transcript:
@@ -30,6 +32,7 @@ class Transcript:
         self._text = ""
         self._segments: list[Span] = []
         self._words: list[Span] = []
+        self._likelihoods: list[tuple[float | None, int]] = []  # with how many tokens they are of
 
     def add(self, heard: Heard, offset_s: float) -> str:
         """Take a segment of the part that starts at `offset_s`; the text that it adds.
@@ -43,13 +46,30 @@ class Transcript:
         piece = heard.text.rstrip() if self._text else span.text
         self._text += piece
         self._segments.append(span)
+        self._likelihoods.append((heard.likelihood, heard.tokens))
         self._words += [self._placed(word, offset_s) for word in heard.words]
         return piece
 
     def output(self) -> TranscriptOutput:
         """All that was said."""
         segments, words = tuple(self._segments), tuple(self._words)
-        return TranscriptOutput(text=self._text, language=self.language, segments=segments, words=words)
+        return TranscriptOutput(
+            text=self._text,
+            language=self.language,
+            segments=segments,
+            words=words,
+            confidence=self._confidence(),
+        )
+
+    def _confidence(self) -> float | None:
+        """The geometric mean over the tokens of all segments; None where one of them is not known, or there is none."""
+        known = [(each, tokens) for each, tokens in self._likelihoods if each is not None and tokens]
+        if not known or len(known) < len(self._likelihoods):
+            return None
+        if any(each <= 0 for each, _ in known):
+            return 0.0
+        logs = math.fsum(math.log(each) * tokens for each, tokens in known)
+        return math.exp(logs / sum(tokens for _, tokens in known))
 
     def _placed(self, span: Span, offset_s: float) -> Span:
         """Counted from the start of the sound, and not beyond its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from backends.errors import Unavailable
@@ -57,7 +58,8 @@ def made_for(directory: Path) -> bool:
 
 def _heard(segment: Any) -> Heard:
     words = tuple(Span(word.word.strip(), float(word.start), float(word.end)) for word in segment.words or ())
-    return Heard(segment.text, float(segment.start), float(segment.end), words, len(segment.tokens))
+    likelihood = math.exp(min(0.0, segment.avg_logprob)) * (1 - segment.no_speech_prob)
+    return Heard(segment.text, float(segment.start), float(segment.end), words, len(segment.tokens), likelihood)
 
 
 def load(opening: Opening) -> CTranslate2Whisper:

@@ -5,6 +5,7 @@ import click
 import router
 from router.cli.calibrate import calibrate
 from router.cli.doctor import doctor
+from router.cli.explain import explain
 from router.cli.infer import route, run
 from router.cli.intents import intents
 from router.cli.models import models
@@ -21,5 +22,5 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, calibrate, doctor, report, replay):
+for command in (serve, run, route, models, intents, calibrate, doctor, report, explain, replay):
     main.add_command(command)

@@ -20,6 +20,7 @@ from router.errors import InvalidRequest, TooLarge
 from router.http.parameters import STREAMED, request_of
 from router.http.schemas import InferenceBody, RoutingBody, routing_of, task_named
 from router.request import Call, split_suffix
+from router.rules import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ def call_of(house: Services, asked: Asked, *, stream: bool) -> Call:
     """
     body = msgspec.convert(body_of(asked), InferenceBody)
     body.stream = stream and asked.task in STREAMED
-    model = asked.model or house.catalog.first_for(asked.task)
+    model = asked.model or AUTO
     model, routing = split_suffix(model, routing_of(body.routing), house.catalog.provider_names)
     request = request_of(body, model, asked.task, house.settings.server.max_batch_items)
     return Call(request=request, routing=routing, surface="cli", received=time.monotonic())

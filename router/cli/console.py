@@ -16,7 +16,7 @@ from rich.table import Table
 
 from backends.errors import BackendError
 from router.decision_log.log import DecisionLog
-from router.errors import RouterError
+from router.errors import LogError, RouterError
 from router.settings import Secrets, load, read_secrets
 
 if TYPE_CHECKING:
@@ -65,6 +65,25 @@ def opened_log(settings: Settings) -> DecisionLog:
     os.umask(0o077)
     log = settings.log
     return DecisionLog.open(Path(log.path), durability=log.durability, queue_rows=log.queue_rows)
+
+
+@contextmanager
+def existing_log(config: Path | None) -> Iterator[DecisionLog]:
+    """The configured decision log, to be read only.
+
+    Raises:
+        LogError: there is none yet, another process owns it, or it cannot be opened.
+        SettingsError: the configuration is broken.
+    """
+    settings, _ = configured(config)
+    path = Path(settings.log.path)
+    if not path.exists():
+        raise LogError(f"There is no log {path.name} here yet: serve or run something first.")
+    log = opened_log(settings)
+    try:
+        yield log
+    finally:
+        log.close()
 
 
 def show_json(value: object) -> None:

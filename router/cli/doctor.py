@@ -14,6 +14,8 @@ from router.cli.console import config_option, configured, json_option, opened_lo
 from router.decision_log.log import DecisionLog
 from router.errors import CatalogError, LogError, SettingsError
 from router.house import open_house
+from router.policy_check import warnings_of
+from router.routes import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +76,8 @@ def _settings(settings: Settings) -> str:
 async def _house(settings: Settings, secrets: Secrets, *, check_token: bool) -> list[Finding]:
     async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
         token = await house.far.health.check() if check_token else house.far.health.state()
-        return [*_hardware(house), *_models(house), _token(token), *_listings(house)]
+        near = [*_hardware(house), *_near_costs(house), *_models(house)]
+        return [*near, *_routing(house), _token(token), *_listings(house)]
 
 
 def _hardware(house: Services) -> Iterator[Finding]:
@@ -90,6 +93,25 @@ def _hardware(house: Services) -> Iterator[Finding]:
         yield Finding("gpu", "ok", probe.gpu_note or "none: models run on the CPU")
 
 
+def _near_costs(house: Services) -> Iterator[Finding]:
+    """On which basis near requests are priced, and whose figure their energy is."""
+    rates = house.near.rates
+    detail = f"{rates.cost_mode}: ${rates.cpu_usd_per_hour:g} an hour of CPU ({rates.source}), "
+    if house.probe.gpus:
+        detail += f"${rates.gpu_usd_per_hour:g} of a GPU, "
+    detail += f"${rates.electricity_usd_per_kwh:g} a kWh ({rates.electricity_source})"
+    if rates.carbon_g_per_kwh is not None:
+        detail += f", {rates.carbon_g_per_kwh:g} g CO2e a kWh"
+    yield Finding("near costs", "ok", detail, "set local.rate_usd_per_hour" if rates.source == "default" else "")
+    for of in house.near.report():
+        unknown = rates.cost_mode == "marginal" and of["watts"] is None and of["meter"] is None
+        watts = "unknown power" if of["watts"] is None else f"{of['watts']:g} W while busy ({of['watts_source']})"
+        detail = f"metered by {of['meter']}" if of["meter"] else f"{watts}; {of['no_meter']}"
+        yield Finding(
+            f"energy {of['device']}", "warning" if unknown else "ok", detail, "set local.watts" if unknown else ""
+        )
+
+
 def _models(house: Services) -> Iterator[Finding]:
     for entry in house.catalog:
         for candidate in house.finder.of_model(entry):
@@ -98,6 +120,16 @@ def _models(house: Services) -> Iterator[Finding]:
                 yield Finding(
                     f"model {entry.id}", "warning" if why else "ok", why or f"runs on {candidate.status.device}"
                 )
+
+
+def _routing(house: Services) -> Iterator[Finding]:
+    """How many rules hold, in which order, and what the policies lack of their candidates."""
+    routes = [name_of(index, entry) for index, entry in enumerate(house.settings.routes)]
+    aliases = ", ".join(house.catalog.aliases) or "none"
+    rules = f"{len(routes)}, first match wins: {', '.join(routes)}" if routes else "none"
+    yield Finding("routes", "ok", f"{rules}; aliases: {aliases}; policy {house.settings.routing.policy}")
+    for lack in warnings_of(house.settings, house.catalog):
+        yield Finding("policy", "warning", lack, "give it one in the catalogue, or choose another policy")
 
 
 def _libraries() -> Finding:

@@ -82,7 +82,10 @@ async def _with_house(settings: Settings, secrets: Secrets, work: Any) -> Any:
 
 
 async def _all(house: Services) -> list[dict[str, Any]]:
-    return [msgspec.to_builtins(model_answer(house.finder, entry)) for entry in house.catalog]
+    return [
+        msgspec.to_builtins(model_answer(house.finder, house.lessons.judgement.quality, entry))
+        for entry in house.catalog
+    ]
 
 
 async def _warm(house: Services, name: str) -> list[dict[str, Any]]:

@@ -1,56 +1,100 @@
-"""`nearfar report`: what was spent and how long it took, from the decision log."""
+"""`nearfar report`: what was spent, how long it took and how good the choices were, from the decision log."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.client import get
+import router
 from router.cli.console import (
     config_option,
     configured,
+    existing_log,
     json_option,
     ms,
-    opened_log,
     reported,
     server_option,
     show_json,
     show_table,
     usd,
 )
-from router.errors import LogError
+from router.cli.sources import LogSource, ServerSource
+from router.errors import RouterError
+from router.report.gather import Report, Window, gathered, page
+from router.report.page import html
+from router.report.reading import number, rows_of
+from router.report.scales import figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+GROUPS = ("backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent")
 
 
 @click.command()
 @config_option
 @click.option("--since", help="Only newer rows: an ISO 8601 instant, or an age such as 30m, 24h, 7d.")
-@click.option("--by", type=click.Choice(["backend", "model", "task", "policy", "day"]), default="backend")
+@click.option("--until", help="Only older rows, likewise.")
+@click.option("--by", type=click.Choice(GROUPS), default="backend", help="What the first table is grouped by.")
+@click.option(
+    "--html", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page with plots to FILE."
+)
 @server_option
 @json_option
-def report(config: Path | None, since: str | None, by: str, server: str | None, *, as_json: bool) -> None:
-    """Show requests, cost, latency, near share and estimate error, grouped by one column."""
+def report(config: Path | None, file: Path | None, server: str | None, *, as_json: bool, **window: str) -> None:
+    """Show requests, cost, latency, predictions, regret and savings, and the most regretted decisions."""
     with reported():
-        instant = instant_of(since)
-        rows = _ask(server, instant, by) if server is not None else _read(config, instant, by)
+        asked = Window(_instant(window["since"]), _instant(window["until"]), window["by"])
+        found = _found(config, server, asked)
+        if file is not None:
+            _write(found, file)
         if as_json:
-            show_json({"by": by, "rows": rows})
-            return
-        show_table(
-            f"decisions by {by}" + (f" since {instant:%Y-%m-%d %H:%M} UTC" if instant else ""),
-            (by, "requests", "ok", "failed", "cost", "of unknown cost", "p50", "p95", "near", "estimate error"),
-            [_row(row, by) for row in rows],
-        )
+            show_json(found.data())
+        elif file is None:
+            _show(found)
 
 
-def _row(row: dict[str, Any], by: str) -> tuple[Any, ...]:
-    near, error = row["near_share"], row["estimate_error"]
+def _found(config: Path | None, server: str | None, window: Window) -> Report:
+    if server is not None:
+        return gathered(ServerSource(server), window)
+    settings, _ = configured(config)
+    with existing_log(config) as log:
+        return gathered(LogSource(log.reader(), settings.budgets), window)
+
+
+def _write(found: Report, file: Path) -> None:
+    made = f"Made by nearfar {router.__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, from the decision log."
+    try:
+        file.write_text(html(page(found, made)), encoding="utf-8")
+    except OSError as error:
+        raise RouterError(f"{file.name}: cannot be written ({type(error).__name__}).") from error
+    click.echo(str(file), err=True)
+
+
+def _show(found: Report) -> None:
+    by, answers = found.window.by, found.answers
+    show_table(
+        f"Decisions by {by}. {found.window.words()}",
+        (by, "requests", "ok", "failed", "cost", "of unknown cost", "p50", "p95", "near", "estimate error"),
+        [_row(row, by) for row in rows_of(answers["summary"])],
+    )
+    show_table(
+        "Saved against simple ways to decide, with 95 % intervals",
+        ("baseline", "dollars", "interval", "seconds", "interval"),
+        [_saving(row) for row in rows_of(answers["savings"])],
+    )
+    if found.told:
+        click.echo("The most regretted of the newest decisions (nearfar explain DECISION_ID tells each whole):")
+    for told in found.told:
+        click.echo(f"\n{told['decision_id']}\n{told['summary']}")
+
+
+def _row(row: Mapping[str, Any], by: str) -> tuple[Any, ...]:
     return (
         row[by] or "(none)",
         row["requests"],
@@ -60,27 +104,22 @@ def _row(row: dict[str, Any], by: str) -> tuple[Any, ...]:
         row["unknown_cost"],
         ms(row["p50_ms"]),
         ms(row["p95_ms"]),
-        "" if near is None else f"{near:.0%}",
-        "" if error is None else f"{error:.0%}",
+        figure(number(row, "near_share"), "share"),
+        figure(number(row, "estimate_error"), "share"),
     )
 
 
-def _read(config: Path | None, since: datetime | None, by: str) -> list[dict[str, Any]]:
-    settings, _ = configured(config)
-    path = Path(settings.log.path)
-    if not path.exists():
-        raise LogError(f"There is no log {path.name} here yet: serve or run something first.")
-    log = opened_log(settings)
-    try:
-        return log.reader().report(since, by)  # type: ignore[arg-type]  # click checked the choice
-    finally:
-        log.close()
+def _saving(row: Mapping[str, Any]) -> tuple[str, ...]:
+    ends = [tuple(figure(number(row, f"saved_{kind}_{end}"), kind) for end in ("low", "high")) for kind in ("usd", "s")]
+    amounts = [figure(number(row, f"saved_{kind}"), kind) or "unknown" for kind in ("usd", "s")]
+    dollars, seconds = (f"{low} to {high}" if low and high else "" for low, high in ends)
+    return str(row["baseline"]), amounts[0], dollars, amounts[1], seconds
 
 
-def _ask(server: str, since: datetime | None, by: str) -> list[dict[str, Any]]:
-    query = {"by": by} | ({"since": since.isoformat()} if since is not None else {})
-    rows: list[dict[str, Any]] = get(server, f"/v1/analytics/summary?{urlencode(query)}")["rows"]
-    return rows
+def _instant(text: str | None) -> str | None:
+    """The instant, in UTC and without a zone, as the log keeps it."""
+    instant = instant_of(text)
+    return None if instant is None else instant.replace(tzinfo=None).isoformat()
 
 
 def instant_of(text: str | None) -> datetime | None:
@@ -92,10 +131,8 @@ def instant_of(text: str | None) -> datetime | None:
     if text is None:
         return None
     age = re.fullmatch(r"(\d+)([mhd])", text)
-    if age:
-        return datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}) if age else datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{text!r} is neither an ISO 8601 instant nor an age like 24h.") from error
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

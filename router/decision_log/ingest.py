@@ -25,6 +25,10 @@ TABLES = {
     "shadow": ("shadows", ("decision_id", "attempt"), False),
     "predictor": ("predictors", ("candidate_id", "ts"), True),
 }
+# Only the newest of what was learnt counts: so the table holds a row per candidate, however long this runs.
+_SUPERSEDED = """
+    DELETE FROM nearfar_log.predictors AS old USING nearfar_log.predictors AS new
+    WHERE old.candidate_id = new.candidate_id AND old.ts < new.ts"""
 _logger = logging.getLogger(__name__)
 
 
@@ -81,6 +85,8 @@ class Inserter:
             for kind, rows in by_kind.items():
                 shape, plain, skipping = self._sql[kind]
                 self._con.execute(skipping if careful else plain, {"shape": shape, "rows": rows}).fetchall()
+            if "predictor" in by_kind:
+                self._con.execute(_SUPERSEDED).fetchall()
             self._con.execute("COMMIT")
         except duckdb.Error:
             try:

@@ -20,20 +20,12 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 import msgspec
 
+from router.decision_log.files import file_id, size
 from router.decision_log.ingest import TABLES, Inserter
+from router.decision_log.keeping import TICK_S, Keeper
 from router.decision_log.migrations import connect, first_line
 from router.decision_log.queries import LogReader
-from router.decision_log.record import (
-    AttemptRow,
-    DecisionRow,
-    FeedbackRow,
-    NodeRow,
-    OutcomeRow,
-    PolicyRow,
-    PredictorRow,
-    PriceBookRow,
-    ShadowRow,
-)
+from router.decision_log.record import KINDS, DecisionRow
 from router.decision_log.spill import Backlog, Line, SpillFile, add_private_line, make_private
 from router.errors import LogError, LogLocked
 
@@ -47,17 +39,6 @@ Durability = Literal["batch", "strict"]
 SCHEMA_VERSION = 1
 """What the fields of a row mean. Counted up when a meaning changes, so that old rows are not read as new ones."""
 
-_KINDS: dict[type, str] = {
-    DecisionRow: "decision",
-    AttemptRow: "attempt",
-    OutcomeRow: "outcome",
-    PriceBookRow: "price_book",
-    PolicyRow: "policy",
-    NodeRow: "node",
-    FeedbackRow: "feedback",
-    ShadowRow: "shadow",
-    PredictorRow: "predictor",
-}
 _ROW_AT_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, duckdb.InvalidTypeException)
 _CLOSE_S = 30.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
@@ -86,7 +67,12 @@ class DecisionLog:
     """The log, open for writing. One process owns it; `append` takes rows, one thread commits them."""
 
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, path: Path | None, durability: Durability, limits: tuple[int, float, int]
+        self,
+        con: duckdb.DuckDBPyConnection,
+        path: Path | None,
+        durability: Durability,
+        limits: tuple[int, float, int],
+        retention_days: float | None = None,
     ) -> None:
         queue_rows, self._flush_s, self._flush_rows = limits
         self._con, self._path, self.durability = con, path, durability
@@ -110,7 +96,8 @@ class DecisionLog:
         self._close_by = 0.0
         self._some, self._now, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._inserter = Inserter(con.cursor())
-        self._file_id, self._wal_id = _file_id(path), _file_id(self._wal)  # which file is open; None when none is
+        self._keeper = Keeper(self._cursor, retention_days)
+        self._file_id, self._wal_id = file_id(path), file_id(self._wal)  # which file is open; None when none is
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
     @classmethod
@@ -122,10 +109,12 @@ class DecisionLog:
         queue_rows: int = 100_000,
         flush_s: float = 0.5,
         flush_rows: int = 1000,
+        retention_days: float | None = None,
     ) -> DecisionLog:
         """Open the log, make it if there is none, and take in what a crashed process left in the spill file.
 
-        `:memory:` makes one that is gone when closed, for tests.
+        `:memory:` makes one that is gone when closed, for tests. What is older than `retention_days` is deleted (None:
+        nothing is), an hour's decisions at a time.
 
         Raises:
             LogLocked: another process (or another log in this one) has it open.
@@ -136,7 +125,7 @@ class DecisionLog:
             raise LogLocked(f"The decision log {path.name} is already open in this process.")
         con = connect(file)
         try:
-            log = cls(con, file, durability, (queue_rows, flush_s, flush_rows))
+            log = cls(con, file, durability, (queue_rows, flush_s, flush_rows), retention_days)
         except (duckdb.Error, OSError) as error:
             con.close()
             raise LogError(f"The decision log {path.name} cannot be opened: {first_line(error)}") from error
@@ -157,7 +146,7 @@ class DecisionLog:
             line = self._encode(row)
             if type(row) is DecisionRow:
                 line = self._decision_head + line[1:]
-            kind = _KINDS[type(row)]
+            kind = KINDS[type(row)]
         except (TypeError, ValueError, OverflowError, RecursionError, KeyError):
             kind, line = "", ascii(row).encode()
         queued = self._backlog.put(Line(kind, line))
@@ -203,7 +192,7 @@ class DecisionLog:
             last_commit_ms=self._last_commit_ms,
             lag_s=self._backlog.lag_s(),
             durability=self.durability,
-            file_bytes=sum(_size(file) for file in (self._path, self._wal) if file),
+            file_bytes=sum(size(file) for file in (self._path, self._wal) if file),
         )
 
     def reader(self) -> LogReader:
@@ -249,14 +238,27 @@ class DecisionLog:
     def _run(self) -> None:
         try:
             while not (self._closing.is_set() and self._may_stop()):
-                self._some.wait()
-                self._now.wait(self._flush_s)
+                if self._some.wait(TICK_S):
+                    self._now.wait(self._flush_s)
                 self._some.clear()  # before the queue is looked at: a row that comes now sets it again
                 self._now.clear()
                 self._drain()
+                self._keep()
         finally:
             self._backlog.fail(LogError("The decision log is closed."))
             self._inserter.close()
+
+    def _keep(self) -> None:
+        """Settle and delete what is due, unless there is something wrong or to do first."""
+        if self._in_doubt or self._backlog.spill.pending or self._closing.is_set():
+            return  # a row that may come twice is looked for among the new ones alone
+        try:
+            if not self._is_replaced():
+                self._keeper.keep()
+                self._secure_wal()
+        except (duckdb.Error, OSError) as error:
+            self._is_broken |= isinstance(error, duckdb.FatalException) and self._path is not None
+            _logger.warning("The log's upkeep failed and is tried again later: %s", first_line(error))
 
     def _may_stop(self) -> bool:
         return not self._backlog.pending or time.monotonic() > self._close_by
@@ -303,7 +305,7 @@ class DecisionLog:
         Raises:
             OSError: nobody can tell.
         """
-        return self._file_id is not None and _file_id(self._path) != self._file_id
+        return self._file_id is not None and file_id(self._path) != self._file_id
 
     def _abandon(self) -> None:
         """Give up a database that was deleted or replaced; the rows that wait go to the one `_reopen` finds or makes.
@@ -320,7 +322,7 @@ class DecisionLog:
             "policies and nodes; the %d rows that wait go to the file now in its place, or a new one.",
             self._backlog.pending,
         )
-        if _file_id(self._wal) != self._wal_id:  # came with the new file, and closing the old one would delete it
+        if file_id(self._wal) != self._wal_id:  # came with the new file, and closing the old one would delete it
             with contextlib.suppress(duckdb.Error):
                 self._con.cursor().execute("PRAGMA disable_checkpoint_on_shutdown")
 
@@ -330,7 +332,7 @@ class DecisionLog:
         self._con.close()
         self._con = connect(self._path)
         self._inserter = Inserter(self._con.cursor())
-        self._file_id, self._wal_id = _file_id(self._path), _file_id(self._wal)
+        self._file_id, self._wal_id = file_id(self._path), file_id(self._wal)
         self._is_broken = False
 
     def _step(self) -> None:
@@ -373,27 +375,15 @@ class DecisionLog:
         self._inserter.commit(lines, careful=careful)
         self._last_commit_ms = (time.perf_counter() - start) * 1000
         self._committed += len(lines)
+        self._secure_wal()
+
+    def _secure_wal(self) -> None:
         if self._wal:
             make_private(self._wal)
-            self._wal_id = _file_id(self._wal)
+            self._wal_id = file_id(self._wal)
 
     def _reject(self, line: Line, why: str) -> None:
         row = line.json.decode(errors="replace")
         add_private_line(self._rejected_path, msgspec.json.encode({"why": why, "row": row}))
         self._rejected += 1
         _logger.error("A %s row was refused and is in %s: %s", line.kind or "broken", self._rejected_path.name, why)
-
-
-def _file_id(file: Path | None) -> tuple[int, int] | None:
-    try:
-        found = file.stat() if file else None
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found and (found.st_dev, found.st_ino)
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0

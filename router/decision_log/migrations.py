@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from router.decision_log.cells import refresh
+from router.decision_log.shapes import reshape
 from router.errors import LogError, LogLocked
 
 if TYPE_CHECKING:
@@ -178,6 +180,14 @@ def m0007_views_of_predictions(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE VIEW main.{name} AS SELECT * FROM nearfar_log.{name}")  # noqa: S608 - names from above
 
 
+def m0010_settled(con: duckdb.DuckDBPyConnection) -> None:
+    """Room for decisions that have come to their end, one row each, and for what they add up to.
+
+    What they hold follows from the tables that rows arrive in: see `shapes` and `cells`, which widen them.
+    """
+    reshape(con)
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -246,6 +256,7 @@ STEPS: tuple[Step, ...] = (
     m0005_far_usage,
     m0006_predictions,
     m0007_views_of_predictions,
+    m0010_settled,
 )
 
 
@@ -267,4 +278,7 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         if name not in done:
             step(con)
             con.execute("INSERT INTO nearfar_log.migrations VALUES (?, now()::TIMESTAMP)", [name])
+    if len(done) < len(names):
+        reshape(con)  # a step may have added columns
+    refresh(con)
     con.execute("COMMIT")

@@ -17,58 +17,36 @@ import duckdb
 
 from router.decision_log import sql, windows
 from router.decision_log.migrations import first_line
+from router.decision_log.questions import answered
+from router.decision_log.questions.base import Asked
 from router.errors import InvalidRequest, LogError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-    Values = Sequence[object] | dict[str, object]
-
-GroupBy = Literal["backend", "model", "task", "policy", "day"]
-
-_GROUPS: dict[GroupBy, str] = {
-    "backend": "d.backend",
-    "model": "d.model",
-    "task": "d.task",
-    "policy": "d.policy",
-    "day": "d.ts::DATE",
-}
+GroupBy = Literal["backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent"]
 _MAX_LIMIT = 1000
-_INPUTS = "SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = ?::UUID"
+_INPUTS = """
+    SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = $1::UUID
+    UNION ALL SELECT inputs FROM nearfar_log.settled WHERE decision_id = $1::UUID"""
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
-_OUTCOME = "SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = ?::UUID"
+_OUTCOME = r"""
+    SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = $1::UUID
+    UNION ALL BY NAME SELECT COLUMNS('^o_(.*)$') AS '\1' FROM nearfar_log.settled
+    WHERE decision_id = $1::UUID AND o_ts IS NOT NULL"""
 _RECENT = """
     SELECT candidate_id, error_class, epoch(now()::TIMESTAMP - ts) - total_ms / 1000 AS age_s
     FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
         AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
     ORDER BY ts"""
-_REPORT = """
-    SELECT {group} AS "{by}", count(*) AS requests,
-        count(*) FILTER (status = 'ok') AS ok, count(*) FILTER (status = 'error') AS failed,
-        count(*) FILTER (status = 'refused') AS refused, count(*) FILTER (status = 'cancelled') AS cancelled,
-        count(*) FILTER (status = 'open') AS open,
-        sum(cost_usd) AS cost_usd, count(*) FILTER (status <> 'open' AND cost_usd IS NULL) AS unknown_cost,
-        quantile_cont(latency_ms, 0.5) FILTER (status = 'ok') AS p50_ms,
-        quantile_cont(latency_ms, 0.95) FILTER (status = 'ok') AS p95_ms,
-        avg((backend = 'local')::INTEGER) FILTER (status = 'ok') AS near_share,
-        median(off_by) AS estimate_error
-    FROM decisions d LEFT JOIN (
-        SELECT c.decision_id, abs(c.pred_ms - a.total_ms) / a.total_ms AS off_by
-        FROM candidates c JOIN attempts a USING (decision_id, candidate_id)
-        WHERE c.chosen AND a.status = 'ok' AND a.role = 'primary' AND NOT a.censored AND a.total_ms > 0
-            AND ($since IS NULL OR c.ts >= $since)
-    ) e USING (decision_id)
-    WHERE $since IS NULL OR d.ts >= $since
-    GROUP BY ALL ORDER BY 1 NULLS LAST"""
-
-
+_PREDICTORS = "SELECT candidate_id, arg_max(state, ts)::VARCHAR FROM nearfar_log.predictors GROUP BY candidate_id"
 # What was asked of a candidate decides whom it is charged to: a router's attempt is logged under the name that served.
 _SPENT = """
     SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
         sum(coalesce(a.cost_usd, c.pred_cost_usd)) AS usd
     FROM attempts a JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
-    WHERE a.backend <> 'local' AND a.ts >= $since
+    WHERE a.backend <> 'local' AND a.role <> 'shadow' AND a.ts >= $since
         AND c.ts >= $since - INTERVAL 1 DAY AND d.ts >= $since - INTERVAL 1 DAY  -- a decision precedes its attempts
     GROUP BY ALL HAVING usd > 0 ORDER BY ALL"""
 
@@ -130,7 +108,7 @@ class LogReader:
         clause = f"WHERE {' AND '.join(where)}" if where else ""
         query = f"SELECT * FROM decisions {clause} ORDER BY ts DESC, decision_id DESC LIMIT {limit + 1}"  # noqa: S608
         with self._reading() as con:
-            rows = _dicts(con, query, values)
+            rows = sql.dicts(con, query, values)
         page = rows[:limit]
         return page, _make_cursor(page[-1]) if len(rows) > limit else None
 
@@ -144,8 +122,19 @@ class LogReader:
             rows = con.execute(_RECENT, [seconds]).fetchall()
         return [(candidate_id, error_class, max(0.0, age_s)) for candidate_id, error_class, age_s in rows]
 
+    def predictors(self) -> dict[str, str]:
+        """Return what was learnt of each candidate, the newest of it, as JSON by candidate id.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return dict(con.execute(_PREDICTORS).fetchall())
+
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """Return one decision with its candidates, attempts, outcome and the snapshots it names; None if there is none.
+
+        `carbon_g` of an attempt is derived: its energy times the factor of the price book it was decided under.
 
         Raises:
             LogError: the log cannot be read.
@@ -155,25 +144,28 @@ class LogReader:
         except ValueError:
             return None
         with self._reading() as con:
-            found = _dicts(con, "SELECT * FROM decisions WHERE decision_id = ?::UUID", key)
+            found = sql.dicts(con, "SELECT * FROM decisions WHERE decision_id = ?::UUID", key)
             if not found:
                 return None
             one = found[0]
-            one["inputs"] = _body(_dicts(con, _INPUTS, key), "inputs")
-            one["candidates"] = _dicts(con, _CANDIDATES, key)
-            one["attempts"] = _dicts(con, _ATTEMPTS, key)
-            outcomes = _dicts(con, _OUTCOME, key)
+            one["inputs"] = _body(sql.dicts(con, _INPUTS, key), "inputs")
+            one["candidates"] = sql.dicts(con, _CANDIDATES, key)
+            one["attempts"] = sql.dicts(con, _ATTEMPTS, key)
+            outcomes = sql.dicts(con, _OUTCOME, key)
             one["outcome"] = outcomes[0] if outcomes else None
             for name, view, column in (
                 ("price_book_body", "price_books", "price_book"),
                 ("policy_body", "policies", "policy_version"),
             ):
                 body = f"SELECT body FROM {view} WHERE {column} = ?"  # noqa: S608
-                one[name] = _body(_dicts(con, body, [one[column]]), "body")
+                one[name] = _body(sql.dicts(con, body, [one[column]]), "body")
+        factor = ((one["price_book_body"] or {}).get("local") or {}).get("carbon_g_per_kwh")
+        for attempt in one["attempts"]:
+            attempt["carbon_g"] = _carbon_g(attempt["energy_j"], factor)
         return one
 
     def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
-        """Return what was asked, answered and spent, one row per backend, model, task, policy or day.
+        """Return what was asked, answered and spent: the rows of `summary`, by one column.
 
         `cost_usd` adds up the known costs and is None when none is known; `unknown_cost` says how many are missing.
         `near_share` is the part of the answered requests that this machine served. `estimate_error` is the median of
@@ -183,10 +175,29 @@ class LogReader:
             InvalidRequest: `by` is none of these.
             LogError: the log cannot be read.
         """
-        if by not in _GROUPS:
-            raise InvalidRequest(f"by={by!r} is none of {', '.join(_GROUPS)}.", param="by")
+        rows: list[dict[str, Any]] = self.ask("summary", since=since, by=by)["rows"]
+        return rows
+
+    def ask(
+        self,
+        question: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: str | None = None,
+        step: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the answer to a named question of analytics; see `router.decision_log.questions`.
+
+        `since` is inclusive, `until` is not; a time without zone is UTC.
+
+        Raises:
+            InvalidRequest: there is no such question, or it cannot be asked like this.
+            LogError: the log cannot be read.
+        """
+        asked = Asked(since=_utc(since), until=_utc(until), by=by, step=step)
         with self._reading() as con:
-            return _dicts(con, _REPORT.format(group=_GROUPS[by], by=by), {"since": _utc(since)})
+            return answered(con, question, asked)
 
     def spent(self, since: datetime) -> list[Spent]:
         """Return what far attempts cost since then; an unknown cost counts as what was expected, where that was known.
@@ -196,6 +207,15 @@ class LogReader:
         """
         with self._reading() as con:
             return [Spent(*row) for row in con.execute(_SPENT, {"since": _utc(since)}).fetchall()]
+
+    def rows(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Return the rows of a question of ours; users' come through `sql`.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return con.execute(query, values).fetchall()
 
     @contextlib.contextmanager
     def window(self, window: windows.Window) -> Iterator[tuple[windows.Found, Iterator[str]]]:
@@ -234,15 +254,14 @@ class LogReader:
                 raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
 
 
-def _dicts(con: duckdb.DuckDBPyConnection, query: str, values: Values) -> list[dict[str, Any]]:
-    rows = con.execute(query, values).fetchall()  # at once: an unread result owns the cursor
-    names = [column[0] for column in con.description or []]
-    return [{name: sql.json_value(cell) for name, cell in zip(names, row, strict=True)} for row in rows]
-
-
 def _body(rows: list[dict[str, Any]], column: str) -> Any:
     text = rows[0][column] if rows else None
     return None if text is None else json.loads(text)
+
+
+def _carbon_g(energy_j: float | None, g_per_kwh: float | None) -> float | None:
+    """Grams of CO2 equivalents: joules / 3.6e6 x grams a kWh; None where either is not known."""
+    return None if energy_j is None or g_per_kwh is None else energy_j / 3.6e6 * g_per_kwh
 
 
 def _utc(moment: datetime | None) -> datetime | None:

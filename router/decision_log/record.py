@@ -7,7 +7,7 @@ Units: `_ms` milliseconds, `_usd` US dollars, None = not known (never 0).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -132,7 +132,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     cost_amortised_usd: float | None = None
     energy_j: float | None = None
     energy_source: str | None = None  # `rapl`, `nvml`, `watts`
-    confidence: float | None = None  # that the answer is right, where a cascade asked
+    confidence: float | None = None  # how sure its model is of the answer, where it tells
 
 
 class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):
@@ -220,3 +220,6 @@ class PredictorRow(Struct, frozen=True, kw_only=True, tag="predictor"):
 Row = (
     DecisionRow | AttemptRow | OutcomeRow | PriceBookRow | PolicyRow | NodeRow | FeedbackRow | ShadowRow | PredictorRow
 )
+
+KINDS: dict[type, str] = {row: row.__struct_config__.tag for row in get_args(Row)}
+"""What each kind of row is called."""

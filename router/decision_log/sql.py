@@ -20,7 +20,7 @@ from router.decision_log.migrations import PUBLIC_VIEWS
 from router.errors import QueryRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     Tree = dict[str, Any] | list[Any] | str | int | float | bool | None
 
@@ -121,6 +121,15 @@ def json_value(value: object) -> Any:
             return {str(json_value(key)): json_value(item) for key, item in value.items()}
         case _:
             return _text(value)
+
+
+def dicts(
+    con: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] | dict[str, object] = ()
+) -> list[dict[str, Any]]:
+    """Return every row of a query of our own, as JSON can say it."""
+    rows = con.execute(query, values).fetchall()  # at once: an unread result owns the cursor
+    names = [column[0] for column in con.description or []]
+    return [{name: json_value(cell) for name, cell in zip(names, row, strict=True)} for row in rows]
 
 
 def _text(value: object) -> Any:

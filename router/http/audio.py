@@ -18,8 +18,9 @@ from router.http.forms import MULTIPART, form_of
 from router.http.openai_schemas import refuse_unserved
 from router.http.parameters import Granularity, Language
 from router.http.schemas import Body, Name, ProviderBody, RoutingBody, invalid, routing_of
-from router.http.services import call_of, model_and_routing, request_id, services
+from router.http.services import call_of, model_and_routing, request_id
 from router.outcome import Begun, Outcome
+from router.rules import AUTO
 
 encode = msgspec.json.encode
 Subtitles = Callable[[TranscriptOutput, float | None], str]
@@ -89,7 +90,7 @@ DOCUMENT = {
 async def transcriptions(request: Request[Any, Any, Any]) -> Response[Any]:
     """A form with a `file` (WAV, FLAC, MP3, Ogg or WebM); with `stream`, server-sent events with each segment."""
     form = _converted(await form_of(request, "file"))
-    given = form.model or services(request).catalog.first_for(Task.AUTOMATIC_SPEECH_RECOGNITION)
+    given = form.model or AUTO
     model, routing = model_and_routing(request, given, routing_of(form.routing, form.provider))
     call = call_of(request, _request(form, model), routing)
     if call.request.stream:

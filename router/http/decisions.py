@@ -4,12 +4,14 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import msgspec
 from litestar import Request, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from router.errors import InvalidRequest
+from router.explanation.told import explained
 from router.http.schemas import Body
 from router.http.services import services
 
@@ -49,15 +51,15 @@ async def decisions(  # noqa: PLR0913, PLR0917 -- one argument per documented fi
     return {"object": "list", "data": rows, "next_cursor": next_cursor}
 
 
-@get("/v1/decisions/{decision_id:str}", summary="One decision, with its slate and its attempts")
+@get("/v1/decisions/{decision_id:str}", summary="One decision, with its slate, its attempts and why")
 async def decision(request: Request[Any, Any, Any], decision_id: FromPath[str]) -> dict[str, Any]:
-    """Everything the log knows of one decision, waiting first for its rows to be committed."""
+    """Everything the log knows of one decision, and its explanation, waiting first for its rows to be committed."""
     log = services(request).log
     await log.committed()
     found = await asyncio.to_thread(log.reader().decision, decision_id)
     if found is None:
         raise NotFoundException(f"No decision {decision_id!r} in the log.")
-    return found
+    return found | {"explanation": msgspec.to_builtins(explained(found))}
 
 
 @get("/v1/analytics/summary", summary="Requests, cost, latency, near share and estimate error, by one column")

@@ -37,6 +37,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.TooLarge, Told(413, "invalid_request_error", "too_large")),
     (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
+    (errors.NoCapacity, Told(503, "overloaded_error", "overloaded")),
     (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),
     (errors.BudgetExceeded, Told(402, "insufficient_quota", "budget_exceeded")),
     (errors.DeadlineExceeded, Told(504, "timeout_error", "deadline_exceeded")),
@@ -60,7 +61,7 @@ def told(error: Exception) -> Told:
     cause = error.attempts[0].error if isinstance(error, errors.AllAttemptsFailed) and error.attempts else error
     for kind, answer in TABLE:
         if isinstance(cause, kind):
-            wait_s = cause.retry_after_s if isinstance(cause, backend.BackendError) else None
+            wait_s = cause.retry_after_s if isinstance(cause, backend.BackendError | errors.NoCapacity) else None
             if wait_s is None and answer.status in {429, 503}:
                 wait_s = 1.0
             return answer._replace(retry_after_s=wait_s)

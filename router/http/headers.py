@@ -9,7 +9,7 @@ from router.slate import Plan
 def of_outcome(outcome: Outcome, request_id: str) -> dict[str, str]:
     """Headers of a buffered answer. What is not known is left out, an unknown cost says `unknown`."""
     winner = outcome.winner
-    headers = _common(outcome.plan, request_id)
+    headers = _common(outcome.plan, request_id) | {"x-nearfar-reason": _ascii(outcome.reason)}
     headers["x-nearfar-attempts"] = str(len(outcome.attempts))
     headers["x-nearfar-cost-usd"] = "unknown" if outcome.cost.usd is None else f"{outcome.cost.usd:.10f}"
     headers["x-nearfar-cost-source"] = outcome.cost.source

@@ -20,8 +20,9 @@ from router.http.errors import body_of
 from router.http.openai_schemas import refuse_unserved
 from router.http.parameters import Guidance, Images, Steps, prompt_of
 from router.http.schemas import Body, Name, ProviderBody, RoutingBody, Seed, routing_of
-from router.http.services import call_of, model_and_routing, request_id, services
+from router.http.services import call_of, model_and_routing, request_id
 from router.outcome import Begun, Outcome
+from router.rules import AUTO
 
 encode = msgspec.json.encode
 
@@ -76,7 +77,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 @post("/v1/images/generations", status_code=200, opt={"inference": True}, summary="Draw a prompt")
 async def generations(request: Request[Any, Any, Any], data: JSONBody[ImagesBody]) -> Response[Any]:
     """One to ten PNG files. With `stream` one image comes as an event, after a comment line for each step."""
-    given = data.model or services(request).catalog.first_for(Task.TEXT_TO_IMAGE)
+    given = data.model or AUTO
     model, routing = model_and_routing(request, given, routing_of(data.routing, data.provider))
     call = call_of(request, _request(data, model), routing)
     if call.request.stream:

@@ -21,6 +21,7 @@ from router.http.schemas import AttemptAnswer, InferenceAnswer, InferenceBody, r
 from router.http.services import call_of, model_and_routing, request_id, services
 from router.outcome import Attempt, Begun, Outcome
 from router.request import Call
+from router.rules import AUTO
 from router.slate import Plan
 
 encode = msgspec.json.encode
@@ -53,9 +54,11 @@ def slate_of(plan: Plan) -> dict[str, Any]:
         "model": plan.call.request.model,
         "policy": plan.decision.policy,
         "policy_version": plan.decision.version,
+        "route": plan.route,
         "chosen": plan.decision.ranked[0] if plan.decision.ranked else None,
         "ranked": list(plan.decision.ranked),
         "reason": plan.decision.reason,
+        "explore_rate": plan.decision.explore_rate,
         "decide_us": plan.decide_us,
         "candidates": [
             {
@@ -68,6 +71,7 @@ def slate_of(plan: Plan) -> dict[str, Any]:
                 "loaded": candidate.status.loaded,
                 **_figures(estimate),
                 "score": plan.decision.scores.get(estimate.candidate_id),
+                "propensity": plan.decision.propensity_of(estimate.candidate_id),
             }
             for candidate, estimate in zip(plan.candidates, plan.estimates, strict=True)
         ],
@@ -88,11 +92,9 @@ def _figures(estimate: Estimate) -> dict[str, Any]:
 
 async def _call(request: Request[Any, Any, Any], body: InferenceBody) -> Call:
     given = body.model or body.modelId
-    if not given:
-        if body.task is None:
-            raise InvalidRequest("model: a model id is required where no task is given.", param="model")
-        given = services(request).catalog.first_for(task_named(body.task).value)
-    model, routing = model_and_routing(request, given, routing_of(body.routing, body.provider))
+    if not given and body.task is None:
+        raise InvalidRequest("model: a model id is required where no task is given.", param="model")
+    model, routing = model_and_routing(request, given or AUTO, routing_of(body.routing, body.provider))
     task = task_named(body.task or await services(request).dispatcher.task_of(model))
     return call_of(request, request_of(body, model, task, services(request).settings.server.max_batch_items), routing)
 
@@ -110,7 +112,7 @@ def body_of_answer(call: Call, answer: Answer, credits_per_usd: float, *, listed
         device=result.device,
         decision_id=outcome.decision_id,
         policy=outcome.plan.decision.policy,
-        reason=outcome.plan.decision.reason,
+        reason=outcome.reason,
         latency_ms=outcome.latency_s * 1000,
         queue_ms=None if result.timings.queue_s is None else result.timings.queue_s * 1000,
         cost_usd=cost,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backends.types import Status
+    from router.admission import AdmissionState
     from router.budgets import BudgetState
     from router.decision_log.log import LogStats
 
@@ -56,6 +57,10 @@ class Metrics:
         self._token = Gauge(
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
+        self._admission = {
+            "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
+            "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
+        }
         self._near = _Near(registry)
         self._budgets = _Budgets(registry)
 
@@ -84,6 +89,14 @@ class Metrics:
     def refused(self, surface: str) -> None:
         """Count a request that was turned away before a decision."""
         self._refused.labels(surface).inc()
+
+    def admitted(self, states: "Sequence[AdmissionState]") -> None:
+        """Take in what is under way, and what may be, before `render`. Whoever has neither is not told."""
+        for name, gauge in self._admission.items():
+            gauge.clear()
+            for state in states:
+                if (figure := getattr(state, name)) is not None:
+                    gauge.labels(state.candidate).set(figure)
 
     def render(
         self,

@@ -24,6 +24,7 @@ from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, e
 from router.http.schemas import routing_of
 from router.http.services import call_of, model_and_routing, request_id, services
 from router.outcome import Begun, Outcome
+from router.quality import Quality
 from router.sections import AliasEntry, ModelEntry
 
 encode = msgspec.json.encode
@@ -72,7 +73,7 @@ async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsB
 async def models(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Every model and alias in OpenAI's shape; what only we know is under `nearfar`."""
     house = services(request)
-    entries = [model_answer(house.finder, entry) for entry in house.catalog]
+    entries = [model_answer(house.finder, house.lessons.judgement.quality, entry) for entry in house.catalog]
     return {
         "object": "list",
         "data": [*entries, *(alias_answer(house.catalog, alias) for alias in house.catalog.aliases.values())],
@@ -90,7 +91,7 @@ async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dic
     entry = house.catalog.find(wanted)
     if entry is None:
         raise UnknownModel(wanted, house.catalog.alternatives(wanted))
-    return model_answer(house.finder, entry)
+    return model_answer(house.finder, house.lessons.judgement.quality, entry)
 
 
 async def _events(
@@ -216,7 +217,14 @@ def alias_answer(catalog: Catalog, alias: AliasEntry) -> dict[str, Any]:
     }
 
 
-def model_answer(finder: CandidateFinder, entry: ModelEntry) -> dict[str, Any]:
+def quality_answer(quality: Quality, model: str) -> dict[str, Any]:
+    """What a model's quality is held to be now, in all and by intent; `weight` is that of the judgements behind it."""
+    found = {intent: quality.of(model, intent) for intent in (None, *quality.intents(model))}
+    told = {intent: figure._asdict() for intent, figure in found.items()}
+    return {**told.pop(None), "intents": told}
+
+
+def model_answer(finder: CandidateFinder, quality: Quality, entry: ModelEntry) -> dict[str, Any]:
     """A catalogue entry in OpenAI's shape, with the state of its candidates."""
     return {
         "id": entry.id,
@@ -229,6 +237,7 @@ def model_answer(finder: CandidateFinder, entry: ModelEntry) -> dict[str, Any]:
             "context_length": entry.context_length,
             "parameters": entry.parameters,
             "quality": entry.quality,
+            "quality_now": quality_answer(quality, entry.id),
             "candidates": [
                 {
                     "candidate": candidate.id,

@@ -17,6 +17,7 @@ Positive = Annotated[float, Meta(gt=0, le=FINITE)]  # form fields and command li
 NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(max_length=256)]
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class Body(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +39,10 @@ class RoutingBody(Body, kw_only=True, forbid_unknown_fields=True):
     allow_fallbacks: bool = True
     private: bool = False
     explain: bool = False
+    explore: bool = True
     on_stream_failure: Literal["continue", "error", "hold"] | None = None
+    session: Name = ""
+    tags: Annotated[list[Tag], Meta(max_length=16)] = []
 
 
 class ProviderBody(Body, kw_only=True, forbid_unknown_fields=True):

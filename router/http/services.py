@@ -17,10 +17,11 @@ from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
 from router.far_side import FarSide
+from router.feedback import Feedback
 from router.http.metrics import Metrics
 from router.intents.sets import IntentSets
 from router.lessons import Lessons
-from router.pricing import LocalRates
+from router.near_costs import NearCosts
 from router.renewal import Refresher
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
@@ -40,12 +41,13 @@ class Services(Struct, frozen=True, kw_only=True):
     backends: dict[str, Backend]
     lessons: Lessons
     budgets: Budgets
-    rates: LocalRates
+    near: NearCosts
     probe: Probe
     log: DecisionLog
     dispatcher: Dispatcher
     intents: IntentSets
     metrics: Metrics
+    feedback: Feedback
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
 

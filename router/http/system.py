@@ -52,6 +52,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     }
     breakers_open = len(house.lessons.breakers.open(time.monotonic()))
     token = house.far.health.state().state
+    house.metrics.admitted(house.lessons.admission.states())
     body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -70,7 +71,8 @@ def report(house: Services) -> dict[str, Any]:
         "health": next((level for level in ("error", "warning") if level in problems.values()), "ok"),
         "problems": [{"level": level, "message": message} for message, level in problems.items()],
         "hardware": msgspec.to_builtins(house.probe),
-        "rates": msgspec.to_builtins(house.rates),
+        "rates": msgspec.to_builtins(house.near.rates),
+        "energy": house.near.report(),
         "policy": house.settings.routing.policy,
         "offline": house.settings.routing.offline,
         "hub_token": msgspec.to_builtins(house.far.health.state()),
@@ -79,6 +81,8 @@ def report(house: Services) -> dict[str, Any]:
         "price_drift": msgspec.to_builtins(house.refresher.drift),
         "budgets": msgspec.to_builtins(house.budgets.states()),
         "models_loaded": loaded,
+        "admission": [state._asdict() for state in house.lessons.admission.states()],
+        "shadowing": house.dispatcher.shadows.state()._asdict(),
         "log": msgspec.to_builtins(house.log.stats()),
     }
 

@@ -137,7 +137,7 @@ class IntentSets:
         if self._kept.get(entry.name, _Kept(None)).configured:
             raise SettingsError(f"{field}: {entry.name!r} is listed twice.")
         try:
-            intents = checked(_definition(entry))
+            intents = checked(definition_of(entry))
         except (BadIntents, OSError) as error:
             what = error if isinstance(error, BadIntents) else f"{entry.file} cannot be read ({type(error).__name__})"
             raise SettingsError(f"{field}.{what}.") from error
@@ -215,7 +215,7 @@ class IntentSets:
         return vectors
 
 
-def _definition(entry: IntentSetEntry) -> IntentSet:
+def definition_of(entry: IntentSetEntry) -> IntentSet:
     """What an entry of the configuration defines; its own labels stand beside those of its file."""
     inline = {label: Intent(given.examples, given.description) for label, given in entry.labels.items()}
     unknown = entry.unknown

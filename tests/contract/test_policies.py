@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from policies.base import known
 from policies.constraints import PRICE_HINT, apply
-from policies.registry import create, names
-from policies.types import Constraints, Estimate, Weights
-
-RANKS_BY_COST = {"balanced", "cheapest"}  # these reject what has no known price
+from policies.registry import RANKS_BY_COST, create, names
+from policies.types import Constraints, Estimate, Pacing, Quantiles, Weights
 
 # A busy machine is slow to generate; that says nothing about a policy.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +19,8 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 latencies = st.floats(0, 1e6) | st.sampled_from([0.0, 0.5, 1.0, 2.0]) | st.floats()
 costs = st.none() | st.integers(0, 50).map(lambda n: n / 1e6) | st.sampled_from([float("nan"), float("inf"), -1.0])
 qualities = st.none() | st.integers(0, 10).map(lambda n: n / 10)
+shares = st.floats(0, 1)
+spreads = st.none() | st.lists(st.floats(0, 100), min_size=4, max_size=4).map(lambda q: Quantiles(*sorted(q)))
 rarely = st.sampled_from([None, None, None, "because"])
 names_to_filter = st.lists(st.sampled_from(["local", "remote", "groq", "together"]), max_size=2).map(tuple)
 
@@ -41,9 +41,14 @@ def estimates(draw: st.DrawFn, candidate_id: str = "new") -> Estimate:
         cost_usd=draw(costs),
         cost_source="priced",
         quality=draw(qualities),
+        accept_from=draw(st.sampled_from([None, 0.0, 0.8, 1.0, float("inf")])),
+        accept_why="as configured",
         unavailable=draw(rarely),
         does_not_fit=draw(rarely),
         over_budget=draw(rarely),
+        overloaded=draw(rarely),
+        latency=draw(spreads),
+        pacing=draw(st.none() | st.builds(Pacing, shares, shares)),
     )
 
 
@@ -64,6 +69,9 @@ limits = st.builds(
     max_cost_usd=st.none() | st.floats(0, 1e-4),
     max_latency_s=st.none() | st.floats(0, 10),
     min_quality=st.none() | st.floats(0, 1),
+    deadline_s=st.none() | st.floats(-1, 100),
+    queue_share=st.sampled_from([0.1, 0.6, 1.0]),
+    within=st.just(()) | names_to_filter.map(lambda names: (names,) if names else ()),
 )
 every_policy = pytest.mark.parametrize("policy", [create(name) for name in names()], ids=names())
 
@@ -94,9 +102,10 @@ def test_no_candidate_breaks_a_limit(policy, slate, constraints) -> None:
         assert constraints.backend == "any" or constraints.backend in called
         assert not constraints.only or called & set(constraints.only)
         assert not called & set(constraints.ignore)
+        assert all(called & set(allowed) for allowed in constraints.within)
         assert 0 <= e.latency_s < float("inf")
         assert (e.unavailable, e.over_budget) == (None, None)
-        assert e.does_not_fit is None
+        assert (e.does_not_fit, e.overloaded) == (None, None)
         assert constraints.max_cost_usd is None or 0 <= e.cost_usd <= constraints.max_cost_usd
         assert constraints.max_latency_s is None or e.latency_s <= constraints.max_latency_s
         assert constraints.min_quality is None or e.quality >= constraints.min_quality

@@ -81,7 +81,9 @@ def test_doctor_tells_each_thing_with_its_state(tmp_path: Path) -> None:
     findings = {row["what"]: row for row in json.loads(nearfar(tmp_path, "doctor", "--json").stdout)}
     broken = nearfar(tmp_path, "doctor", "--config", "nowhere.toml")
 
-    assert {"configuration", "hardware", "gpu", "local extra", "hub token", "log"} <= set(findings)
+    assert {"configuration", "hardware", "gpu", "near costs", "energy cpu", "local extra", "hub token", "log"} <= set(
+        findings
+    )
     assert "warning" == findings["hub token"]["state"]
     assert (1, True) == (broken.returncode, "nowhere.toml" in broken.stdout)
 

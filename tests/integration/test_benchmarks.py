@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
+from policies.registry import names
+
 ROOT = Path(__file__).parents[2]
 OVERHEAD = (sys.executable, "benchmarks/router_overhead.py")
 THROUGHPUT = (sys.executable, "benchmarks/local_throughput.py", "--encoders", "packed", "--no-generation")
@@ -52,6 +54,24 @@ def test_an_interrupted_benchmark_leaves_no_process_behind():
     assert benchmark.returncode == 130, "".join(said)
     assert len(children) >= 2
     assert [] == alive
+
+
+def test_the_decision_time_benchmark_measures_every_policy():
+    """Each policy decides among ten candidates, in process and over HTTP, or says why it cannot here."""
+    command = (sys.executable, "benchmarks/decision_time.py", "--decisions", "20", "--requests", "20", "--json")
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+    assert done.returncode == 0, done.stderr
+    policies = json.loads(done.stdout)["policies"]
+    assert set(names()) == set(policies)
+    measured = {policy: figures for policy, figures in policies.items() if "refused" not in figures}
+    assert {"balanced", "cheapest", "fastest"} <= set(measured)
+    for figures in measured.values():
+        assert 10 == figures["candidates"]
+        assert {"find_us", "estimate_us", "policy_us", "rest_us"} == set(figures["parts"])
+        assert 0 < figures["plan"]["p50_us"] <= figures["plan"]["p99_us"]
+        assert 0 < figures["http"]["share"] < 1
 
 
 @pytest.mark.slow

@@ -293,10 +293,11 @@ def test_cpu_flags_are_read(plenty, tmp_path):
 
 def test_nvidia_smi_rows_become_gpus():
     """Two cards as `nvidia-smi` prints them."""
-    answer = "0, Tesla T4, 15360, 15000, 7.5\n1, NVIDIA A100-SXM4-80GB, 81920, 1234, 8.0\n"
+    answer = "0, Tesla T4, 15360, 15000, 7.5, 70.00\n1, NVIDIA A100-SXM4-80GB, 81920, 1234, 8.0, [N/A]\n"
 
-    assert [(0, "Tesla T4", 15_360 << 20, (7, 5)), (1, "NVIDIA A100-SXM4-80GB", 81_920 << 20, (8, 0))] == [
-        (gpu.index, gpu.name, gpu.vram_total_bytes, gpu.compute_capability) for gpu in hardware.parse_nvidia_smi(answer)
+    assert [(0, "Tesla T4", 15_360 << 20, (7, 5), 70.0), (1, "NVIDIA A100-SXM4-80GB", 81_920 << 20, (8, 0), None)] == [
+        (gpu.index, gpu.name, gpu.vram_total_bytes, gpu.compute_capability, gpu.power_limit_w)
+        for gpu in hardware.parse_nvidia_smi(answer)
     ]
 
 
@@ -306,7 +307,7 @@ def test_nvidia_smi_rows_become_gpus():
         (subprocess.CalledProcessError(9, "nvidia-smi"), "nvidia-smi failed with exit status 9"),
         (subprocess.TimeoutExpired("nvidia-smi", 10), "nvidia-smi did not answer within 10 s"),
         (PermissionError(), "the answer of nvidia-smi could not be read"),
-        ("0, Tesla T4, [N/A], [N/A], 7.5\n", "the answer of nvidia-smi could not be read"),
+        ("0, Tesla T4, [N/A], [N/A], 7.5, 70.00\n", "the answer of nvidia-smi could not be read"),
     ],
 )
 def test_an_unreadable_gpu_is_not_the_same_as_none(plenty, monkeypatch, tmp_path, outcome, expected):

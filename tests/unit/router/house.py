@@ -16,7 +16,16 @@ from router.house import open_house
 from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing
-from router.sections import AliasEntry, BudgetEntry, CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
+from router.sections import (
+    AliasEntry,
+    BudgetEntry,
+    CandidateEntry,
+    LocalSettings,
+    ModelEntry,
+    Price,
+    RoutingSettings,
+    Settings,
+)
 from router.settings import Secrets
 
 CHAT, VECTORS = "test/chat", "test/vectors"
@@ -91,6 +100,7 @@ async def opened(
     backend: FakeBackend | None = None,
     aliases: Sequence[AliasEntry] = (),
     budgets: Sequence[BudgetEntry] = (),
+    local: LocalSettings = LocalSettings(),  # noqa: B008 -- immutable
     **routing: Any,
 ) -> AsyncIterator[House]:
     """A house with these models beside the built-in ones; `routing` are the settings of that section."""
@@ -98,6 +108,7 @@ async def opened(
         models=models or (chat_model(),),
         aliases=tuple(aliases),
         budgets=tuple(budgets),
+        local=local,
         routing=RoutingSettings(**{"policy": "fastest"} | routing),
     )
     async with open_house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as services:

@@ -77,15 +77,63 @@ def test_a_place_that_two_models_name_is_a_candidate_once() -> None:
     ("entry", "said"),
     [
         (alias(models=("test/frist",)), "chat: unknown model 'test/frist'; near ones: test/first"),
-        (alias(models=("chat",)), "an alias names models, not aliases"),
+        (alias(models=("chat",)), "chat: it leads back to itself or another: chat -> chat"),
         (alias(fallbacks=("test/vectors",)), "its models do different tasks: feature-extraction, text-generation"),
         (alias(name=FIRST), "the name 'test/first' is taken"),
     ],
 )
 def test_a_broken_alias_refuses_the_start(entry, said) -> None:
-    """Naming the alias and what is wrong with it; an alias of an alias could run in circles."""
+    """Naming the alias and what is wrong with it."""
     with pytest.raises(CatalogError, match=said):
         Catalog([*models(), vector_model()], (), [entry])
+
+
+def test_an_alias_of_aliases_stands_for_their_models() -> None:
+    """In order, each once, whichever is defined first; the inner fallbacks come behind the outer ones."""
+    entries = [
+        alias(name="outer", models=("inner", LAST, FIRST), fallbacks=("spare",)),
+        alias(name="inner", models=(SECOND, FIRST), fallbacks=("test/third", LAST)),
+        alias(name="spare", models=("test/fourth", SECOND), fallbacks=()),
+    ]
+    spares = [chat_model(fake("c"), model="test/third"), chat_model(fake("d"), model="test/fourth")]
+    outer = Catalog([*models(), *spares], (), entries).alias("outer")
+
+    assert (SECOND, FIRST, LAST) == outer.models
+    assert ("test/fourth", "test/third") == outer.fallbacks
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ({"a": "b", "b": "c", "c": "a"}, "aliases: a: it leads back to itself or another: a -> b -> c -> a"),
+        ({"a": "b", "b": "c", "c": "b"}, "aliases: a: it leads back to itself or another: b -> c -> b"),
+    ],
+)
+def test_aliases_that_run_in_circles_refuse_the_start(links, said) -> None:
+    """The whole circle is named, whether a model or a fallback leads into it."""
+    for kind in ("models", "fallbacks"):
+        entries = [AliasEntry(**{"name": name, "models": (FIRST,)} | {kind: (to,)}) for name, to in links.items()]
+        with pytest.raises(CatalogError, match=said):
+            Catalog(models(), (), entries)
+
+
+def test_many_ways_through_the_same_aliases_are_walked_once() -> None:
+    """Sixty floors with two stairs each have more ways up than there are seconds left."""
+    floors = [alias(name=f"floor-{i}", models=(f"floor-{i + 1}",) * 2, fallbacks=()) for i in range(60)]
+    entries = [*floors, alias(name="floor-60", models=(FIRST,), fallbacks=())]
+
+    assert (FIRST,) == Catalog(models(), (), entries).alias("floor-0").models
+
+
+def test_chat_and_embed_are_there_where_nobody_configured_them() -> None:
+    """`chat` is every model that really generates text, `embed` one embedding model alone."""
+    built_in = Catalog()
+
+    assert {built_in.find(name).task for name in built_in.alias("chat").models} == {"text-generation"}
+    assert "fake/chat" not in built_in.alias("chat").models
+    assert 1 == len(built_in.alias("embed").models)
+    assert (FIRST, SECOND) == Catalog(models(), (), [alias()]).alias("chat").models
+    assert Catalog([chat_model(fake("a"), model="chat")]).alias("chat") is None
 
 
 def test_an_alias_with_an_unknown_policy_refuses_the_start() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.registry import create
-from policies.types import Constraints, Estimate, Weights
+from policies.types import Constraints, Estimate, Pacing, Weights
 from router.budgets import Budgets, Charge
 from router.deciding import Asked, decide
 from router.errors import BudgetExceeded
@@ -43,11 +43,12 @@ GLOBAL = (
 
 
 def test_within_its_budgets_a_decision_is_the_policys_own() -> None:
-    """Not a word is added."""
+    """Not a word is added; how the day's money stands is said of what it pays for."""
     plain = FASTEST.decide([FAR, NEAR], Constraints())
+    paced = [replace(FAR, pacing=Pacing(spent=0.0, elapsed=0.0)), NEAR]
 
     assert (plain, [FAR, NEAR], None) == decided(FAR, NEAR)
-    assert (plain, [FAR, NEAR], None) == decided(FAR, NEAR, budgets=(budget("near", limit_usd=0.5),))
+    assert (plain, paced, None) == decided(FAR, NEAR, budgets=(budget("near", limit_usd=0.5),))
 
 
 def test_a_spent_budget_leaves_what_is_near_and_says_so() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from backends.types import LoadReport, Measurement, Status, Target, Task, Timings, Usage
-from router.estimates import LEARNING_RATE, MAX_LEARNT, Estimator
+from router.estimates import MAX_LEARNT, Estimator
 from router.pricing import local_rates
 from router.priors import prior_service_s
 from router.sections import Price
@@ -179,8 +179,8 @@ def test_what_was_seen_beats_a_calibration_and_that_beats_a_warm_up(backend, siz
 
     observed(estimates, whom, size, real_s)
     real = one(estimates, size, whom)
-    moved = (1 - LEARNING_RATE) * math.log(measured_s) + LEARNING_RATE * math.log(real_s)
-    assert ("observed", pytest.approx(math.exp(moved))) == (real.latency_source, real.service_s)
+    assert "observed" == real.latency_source
+    assert min(measured_s, real_s) * (1 - 1e-9) <= real.service_s <= max(measured_s, real_s) * (1 + 1e-9)
     estimates.learn_load(whom, warm_up)
     assert real == one(estimates, size, whom)
     estimates.learn_load(whom, calibration, source="calibrated")
@@ -214,14 +214,14 @@ def test_a_measured_candidate_is_expected_to_take_what_was_measured() -> None:
     estimates.learn_load(whom, report_of((small, 1.0), (large, 5.0)))
 
     assert [1.0, 3.0, 5.0] == [pytest.approx(one(estimates, size, whom).service_s) for size in (small, middle, large)]
+    before = [one(estimates, size, whom).service_s for size in (small, large)]
     observed(estimates, whom, middle, 3.0 * math.e)
-    factor = math.exp(LEARNING_RATE)
-    assert [factor, 3 * factor] == [pytest.approx(one(estimates, size, whom).service_s) for size in (small, middle)]
+    assert all(was < one(estimates, size, whom).service_s for was, size in zip(before, (small, large), strict=True))
 
 
 @given(texts, seconds, seconds)
 def test_each_observation_moves_the_estimate_towards_the_truth(size, first_s, truth_s) -> None:
-    """By a fixed share of the distance in the logarithm: never past it, and there in the end."""
+    """Never past it, and there in the end, however far away it began."""
     estimates, whom = estimator(), candidate()
     observed(estimates, whom, size, first_s)
 
@@ -231,10 +231,11 @@ def test_each_observation_moves_the_estimate_towards_the_truth(size, first_s, tr
     for _ in range(3):
         before = distance()
         observed(estimates, whom, size, truth_s)
-        assert pytest.approx((1 - LEARNING_RATE) * before, abs=1e-9) == distance()
+        assert abs(distance()) <= abs(before) + 1e-9
+        assert distance() * before >= -1e-9
     for _ in range(100):
         observed(estimates, whom, size, truth_s)
-    assert pytest.approx(truth_s, rel=1e-3) == one(estimates, size, whom).service_s
+    assert pytest.approx(truth_s, rel=0.02) == one(estimates, size, whom).service_s
 
 
 @given(
@@ -392,13 +393,13 @@ def test_answers_are_expected_as_long_as_they_were(lengths, limit) -> None:
     """A running mean of what was seen, within the request's own limit, and at least one token."""
     estimates, whom = estimator(), candidate("remote")
     size = Size(items=1, input_tokens=10, output_tokens=min(limit, PRIOR_OUTPUT_TOKENS), max_output_tokens=limit)
-    assert size.output_tokens == estimates.expected_output_tokens(whom.id, size)
+    assert size.output_tokens == estimates.expected_output_tokens(whom, size)
 
     for length in lengths:
         estimates.observe(whom, size, Usage(completion_tokens=length), Timings(), 1.0)
-    expected = estimates.expected_output_tokens(whom.id, size)
+    expected = estimates.expected_output_tokens(whom, size)
     assert min(*lengths, limit) <= expected <= min(max(lengths), limit)
-    assert estimates.expected_output_tokens(whom.id, Size(items=1, input_tokens=10)) is None
+    assert estimates.expected_output_tokens(whom, Size(items=1, input_tokens=10)) is None
 
 
 def test_what_is_learnt_is_bounded() -> None:

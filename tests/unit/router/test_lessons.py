@@ -10,7 +10,6 @@ from backends.errors import Overloaded, PaymentRequired, RemoteError, Unauthoriz
 from backends.types import GenerationOutput, InferenceResult, Timings, Usage
 from router.availability import THRESHOLD, Breakers
 from router.decision_log.log import DecisionLog
-from router.estimates import Estimator
 from router.house import open_house
 from router.lessons import DeadlineTimeout, Impatient, Lessons, Start
 from router.outcome import Attempt, Cost
@@ -20,7 +19,7 @@ from router.settings import Secrets
 from router.token_health import TokenHealth
 from tests.unit.router.house import chat
 from tests.unit.router.test_course import candidate, plan_of
-from tests.unit.router.test_estimates import RATES
+from tests.unit.router.test_estimates import estimator
 
 ONE, SAME, OTHER = (candidate(name) for name in ("one", "same", "other"))
 ONE, SAME = (
@@ -34,7 +33,7 @@ def token() -> TokenHealth:
 
 
 def taught(*errors: Exception | None) -> Lessons:
-    lessons = Lessons(None, Breakers(), Patience(), token())
+    lessons = Lessons(estimator(), Breakers(), Patience(), token())
     for error in errors:
         lessons.learn(plan_of(ONE), ONE, failed(error), lessons.begin(ONE))
     return lessons
@@ -76,7 +75,7 @@ def test_the_hubs_token_is_judged_by_whom_it_is_sent_to() -> None:
     """A refusal or an answer there counts; what was cancelled, and whoever uses another key, says nothing."""
     hub = {"huggingface": ProviderSettings(name="huggingface", protocol="openai", base_url="http://127.0.0.1:9/v1",
                                            api_key_env="HF_TOKEN")}  # fmt: skip
-    lessons = Lessons(None, Breakers(), Patience(), TokenHealth(lambda: "hf_x", hub))
+    lessons = Lessons(estimator(), Breakers(), Patience(), TokenHealth(lambda: "hf_x", hub))
     seen = []
     for provider, error in (
         ("gpu-box", Unauthorized("no", http_status=401)),
@@ -137,7 +136,7 @@ def test_what_was_asked_with_the_old_key_says_nothing_of_the_new() -> None:
     gone, no = PaymentRequired("gone", http_status=402), Unauthorized("no", http_status=403)
     for late in (Unauthorized("who?", http_status=401), gone, no, None):
         health = TokenHealth(lambda: "hf_x", hub)
-        lessons = Lessons(Estimator(RATES, runtime_started=lambda: True), Breakers(), Patience(), health)
+        lessons = Lessons(estimator(), Breakers(), Patience(), health)
         before = lessons.begin(ONE)
         lessons.rekeyed([ONE, SAME, OTHER], {"one"})
         lessons.learn(plan_of(ONE), ONE, answered() if late is None else failed(late), before)
@@ -162,7 +161,10 @@ def test_a_failure_with_the_old_key_is_the_candidates_own_all_the_same() -> None
 
 def test_a_restart_remembers_who_was_left_alone() -> None:
     """For as long as the pause still lasts; then one request probes."""
-    lessons, now = Lessons(None, Breakers(), Patience(), token()), time.monotonic()
+    lessons, now = (
+        Lessons(estimator(), Breakers(), Patience(), token()),
+        time.monotonic(),
+    )
     for _ in range(THRESHOLD):
         lessons.remember(ONE, "RemoteError", now)
     lessons.remember(OTHER, "PaymentRequired", now - 3600)
@@ -174,7 +176,10 @@ def test_a_restart_remembers_who_was_left_alone() -> None:
 
 def test_a_success_before_the_restart_closes_what_failures_had_opened() -> None:
     """In the order in which it happened; a class nobody knows any more teaches nothing."""
-    lessons, now = Lessons(None, Breakers(), Patience(), token()), time.monotonic()
+    lessons, now = (
+        Lessons(estimator(), Breakers(), Patience(), token()),
+        time.monotonic(),
+    )
     for error_class in (*["RemoteError"] * THRESHOLD, None, "NoSuchError"):
         lessons.remember(ONE, error_class, now)
 

@@ -258,6 +258,34 @@ def test_a_broken_entry_is_named_by_its_place(text, words) -> None:
     assert [] == [word for word in words if word not in message]
 
 
+def test_a_broken_value_is_named_by_its_line() -> None:
+    """Where the file says so; a variable stands on no line."""
+    assert "routing.max_attempts: Expected `int` >= 1 (line 3)." in refusal("[routing]\n\nmax_attempts = 0\n")
+    assert "line" not in refusal("[routing]\nmax_attempts = 1\n", NEARFAR_ROUTING__MAX_ATTEMPTS="0")
+
+
+@pytest.mark.parametrize("mode", ["amortised", "amortized", "free"])
+def test_a_machine_cannot_be_priced_by_what_its_idle_hours_cost(mode) -> None:
+    """Policies would starve it: the two bases that may be used are named, and why the third may not."""
+    message = refusal(f"[local]\ncost_mode = '{mode}'\n")
+
+    assert message.startswith("nearfar.toml: local.cost_mode: ")
+    assert [] == [
+        words for words in (f"'{mode}'", "'occupancy' or 'marginal'", "falls as load rises") if words not in message
+    ]
+
+
+@pytest.mark.parametrize(
+    "pair", ["electricity_usd_per_kwh = -0.1", "watts = 0", "watts = -5", "carbon_g_per_kwh = -1", "watts = inf"]
+)
+def test_figures_of_a_near_cost_that_cannot_be_are_refused(pair) -> None:
+    """Nothing to pay for electricity is possible, no power is not."""
+    message = refusal(f"[local]\n{pair}\n")
+
+    assert message.startswith(f"nearfar.toml: local.{pair.partition(' ')[0]}: ")
+    assert "(line 2)" in message
+
+
 def test_a_variable_below_a_value_is_refused() -> None:
     """A key that is no section cannot have keys of its own."""
     assert "is not a section" in refusal("[server]\nport = 1", NEARFAR_SERVER__PORT__MINIMUM="1")

@@ -16,6 +16,7 @@ from backends.types import GenerationInput, InferenceResult, Message, Status, Ta
 from router.decision_log.log import DecisionLog
 from router.http.metrics import Metrics
 from router.ledger import Ledger
+from router.near_costs import NearCosts
 from router.outcome import Cost
 from router.pricing import local_rates
 from router.sections import LogSettings, Price
@@ -55,7 +56,7 @@ placed = st.sampled_from(["with the last choice", "behind it", "in every chunk",
 @pytest.fixture(scope="module")
 def ledger():
     log = DecisionLog.open(Path(":memory:"))
-    yield Ledger(log, local_rates(3.6, 2), ("book", "{}"), LogSettings(), Metrics())
+    yield Ledger(log, NearCosts(local_rates(3.6, 2)), ("book", "{}"), LogSettings(), Metrics())
     log.close()
 
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import ContextLengthExceeded, InvalidInput, Unavailable
 from backends.local import generation_runtimes, llama_cpp, numbered_gguf, text_generation
@@ -49,6 +50,16 @@ def generate(model, control=None, **payload):
     return text_generation.post(model, asked, units, results), [piece.text for piece in pieces]
 
 
+def assert_alike(one, other):
+    """The same answer in the same pieces; how sure it is, as far as float16 leaves it."""
+    (first, pieces), (second, others) = one, other
+    sure = [answer.output.confidence for answer in (first, second)]
+    texts = [replace(answer.output, confidence=None) for answer in (first, second)]
+
+    assert (texts[0], first.usage, pieces) == (texts[1], second.usage, others)
+    assert 0 < sure[0] == pytest.approx(sure[1], rel=0.02) < 1
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -65,7 +76,7 @@ def generate(model, control=None, **payload):
 )
 def test_what_is_not_drawn_is_what_torch_says(model, torch_model, payload):
     """The text, the pieces it comes in, the counts and the finish: also with penalties and at the context's end."""
-    assert generate(torch_model, **payload) == generate(model, **payload)
+    assert_alike(generate(torch_model, **payload), generate(model, **payload))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +140,7 @@ def test_a_stop_string_ends_the_generation_and_is_not_shown(model, torch_model):
     asked = {"prompt": "hello", "max_tokens": 24, "stop": (whole[6:8],)}
 
     assert "stop" == generate(model, **asked)[0].output.finish_reason
-    assert generate(torch_model, **asked) == generate(model, **asked)
+    assert_alike(generate(torch_model, **asked), generate(model, **asked))
 
 
 def test_end_tokens_end_it_and_count(tmp_path):
@@ -142,7 +153,8 @@ def test_end_tokens_end_it_and_count(tmp_path):
     results = [generation_runtimes.continued(each, [40, 41, 42], 12) for each in (ours, theirs)]
 
     assert heard.tokens[:4] == results[0].tokens == results[1].tokens
-    assert results[0].generated() == results[1].generated()
+    assert results[0].generated().text == results[1].generated().text
+    assert results[0].generated().stopped == results[1].generated().stopped
     assert results[0].generated().stopped
 
 

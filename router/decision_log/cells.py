@@ -1,0 +1,200 @@
+"""Sums that answer every question of analytics: facts added up by hour and by what one may group by. SQL, no state.
+
+All columns but the dimensions are sums, counts and histograms: cells of the same dimensions add up, and a decision that
+was counted can be taken out again. So an answer is the same whether it was added up beforehand or not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.decision_log.facts import BASELINES, DIMENSIONS, facts
+from router.decision_log.histograms import histogram
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import duckdb
+
+VERSION = "1"
+"""Counted up whenever a sum here, or a fact, changes its meaning: then what is kept is added up anew."""
+
+CELL_KEYS = ("hour", *DIMENSIONS, "near", "backend", "provider", "candidate", "chosen")
+SAVING_KEYS = ("hour", *DIMENSIONS, "baseline")
+_OK = "status = 'ok'"
+_SEEN = "first_ms IS NOT NULL AND pred_ms > 0"
+
+CELL_SUMS = {
+    "n": "count(*)",
+    "ok": f"count(*) FILTER ({_OK})",
+    "failed": "count(*) FILTER (status = 'error')",
+    "refused": "count(*) FILTER (status = 'refused')",
+    "cancelled": "count(*) FILTER (status = 'cancelled')",
+    "open": "count(*) FILTER (status = 'open')",
+    "cost_usd": "sum(cost_usd)",
+    "cost_known": "count(cost_usd)",
+    "cost_unknown": "count(*) FILTER (status <> 'open' AND cost_usd IS NULL)",
+    "prompt_tokens": "sum(prompt_tokens)",
+    "completion_tokens": "sum(completion_tokens)",
+    "speaking_ms": f"sum(observed_ms) FILTER ({_OK} AND completion_tokens > 0)",
+    "spoken_tokens": f"sum(completion_tokens) FILTER ({_OK} AND completion_tokens > 0)",
+    "occupancy_ms": "sum(occupancy_ms)",
+    "occupancy_usd": "sum(occupancy_usd)",
+    "occupancy_n": f"count(occupancy_ms) FILTER ({_OK} AND near)",
+    "answering_ms": f"sum(occupancy_ms) FILTER ({_OK} AND near)",
+    "far_usd": "sum(all_far.usd)",
+    "far_n": "count(all_far.usd)",
+    "seen": f"count(*) FILTER ({_SEEN})",
+    "log_ratio": f"sum(ln(first_ms / pred_ms)) FILTER ({_SEEN})",
+    **{f"in_p{q}": f"count(*) FILTER ({_SEEN} AND first_ms <= p{q}_ms)" for q in (90, 95, 99)},
+    "in_p50": f"count(*) FILTER ({_SEEN} AND first_ms <= pred_ms)",
+    **{f"n_p{q}": f"count(*) FILTER ({_SEEN} AND p{q}_ms IS NOT NULL)" for q in (90, 95, 99)},
+    "judged": "count(*) FILTER (judged)",
+    "measured": "sum(measured)",
+    "regret_ms": "sum(regret_ms) FILTER (judged)",
+    "slower": "count(*) FILTER (judged AND regret_ms > 0)",
+    "regret_usd": "sum(regret_usd) FILTER (judged)",
+    "regret_usd_n": "count(regret_usd) FILTER (judged)",
+    "dearer": "count(*) FILTER (judged AND regret_usd > 0)",
+    "beaten": "count(*) FILTER (judged AND is_beaten)",
+}
+CELL_HISTOGRAMS = {
+    "latency_hist": histogram("latency_ms", _OK),
+    "first_token_hist": histogram("first_token_ms", _OK),
+    "off_hist": histogram("(abs(pred_ms - first_ms) / first_ms)", _SEEN),
+    "ratio_hist": histogram("(first_ms / pred_ms)", _SEEN),
+    "regret_ms_hist": histogram("regret_ms", "judged"),
+    "regret_usd_hist": histogram("regret_usd", "judged"),
+}
+SAVING_SUMS = {
+    "judged": "sum(judged)",
+    "usd_n": "sum(usd_n)",
+    "usd": "sum(usd)",
+    "usd_clusters": "count(*) FILTER (usd_n > 0)",
+    "usd_ss": "sum(usd * usd)",
+    "usd_sn": "sum(usd * usd_n)",
+    "usd_nn": "sum(usd_n * usd_n)",
+    "ms_n": "sum(ms_n)",
+    "ms": "sum(ms)",
+    "ms_clusters": "count(*) FILTER (ms_n > 0)",
+    "ms_ss": "sum(ms * ms)",
+    "ms_sn": "sum(ms * ms_n)",
+    "ms_nn": "sum(ms_n * ms_n)",
+}
+_NOTHING = "FROM nearfar_log.hot LIMIT 0"
+_BIGINTS = frozenset({"judged", "usd_n", "ms_n", "usd_nn", "ms_nn", "measured", "prompt_tokens", "completion_tokens",
+    "spoken_tokens"})  # fmt: skip
+"""Sums of whole numbers, which DuckDB would make HUGEINT or DECIMAL of."""
+
+
+def cells(source: str, slot: str = "hour") -> str:
+    """A query that adds up whole decisions into cells."""
+    return f"""
+        WITH {facts(source, slot)}
+        SELECT {", ".join(CELL_KEYS)}, {_named(CELL_SUMS | CELL_HISTOGRAMS)} FROM facts
+        GROUP BY {", ".join(CELL_KEYS)}"""  # noqa: S608 - our own names
+
+
+def compared(source: str) -> str:
+    """A query of what each baseline would have cost and taken more than what was done, by cluster.
+
+    A cluster is what one session, or else one tenant, asked within an hour; `single` tells those of neither apart.
+    """
+    keys = ", ".join(SAVING_KEYS)
+    structs = ", ".join(f"{{'baseline': '{name}', 'would': {name.replace('-', '_')}}}" for name in BASELINES)
+    return f"""
+        WITH {facts(source)}
+        SELECT {keys}, cluster, CASE WHEN cluster IS NULL THEN decision_id END AS single, count(*) AS judged,
+            count(saved_usd) AS usd_n, coalesce(sum(saved_usd), 0) AS usd,
+            count(saved_ms) AS ms_n, coalesce(sum(saved_ms), 0) AS ms
+        FROM (SELECT *, would.usd - cost_usd AS saved_usd, would.ms - observed_ms AS saved_ms
+            FROM (SELECT *, unnest([{structs}], max_depth := 2) FROM facts WHERE judged))
+        GROUP BY {keys}, cluster, single"""  # noqa: S608
+
+
+def folded(parts: str) -> str:
+    """A query that adds up clusters, parts of the same one first, into what an interval needs of them."""
+    keys = ", ".join(SAVING_KEYS)
+    return f"""
+        SELECT {keys}, {_named(SAVING_SUMS)} FROM (
+            SELECT {keys}, cluster, single, sum(judged) AS judged, sum(usd_n) AS usd_n, sum(usd) AS usd,
+                sum(ms_n) AS ms_n, sum(ms) AS ms
+            FROM ({parts}) GROUP BY {keys}, cluster, single HAVING sum(judged) <> 0)
+        GROUP BY {keys}"""  # noqa: S608
+
+
+def refresh(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables of sums if there are none, or anew if they were made by other rules. That takes a while."""
+    if con.execute("SELECT value FROM nearfar_log.meta WHERE key = 'cells'").fetchall() == [(VERSION,)]:
+        return
+    for table, made in (
+        ("cells", cells(_NOTHING)),
+        ("clusters", compared(_NOTHING)),
+        ("savings", folded(compared(_NOTHING))),
+    ):
+        con.execute(f"CREATE OR REPLACE TABLE nearfar_log.{table} AS FROM ({made})")
+    con.execute("ALTER TABLE nearfar_log.clusters DROP COLUMN single")
+    con.execute("DELETE FROM nearfar_log.meta WHERE key IN ('cells', 'folded')")
+    con.execute("INSERT INTO nearfar_log.meta VALUES ('cells', ?), ('folded', '-infinity')", [VERSION])
+    days = con.execute("SELECT DISTINCT ts::DATE FROM nearfar_log.settled ORDER BY 1").fetchall()
+    for (day,) in days:  # one by one: the memory it takes does not grow with the log
+        add(con, f"SELECT * FROM nearfar_log.settled WHERE ts::DATE = DATE '{day}'")  # noqa: S608
+
+
+def add(con: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Count whole decisions in."""
+    con.execute(f"INSERT INTO nearfar_log.cells BY NAME FROM ({cells(source)})")
+    _add_savings(con, source, "*", "*")
+
+
+def take_out(con: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Count whole decisions out again that were counted in."""
+    keys = ", ".join(CELL_KEYS)
+    others = ", ".join((*CELL_KEYS, *CELL_HISTOGRAMS))
+    maps = ", ".join(
+        f"map(map_keys({h}), list_transform(map_values({h}), lambda n: -n)) AS {h}" for h in CELL_HISTOGRAMS
+    )
+    taken = f"{keys}, -COLUMNS(* EXCLUDE ({others})), {maps}"
+    con.execute(f"INSERT INTO nearfar_log.cells BY NAME SELECT {taken} FROM ({cells(source)})")  # noqa: S608
+    keys = ", ".join(SAVING_KEYS)
+    _add_savings(
+        con, source, f"{keys}, cluster, -COLUMNS(* EXCLUDE ({keys}, cluster))", f"{keys}, -COLUMNS(* EXCLUDE ({keys}))"
+    )
+
+
+def fold(con: duckdb.DuckDBPyConnection, until: datetime) -> None:
+    """Add up the clusters of the hours before `until`: they are complete, and who they were is forgotten."""
+    old = f"SELECT *, NULL::UUID AS single FROM nearfar_log.clusters WHERE hour < TIMESTAMP '{until}'"  # noqa: S608
+    con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({folded(old)})")
+    con.execute("DELETE FROM nearfar_log.clusters WHERE hour < ?", [until])
+    con.execute("UPDATE nearfar_log.meta SET value = ? WHERE key = 'folded'", [str(until)])
+
+
+def mend(con: duckdb.DuckDBPyConnection) -> None:
+    """Add up the savings of an hour anew whose clusters have changed since they were folded."""
+    hours = con.execute(
+        "SELECT DISTINCT hour FROM nearfar_log.clusters "
+        "WHERE hour < (SELECT value::TIMESTAMP FROM nearfar_log.meta WHERE key = 'folded')"
+    ).fetchall()
+    for (hour,) in hours:
+        for table in ("clusters", "savings"):
+            con.execute(f"DELETE FROM nearfar_log.{table} WHERE hour = ?", [hour])  # noqa: S608
+        of_it = f"SELECT * FROM nearfar_log.settled WHERE date_trunc('hour', ts) = TIMESTAMP '{hour}'"  # noqa: S608
+        con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({folded(compared(of_it))})")
+
+
+def _add_savings(con: duckdb.DuckDBPyConnection, source: str, as_clusters: str, as_sums: str) -> None:
+    """Clusters may go on, and are kept apart until their hour is over; of decisions of no cluster only the sums are."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE parts AS FROM ({compared(source)})")
+    together = "SELECT * EXCLUDE (single) FROM parts WHERE single IS NULL"
+    con.execute(f"INSERT INTO nearfar_log.clusters BY NAME SELECT {as_clusters} FROM ({together})")  # noqa: S608
+    alone = folded("SELECT * FROM parts WHERE single IS NOT NULL")
+    con.execute(f"INSERT INTO nearfar_log.savings BY NAME SELECT {as_sums} FROM ({alone})")  # noqa: S608
+    con.execute("DROP TABLE parts")
+
+
+def _named(sums: dict[str, str]) -> str:
+    return ", ".join(
+        f"({value})::BIGINT AS {name}" if name in _BIGINTS or value.startswith("count") else f"{value} AS {name}"
+        for name, value in sums.items()
+    )

@@ -1,0 +1,236 @@
+"""The cascade through a real house: near answers that are sure go out, others are asked again elsewhere."""
+
+import asyncio
+import functools
+
+import pytest
+
+from backends.types import Delta
+from router.outcome import Begun, Outcome
+from router.sections import AliasEntry, CascadeSettings, ModelEntry
+from router.thresholds import Pair
+from tests.unit.router.house import PRICE, chat, drained, embed, fake, opened
+
+SMALL, LARGE, LARGER = "test/small", "test/large", "test/larger"
+
+
+def in_a_loop(test):
+    """A test that is a coroutine."""
+
+    @functools.wraps(test)
+    def run(*given, **named) -> None:
+        asyncio.run(test(*given, **named))
+
+    return run
+
+
+def model(name: str, provider: str, *, quality=None, task: str = "text-generation", **script) -> ModelEntry:
+    return ModelEntry(
+        id=name, task=task, quality=quality, candidates=(fake(provider, model=name, price=PRICE, **script),)
+    )
+
+
+def near(confidence: float | None, **more) -> ModelEntry:
+    script = {} if confidence is None else {"confidence": confidence}
+    return model(SMALL, "a", near=True, **(script | more))
+
+
+def house(*models: ModelEntry, **routing):
+    """A house where `ask` stands for all these models."""
+    alias = AliasEntry(name="ask", models=tuple(each.id for each in models))
+    return opened(*models, aliases=(alias,), **({"policy": "cascade"} | routing))
+
+
+def ask(**more):
+    return chat(model="ask", **({"order": ()} | more))
+
+
+def roles(row) -> list[tuple[str, str, bool, float | None]]:
+    return [(a["role"], a["status"], a["won"], a["confidence"]) for a in row["attempts"]]
+
+
+@in_a_loop
+async def test_a_sure_answer_is_given() -> None:
+    """Nobody else is asked, and its confidence is in the log."""
+    async with house(near(0.9), model(LARGE, "b")) as one:
+        outcome = await one.dispatcher.infer(ask())
+        row = await one.row(outcome.decision_id)
+
+    assert (SMALL, "") == (outcome.winner.model, outcome.note)
+    assert [("primary", "ok", True, 0.9)] == roles(row)
+
+
+@in_a_loop
+async def test_an_unsure_answer_is_asked_again() -> None:
+    """The far answer is given; both attempts have their rows, and the request costs both."""
+    async with house(near(0.5), model(LARGE, "b")) as one:
+        outcome = await one.dispatcher.infer(ask())
+        row = await one.row(outcome.decision_id)
+
+    assert LARGE == outcome.winner.model
+    assert [("primary", "ok", False, 0.5), ("escalation", "ok", True, None)] == roles(row)
+    assert row["cost_usd"] == pytest.approx(sum(a["cost_usd"] for a in row["attempts"]))
+    assert all(a["cost_usd"] > 0 for a in row["attempts"])
+    assert "with a confidence of 0.50, not 0.80: b:test/large was asked as well" in outcome.reason
+
+
+@in_a_loop
+async def test_where_nobody_else_answers_the_near_answer_is_given_after_all() -> None:
+    """An answer that may be wrong is better than none, and says what it is."""
+    async with house(near(0.5), model(LARGE, "b", fail="RemoteError"), model(LARGER, "c", fail="Overloaded")) as one:
+        outcome = await one.dispatcher.infer(ask())
+        row = await one.row(outcome.decision_id)
+
+    assert ("ok", SMALL) == (outcome.status, outcome.winner.model)
+    assert ["primary", "escalation", "escalation"] == [a["role"] for a in row["attempts"]]
+    assert [True, False, False] == [a["won"] for a in row["attempts"]]
+    assert "its answer is given after all" in outcome.reason
+
+
+@in_a_loop
+async def test_a_second_far_candidate_is_asked_where_the_first_fails() -> None:
+    """Each once."""
+    dear = model(LARGER, "c", quality=0.9)
+    async with house(near(0.5, quality=0.6), model(LARGE, "b", fail="RemoteError", quality=0.8), dear) as one:
+        outcome = await one.dispatcher.infer(ask())
+
+    assert (LARGER, 3) == (outcome.winner.model, len(outcome.attempts))
+
+
+@in_a_loop
+async def test_a_stream_is_held_until_it_is_judged() -> None:
+    """Of an unsure answer nothing goes out; of a sure one all of it, as it was said."""
+    async with house(near(0.5), model(LARGE, "b")) as one:
+        pieces = await drained(one.dispatcher.stream(ask(stream=True)))
+    begun, *deltas, outcome = pieces
+
+    assert isinstance(begun, Begun)
+    assert isinstance(outcome, Outcome)
+    assert (LARGE, 2) == (begun.model, begun.attempts)
+    assert all(isinstance(delta, Delta) for delta in deltas)
+    assert outcome.result.output.text == "".join(delta.text for delta in deltas)
+
+    async with house(near(0.9), model(LARGE, "b")) as one:
+        begun, *deltas, outcome = await drained(one.dispatcher.stream(ask(stream=True)))
+
+    assert (SMALL, SMALL) == (begun.model, outcome.winner.model)
+    assert outcome.result.output.text == "".join(delta.text for delta in deltas) != ""
+
+
+@in_a_loop
+async def test_a_stream_that_nobody_else_answers_is_the_near_one() -> None:
+    """What was held goes out after all, once."""
+    async with house(near(0.5), model(LARGE, "b", fail="RemoteError")) as one:
+        begun, *deltas, outcome = await drained(one.dispatcher.stream(ask(stream=True)))
+
+    assert ("ok", SMALL) == (outcome.status, begun.model)
+    assert outcome.result.output.text == "".join(delta.text for delta in deltas) != ""
+
+
+@in_a_loop
+async def test_a_far_stream_that_breaks_is_no_near_answer() -> None:
+    """Text of the far one has gone out: the end is an error, never another text behind it."""
+    async with house(near(0.5), model(LARGE, "b", fail_after_tokens=2), on_stream_failure="error") as one:
+        *_, outcome = await drained(one.dispatcher.stream(ask(stream=True)))
+
+    assert ("error", None) == (outcome.status, outcome.winner)
+
+
+@in_a_loop
+async def test_an_answer_without_confidence_is_asked_again_unless_it_may_be_kept() -> None:
+    """What is not known is not sure; the setting says what becomes of it."""
+    async with house(near(None), model(LARGE, "b")) as one:
+        asked = await one.dispatcher.infer(ask())
+    async with house(near(None), model(LARGE, "b"), cascade=CascadeSettings(unsaid="keep")) as one:
+        kept = await one.dispatcher.infer(ask())
+
+    assert (LARGE, SMALL) == (asked.winner.model, kept.winner.model)
+    assert "a confidence of unknown" in asked.reason
+
+
+@in_a_loop
+async def test_the_same_model_is_not_asked_twice() -> None:
+    """A far place of the near model would say the same."""
+    both = ModelEntry(
+        id=SMALL,
+        task="text-generation",
+        candidates=(fake("a", near=True, confidence=0.2), fake("b")),
+    )
+    async with opened(both, policy="cascade") as one:
+        outcome = await one.dispatcher.infer(chat(model=SMALL, order=()))
+
+    assert ["primary"] == [attempt.role for attempt in outcome.attempts]
+
+
+@in_a_loop
+async def test_who_cannot_answer_in_time_is_not_asked() -> None:
+    """The near answer is given at once where the far one is expected after the deadline."""
+    async with house(near(0.5), model(LARGE, "b", latency_ms=300)) as one:
+        await one.dispatcher.infer(chat(model=LARGE, order=()))  # learns that it takes 300 ms
+        outcome = await one.dispatcher.infer(ask(deadline_ms=250))
+
+    assert (SMALL, 1) == (outcome.winner.model, len(outcome.attempts))
+
+
+@in_a_loop
+async def test_both_answers_keep_to_what_the_request_may_cost() -> None:
+    """The far one is passed over where the near one's cost leaves too little."""
+    async with house(near(0.5), model(LARGE, "b")) as one:
+        cost = (await one.dispatcher.plan(ask())).estimates[0].cost_usd
+        outcome = await one.dispatcher.infer(ask(max_cost_usd=1.5 * cost))
+
+    assert (SMALL, 1) == (outcome.winner.model, len(outcome.attempts))
+
+
+@in_a_loop
+async def test_a_cascade_without_a_near_or_a_second_candidate_still_answers() -> None:
+    """It says in the reason what there is, and breaks nothing."""
+    async with house(model(LARGE, "b")) as one:
+        far = await one.dispatcher.infer(ask())
+    async with house(near(0.1)) as one:
+        alone = await one.dispatcher.infer(ask())
+
+    assert (LARGE, SMALL) == (far.winner.model, alone.winner.model)
+    assert "only eligible candidate" in far.reason
+    assert "only eligible candidate" in alone.reason
+
+
+@in_a_loop
+async def test_whoever_goes_away_during_the_second_attempt_leaves_both_rows() -> None:
+    """The near answer's cost is not lost with its sender."""
+    async with house(near(0.5), model(LARGE, "b", latency_ms=60_000)) as one:
+        asking = asyncio.create_task(one.dispatcher.infer(ask()))
+        while one.fake.calls["infer"] < 2:  # noqa: ASYNC110 -- a count, not an event
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        row = await one.only_row()
+
+    assert "cancelled" == row["status"]
+    assert [("primary", "ok"), ("escalation", "cancelled")] == [(a["role"], a["status"]) for a in row["attempts"]]
+
+
+@in_a_loop
+async def test_the_threshold_is_learnt_from_what_is_said() -> None:
+    """Answers of confidence 0.5 that turned out right are given from then on, and the reason says why."""
+    async with house(near(0.5), model(LARGE, "b"), cascade=CascadeSettings(min_pairs=30)) as one:
+        before = await one.dispatcher.infer(ask())
+        for number in range(30):
+            one.services.lessons.judgement.pair(SMALL, str(number), Pair(0.5, 1.0))
+        after = await one.dispatcher.infer(ask())
+
+    assert (LARGE, SMALL) == (before.winner.model, after.winner.model)
+    assert "holds 90% right in 30 judged answers" in after.reason
+
+
+@in_a_loop
+async def test_vectors_are_never_asked_for_again() -> None:
+    """Nothing in a vector says whether it is right."""
+    small, large = (
+        model(name, p, task="feature-extraction", near=p == "a") for name, p in ((SMALL, "a"), (LARGE, "b"))
+    )
+    async with house(small, large) as one:
+        plan = await one.dispatcher.plan(embed("hello", model="ask", order=()))
+
+    assert None is plan.decision.escalate_below
