@@ -15,7 +15,7 @@ from router.decision_log.windows import Window
 from router.errors import InvalidRequest
 from router.replay import audit, estimators
 from router.replay.evidence import weigh
-from router.replay.logged import Logged, traffic
+from router.replay.logged import Logged, Tried, traffic
 from router.replay.replayed import Asked, Clock, judged, replay
 from router.replay.targets import LOGGED, Target, target
 from router.replay.verdict import Figure, Replay
@@ -400,3 +400,20 @@ def test_a_target_is_a_policy_or_a_baseline() -> None:
         name="random"
     ).choice(log)
     assert 1 == len(target("all-far").choice(log))
+
+
+@pytest.mark.parametrize("name", ["cascade", "budget"])
+def test_a_policy_that_decides_by_what_the_log_does_not_show_is_refused(name) -> None:
+    """What it would have seen after its first answer, or of a budget that was spent otherwise."""
+    figures = replayed(greedy_log(300), name)
+
+    assert figures["price"].refusal.startswith(name)
+    assert figures["latency_mean"].refusal.startswith(name)
+
+
+def test_answers_that_were_escalated_are_not_taken_for_first_answers() -> None:
+    """A cascade's log says what a request cost in all, not what its near answer alone was worth."""
+    on = Tried(candidate_id="1", role="escalation", status="ok", censored=False, won=True, begun_ms=0.0, total_ms=1.0)
+    log = [replace(one, attempts=[on]) if n % 10 == 0 else one for n, one in enumerate(greedy_log(300))]
+
+    assert "10% of the requests went on to a better model" in replayed(log, "random")["price"].refusal
