@@ -1,8 +1,10 @@
 """Price, errors and quality of another policy: right where the log carries them, refused where it does not."""
 
+import contextlib
 import random
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +13,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from router.decision_log.keeping import Keeper
 from router.decision_log.windows import Window
 from router.errors import InvalidRequest
 from router.replay import audit, estimators
 from router.replay.evidence import weigh
-from router.replay.logged import Logged, Tried, traffic
+from router.replay.logged import Logged, Tried, read, traffic
 from router.replay.replayed import Asked, Clock, judged, replay
 from router.replay.targets import LOGGED, Target, target
 from router.replay.verdict import Figure, Replay
@@ -325,6 +328,31 @@ def test_the_log_itself_gives_what_was_written_to_it() -> None:
     assert 0.75 == pytest.approx(figures["quality"].estimate)
     assert 0.0 == figures["errors"].estimate
     assert 101.0 == pytest.approx(figures["latency_p50"].estimate)
+
+
+def test_decisions_that_were_settled_are_read_like_new_ones() -> None:
+    """The log moves what has ended into one table: a replay before and after says the same."""
+    found = []
+    for _ in ("new", "settled"):
+        log = logs.filled([])
+        try:
+            for n in range(60):
+                slate = [logs.candidate("near", propensity=0.5), logs.candidate("far", propensity=0.5)]
+                one = logs.decision(n, slate, "near", propensity=0.5, decision_id=f"{n:08}-0000-7000-8000-000000000000")
+                for row in (one, logs.attempt(one, "near", queue_ms=3.0), logs.outcome(one), logs.feedback(one, 0.5)):
+                    log.append(row)
+            log.flush()
+            if found:
+                with contextlib.closing(log._cursor()) as con:
+                    assert 60 == Keeper(log._cursor).settle(
+                        con, datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None), at_least=1
+                    )
+            found.append(read(log.reader(), Window(), lambda: None).requests)
+        finally:
+            log.close()
+
+    assert 60 == len(found[0])
+    assert found[0] == found[1]
 
 
 def test_only_the_newest_are_read_and_it_says_so() -> None:

@@ -25,7 +25,8 @@ from router.replay.evidence import weigh
 from router.replay.logged import Logged, read, traffic
 from router.replay.replayed import Asked, Clock, replay
 from router.replay.targets import target
-from router.replay.verdict import Figure
+from router.replay.verdict import Figure, Replay
+from router.sections import Price
 from tests.unit.router.house import chat, chat_model, fake, opened
 from tests.unit.router.replay.virtual import run
 
@@ -129,3 +130,28 @@ def test_event_replay_foretells_the_latency_of_a_policy_that_is_then_really_run(
     assert told["all-near"].estimate == pytest.approx(near, rel=0.1)
     assert told["fastest"].estimate == pytest.approx(fastest, rel=0.1)
     assert 10 * per_request < near
+
+
+async def explored(count: int) -> Replay:
+    """What a real house that explores logs, replayed under the other side's policy."""
+    near = fake("near-side", near=True, tokens=2, price=Price(per_request_usd=0.001))
+    far = fake("far-side", near=False, tokens=2, price=Price(per_request_usd=0.004))
+    async with opened(chat_model(near, far), policy="remote-first", exploration=0.5) as house:
+        for n in range(count):
+            await asyncio.sleep(0.01)
+            await house.dispatcher.infer(chat(order=(), prompt=f"hello {n}"))
+        house.services.log.flush()
+        return replay(house.services.log.reader(), Window(), Asked(policy="all-near"), Clock())
+
+
+def test_what_a_real_house_logs_of_its_exploration_is_what_replay_needs(monkeypatch) -> None:
+    """Its propensities are believed, and the price of never going far is told from the requests left to chance."""
+    [verdict] = run(explored(1000), monkeypatch).verdicts
+    price, errors = verdict.figures[:2]
+
+    assert ("dr", None) == (price.method, price.refusal)
+    assert price.estimate == pytest.approx(0.001, rel=1e-3)
+    assert price.observed > 0.003
+    assert price.difference_high < -0.002
+    assert 0 < price.ess < 300
+    assert 0 == errors.estimate < errors.high < 0.03
