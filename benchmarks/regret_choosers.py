@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002, D102 -- one protocol, of which few look at everything
 """Who chooses in `policy_regret.py`: Nearfar's own policies on its own estimates, what others do, and an oracle.
 
 The product's parts are the product's: candidates, sizes, estimator, constraints and policies; only the clock and the
@@ -8,13 +9,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from backends.types import Status, Target, Task, Timings, Usage
+from regret_world import Request
+
+from backends.types import LoadReport, Measurement, Status, Target, Task, Timings, Usage
+from policies.exploration import Explorer
 from policies.registry import create
 from policies.types import Constraints
-from router.estimates import Estimator
-from router.pricing import LocalRates, local_rates
+from router.estimates import Asked, Estimator
 from router.sections import Price
 from router.sizes import PRIOR_OUTPUT_TOKENS
 from router.slate import Candidate, Size
@@ -23,47 +26,64 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from regret_simulation import Done, Machine
-    from regret_world import Place, Request, World
+    from regret_world import Place, World
 
+    from policies.types import Estimate
+
+NEAR_PARAMETERS = 134_515_008  # SmolLM2's
 SAMPLES = 10  # of the mean that lowest-latency routers keep
 
 
 class Product:
-    """One of Nearfar's policies, learning from what it sends."""
+    """One of Nearfar's policies, learning from what it sends; a share of `explore` is left to chance.
+
+    The near place begins with what a calibration measured, as `make run` has it; the far ones with nothing.
+    """
 
     def __init__(
-        self, policy: str, places: Sequence[Place], *, deadline_s: float, max_tokens: int, cores: float
+        self, policy: str, places: Sequence[Place], *, deadline_s: float, max_tokens: int, explore: float, seed: int
     ) -> None:
-        self._policy = create(policy)
+        self._policy = Explorer(create(policy), explore)
+        self._chance = random.Random(seed)
         self._places = {place.name: place for place in places}
         self._deadline_s = deadline_s
         self._max_tokens = max_tokens
-        self._estimator = Estimator(local_rates(None, cores), runtime_started=lambda: True)
+        self._predicted: dict[int, Estimate] = {}
+        near = next(place for place in places if place.near)
+        self._estimator = Estimator(_Rates(near.usd_per_hour), runtime_started=lambda: True)
+        self._estimator.learn_load(self._candidate(near, None), _calibration(near), "calibrated")
 
     def choose(self, index: int, request: Request, machine: Machine) -> Place:
         """As `router.planning` does, on a slate of these places."""
         candidates = [self._candidate(place, machine) for place in self._places.values()]
         estimates = self._estimator.estimate(self._size(request), candidates, lambda _: None)
-        decision = self._policy.decide(estimates, Constraints(deadline_s=self._deadline_s))
-        return self._places[decision.ranked[0]]
+        constraints = Constraints(deadline_s=self._deadline_s)
+        decision = self._policy.decide(estimates, constraints)
+        decision = self._policy.explore(decision, estimates, constraints, self._chance.random())
+        chosen = next(e for e in estimates if e.candidate_id == decision.ranked[0])
+        self._predicted[request.number] = chosen
+        return self._places[chosen.candidate_id]
 
     def learn(self, done: Done) -> None:
-        """As `router.lessons` does: of answers; what was stopped or dropped at its deadline teaches nothing."""
+        """As `router.lessons` does; what was stopped or dropped at its deadline took longer than that."""
+        candidate, size = self._candidate(done.place, None), self._size(done.request)
+        asked = Asked(predicted=self._predicted.pop(done.request.number))
         if not done.in_time and done.place.near:
+            self._estimator.outlasted(candidate, size, done.latency_s, asked, silent=True)
             return
         usage = Usage(prompt_tokens=done.request.input_tokens, completion_tokens=done.request.output_tokens)
         timings = Timings(queue_s=done.queue_s, service_s=done.service_s, device_s=done.service_s)
         self._estimator.observe(
-            self._candidate(done.place, None),
-            self._size(done.request),
-            usage,
-            timings if done.place.near else Timings(),
-            done.latency_s,
+            candidate, size, usage, timings if done.place.near else Timings(), done.latency_s, asked
         )
 
     def _candidate(self, place: Place, machine: Machine | None) -> Candidate:
         target = Target(
-            backend="local" if place.near else "remote", provider=place.name, model="m", task=Task.TEXT_GENERATION
+            backend="local" if place.near else "remote",
+            provider=place.name,
+            model="m",
+            task=Task.TEXT_GENERATION,
+            parameters=NEAR_PARAMETERS if place.near else None,
         )
         queue_s = machine.near_queue_s() if machine is not None and place.near else None
         queued = machine.under_way.get(place.name, 0) if machine is not None else 0
@@ -198,6 +218,26 @@ class Clairvoyant:
         return self._value_usd * in_time - place.cost_usd(request, service_s) - price_usd
 
 
-def near_rates(cores: float) -> LocalRates:
-    """The published default price of a machine with so many cores."""
-    return local_rates(None, cores)
+class _Rates(NamedTuple):
+    """The price of the near machine's time."""
+
+    usd_per_hour: float
+
+    def expected(self, seconds: float, device: str) -> tuple[float | None, str]:
+        """As `router.near_costs` has it."""
+        return self.usd_per_hour * seconds / 3600, "occupancy"
+
+
+def _calibration(near: Place) -> LoadReport:
+    """What `nearfar calibrate` would have measured of the near place: requests of several sizes on a good day."""
+    sizes = ((32, 16), (256, 64), (1024, 128))
+    return LoadReport(
+        load_s=0.0,
+        measured=tuple(
+            Measurement(
+                usage=Usage(prompt_tokens=read, completion_tokens=said),
+                service_s=near.expected_s(Request(0, 0.0, read, said)),
+            )
+            for read, said in sizes
+        ),
+    )

@@ -1,4 +1,4 @@
-"""The trace of `policy_regret.py` through the real server: open-loop arrivals, a real near model, far sides that take their time.
+"""The trace of `policy_regret.py` through the real server: open-loop arrivals, a real near model, slow far sides.
 
 Product policies are asked for by name; what others do is done by the callers here, who name the place themselves
 (`routing.only`). Every arm has a server and a log of its own, fresh, so nobody begins with what another one learnt.
@@ -23,7 +23,7 @@ from router_overhead import await_ready
 from upstream import Served, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from regret_simulation import Chooser

@@ -1,4 +1,4 @@
-"""What the near chat model takes on this machine, measured through a real house: the near place of `policy_regret.py`."""
+"""What the near chat model takes here, measured through a real house: the near place of `policy_regret.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from regret_world import Place
 
 from backends.types import GenerationInput, InferenceRequest, Message, Task
@@ -20,8 +19,9 @@ from router.settings import Secrets
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backends.types import InferenceResult
     from regret_world import Request
+
+    from backends.types import InferenceResult
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WORDS = "the river ran past mills and farms and under the old stone bridge where boats had waited for the tide "
@@ -33,6 +33,8 @@ def measured(requests: Sequence[Request], *, usd_per_hour: float) -> Place:
     Seconds = first + per input token + per output token, by least squares over what was used; the ratios of what was
     seen to that are its noise.
     """
+    import numpy as np
+
     seen = asyncio.run(_asked(requests))
     used = np.array([[1.0, one.usage.prompt_tokens or 0, one.usage.completion_tokens or 0] for one in seen])
     taken = np.array([one.timings.service_s or 0.0 for one in seen])

@@ -1,4 +1,4 @@
-"""A trace through the candidates of `policy_regret.py`, event by event: arrivals, one near queue, far answers, learning.
+"""A trace through the places of `policy_regret.py`, event by event: arrivals, one near queue, far answers, learning.
 
 A chooser names the place of each request when it comes, and hears of every answer when it has ended. Near, a request
 that is not begun by its deadline is dropped, and one that is running then is stopped, as the near side does.

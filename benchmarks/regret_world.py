@@ -63,15 +63,15 @@ class Place:
         return self.usd_per_hour * held_s / 3600 if self.near else tokens_usd / 1e6
 
 
-# Prices as the shipped listing has them for Llama-3.1-8B and its kin; speeds are assumptions in the range that public
-# trackers show for such models: a quick and dear one, one in between, and a slow and cheap one.
+# Prices are those that the listing shipped with Nearfar has for Llama-3.1-8B-Instruct at three providers; the speeds
+# are assumptions, in the range that public trackers show for such models. What is asked of the policies is the choice.
 FAR = (
     Place(name="far-quick", near=False, first_s=0.25, per_input_s=5e-5, per_output_s=1 / 250,
-          input_per_1m_usd=0.60, output_per_1m_usd=0.60, sigma=0.20),
+          input_per_1m_usd=0.10, output_per_1m_usd=0.10, sigma=0.20),
     Place(name="far-middle", near=False, first_s=0.45, per_input_s=1e-4, per_output_s=1 / 90,
-          input_per_1m_usd=0.18, output_per_1m_usd=0.18, sigma=0.35, brown_outs=True),
+          input_per_1m_usd=0.06, output_per_1m_usd=0.06, sigma=0.35, brown_outs=True),
     Place(name="far-cheap", near=False, first_s=0.90, per_input_s=2e-4, per_output_s=1 / 35,
-          input_per_1m_usd=0.05, output_per_1m_usd=0.08, sigma=0.45, brown_outs=True),
+          input_per_1m_usd=0.02, output_per_1m_usd=0.05, sigma=0.45, brown_outs=True),
 )  # fmt: skip
 
 

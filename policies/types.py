@@ -136,11 +136,12 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What `balanced` weighs; only the ratios matter."""
+    """What `balanced` weighs: of the first three only the ratios matter; `lateness` is against all of them together."""
 
     latency: float = 1.0
     cost: float = 1.0
     quality: float = 1.0
+    lateness: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)

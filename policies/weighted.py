@@ -1,10 +1,14 @@
 """`balanced`: latency, cost and quality weighed against each other.
 
-    score = ( w_latency * latency / max latency
-            + w_cost    * cost / max cost
-            + w_quality * (1 - quality) ) / (w_latency + w_cost + w_quality)
+    weighed = ( w_latency * latency / max latency
+              + w_cost    * cost / max cost
+              + w_quality * (1 - quality) ) / (w_latency + w_cost + w_quality)
+    score   = ( weighed + w_lateness * P(total latency > deadline) ) / (1 + w_lateness)
 
 The maxima are over the eligible candidates, so latency, cost and quality each lie in 0..1 and so does the score.
+Lateness stands apart: weights that say what a second or a dollar is worth say nothing of an answer that is of no use
+any more. By default one chance in four of being late counts as much as all the rest together. Without a deadline, or
+with one that nobody is near, the order is that of what is weighed.
 
 * Divided by the maximum, not stretched between minimum and maximum: twice as slow stays twice as slow, and two
   candidates that differ by 1 % differ by 1 % in the score. Min-max would make that difference the whole scale.
@@ -22,6 +26,7 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, figures, known, significant, tie_break, versioned
+from policies.chances import chance_within
 from policies.constraints import apply, unpriced
 from policies.types import Weights
 
@@ -45,14 +50,14 @@ class Balanced:
 
     def __post_init__(self) -> None:
         weights = (self.weights.latency, self.weights.cost, self.weights.quality)
-        if min(weights) < 0 or not isfinite(sum(weights)) or not any(weights):
+        if min(*weights, self.weights.lateness) < 0 or not isfinite(sum(weights)) or not any(weights):
             raise ValueError(f"weights of balanced must be finite, not negative and not all 0, but are {weights}")
 
     @property
     def version(self) -> str:
         """Changes with the ratios of the weights, not with their scale."""
         latency, cost, quality = self._shares()
-        return versioned("1", latency=latency, cost=cost, quality=quality)
+        return versioned("2", latency=latency, cost=cost, quality=quality, lateness=self.weights.lateness)
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known by the weighted score."""
@@ -64,14 +69,19 @@ class Balanced:
         }
         weighed = [(share, term) for share, term in zip(self._shares(), terms.values(), strict=True) if term]
         total = sum(share for share, _ in weighed) or 1.0  # only quality weighs and none is known: all score 0
+        lateness = 0.0 if constraints.deadline_s is None else self.weights.lateness
+        late = [_late(e, constraints.deadline_s) for e in slate[0]]
         scores = {
-            e.candidate_id: sum(share * term[i] for share, term in weighed) / total for i, e in enumerate(slate[0])
+            e.candidate_id: (sum(share * term[i] for share, term in weighed) / total + lateness * late[i])
+            / (1 + lateness)
+            for i, e in enumerate(slate[0])
         }
 
         def because(first: Estimate, second: Estimate) -> str:
             what = "latency, cost and quality" if terms["quality"] else "latency and cost (no quality is known)"
             mine, other = apart(significant, scores[first.candidate_id], scores[second.candidate_id])
-            best = f"{first.candidate_id} has the best balance of {what}: score {mine} against {other}"
+            risk = _risk(late[slate[0].index(first)], late[slate[0].index(second)])
+            best = f"{first.candidate_id} has the best balance of {what}{risk}: score {mine} against {other}"
             tie = f", first by {tie_break(first, second)}" if mine == other else ""
             return f"{best} ({second.candidate_id}){tie}; expected {figures(first)}."
 
@@ -82,6 +92,15 @@ class Balanced:
         w = self.weights
         total = w.latency + w.cost + w.quality
         return round(w.latency / total, 9), round(w.cost / total, 9), round(w.quality / total, 9)
+
+
+def _late(e: Estimate, deadline_s: float | None) -> float:
+    return 0.0 if deadline_s is None else 1 - chance_within(e, deadline_s)
+
+
+def _risk(mine: float, other: float) -> str:
+    """Where lateness had a say, its chances."""
+    return f" and a chance of being late of {mine:.0%} against {other:.0%}" if max(mine, other) >= 0.005 else ""
 
 
 def _against_largest(values: list[float]) -> list[float]:

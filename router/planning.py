@@ -189,4 +189,4 @@ def parameters_of(settings: RoutingSettings) -> Parameters:
 def weights_of(settings: RoutingSettings) -> Weights:
     """The configured weights in the policies' own type."""
     weights = settings.weights
-    return Weights(latency=weights.latency, cost=weights.cost, quality=weights.quality)
+    return Weights(latency=weights.latency, cost=weights.cost, quality=weights.quality, lateness=weights.lateness)

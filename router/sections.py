@@ -37,11 +37,12 @@ class AuthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class WeightSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the policy `balanced` weighs; only the ratios matter."""
+    """What the policy `balanced` weighs: only the ratios of the first three matter; `lateness` is against all of them."""
 
     latency: NonNegative = 1.0
     cost: NonNegative = 1.0
     quality: NonNegative = 1.0
+    lateness: NonNegative = 4.0  # the chance of an answer after the deadline, against all of the others together
 
 
 class WorthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from policies.base import Policy
     from router.explanation.facts import Facts, Seen, Tried
 
-_WEIGHT = re.compile(r"\b(latency|cost|quality)=([0-9.]+(?:e[+-]?[0-9]+)?)")
+_WEIGHT = re.compile(r"\b(latency|cost|quality|lateness)=([0-9.]+(?:e[+-]?[0-9]+)?)")
 
 
 def hindsight(facts: Facts) -> Hindsight:

@@ -107,6 +107,26 @@ def test_the_throughput_benchmark_counts_every_request_and_compares_equal_vector
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_near_costs_prices_what_it_measured():
+    """Every request is in the log, and the bases are in proportion to each other as their formulas say."""
+    command = [sys.executable, "benchmarks/cost_bases.py", "--requests", "3", "--texts", "2", "--json", "-"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout)["measured"]
+    assert 3 == run["requests"]
+    assert run["device_s_per_million"] == pytest.approx(run["device_s"] / 6 * 1e6)
+    assert run["occupancy_usd_per_million"] == pytest.approx(
+        run["device_s_per_million"] * run["rates"]["cpu_usd_per_hour"] / 3600
+    )
+    assert run["amortised_usd_per_million"]["0.05"] == pytest.approx(20 * run["occupancy_usd_per_million"])
+    assert run["marginal_usd_per_million"] == pytest.approx(
+        run["kwh_per_million"] * run["rates"]["electricity_usd_per_kwh"]
+    )
+
+
+@pytest.mark.slow
 def test_the_faults_benchmark_measures_every_arm_and_charts_it(tmp_path):
     """Each arm of each task and share is there, answers are counted by how they ended, and no broken one passed."""
     command = [sys.executable, "benchmarks/faults.py", "--quick", "--json", "--plot", str(tmp_path / "faults.svg")]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from policies.types import Constraints, Decision, Estimate, Weights
+from policies.chances import chance_within
+from policies.types import Constraints, Decision, Estimate, Quantiles, Weights
 from policies.weighted import Balanced
 
 A = Estimate(
@@ -104,3 +107,28 @@ def test_unusable_weights_are_refused_at_once(weights: Weights) -> None:
     """They are refused when the policy is made, not at the first request."""
     with pytest.raises(ValueError, match=r"weights of balanced must be finite, not negative and not all 0"):
         Balanced(weights)
+
+
+def test_who_would_be_late_goes_behind_who_is_in_time() -> None:
+    """A cheap candidate that will hardly be in time goes behind a dearer one that will; without a deadline it leads."""
+    cheap = replace(A, candidate_id="cheap", cost_usd=0.001, latency_s=9.0, latency=Quantiles(9.0, 12.0, 14.0, 20.0))
+    quick = replace(A, candidate_id="quick", cost_usd=0.01, latency_s=5.0, latency=Quantiles(5.0, 5.2, 5.3, 5.5))
+    slate = (cheap, quick)
+
+    assert Balanced().decide(slate, Constraints()).ranked == ("cheap", "quick")
+    decision = Balanced().decide(slate, Constraints(deadline_s=6.0))
+
+    assert decision.ranked == ("quick", "cheap")
+    assert "a chance of being late of 0% against" in decision.reason
+
+
+@given(deadline_s=st.floats(0.01, 100.0), lateness=st.floats(0.0, 100.0))
+def test_lateness_is_weighed_against_the_rest_as_stated(deadline_s, lateness) -> None:
+    """The score is the rest's, and the chance of being late times its weight, over both weights."""
+    without = Balanced(Weights(lateness=lateness)).decide((A, B, C), Constraints()).scores
+    within = Balanced(Weights(lateness=lateness)).decide((A, B, C), Constraints(deadline_s=deadline_s)).scores
+
+    for e in (A, B, C):
+        late = 1 - chance_within(e, deadline_s)
+        expected = (without[e.candidate_id] + lateness * late) / (1 + lateness)
+        assert pytest.approx(expected) == within[e.candidate_id]

@@ -12,6 +12,7 @@ from backends.types import Delta, InferenceRequest, InferenceResult, Status, Tar
 from router.http.system import report
 from router.sections import CandidateEntry, LocalSettings, Price
 from tests.unit.router.house import CHAT, House, chat, chat_model, drained, fake, opened
+from tests.unit.router.test_shadowing import ran
 
 LOCAL = LocalSettings(rate_usd_per_hour=3.6, electricity_usd_per_kwh=3.6, watts=100.0, carbon_g_per_kwh=500.0)
 BASES = ("cost_occupancy_usd", "cost_marginal_usd", "cost_amortised_usd", "energy_j", "energy_source")
@@ -171,5 +172,23 @@ def test_without_a_factor_no_carbon_is_told() -> None:
             row = await house.row((await house.dispatcher.infer(chat())).decision_id)
 
         assert [(50.0, None)] == [(attempt["energy_j"], attempt["carbon_g"]) for attempt in row["attempts"]]
+
+    run(go)
+
+
+def test_a_shadow_run_near_costs_on_all_bases_and_nothing_to_its_sender() -> None:
+    """Nobody waited for it, and the device was held all the same."""
+
+    async def go() -> None:
+        async with near_house(fake(), near(), shadow=1.0) as house:
+            outcome = await house.dispatcher.infer(chat())
+            await ran(house)
+            row = await house.row(outcome.decision_id)
+
+        primary, shadow = row["attempts"]
+        assert ("shadow", 50.0, "watts") == (shadow["role"], shadow["energy_j"], shadow["energy_source"])
+        assert pytest.approx((0.0005, 0.00005)) == (shadow["cost_occupancy_usd"], shadow["cost_marginal_usd"])
+        assert shadow["cost_amortised_usd"] > 0
+        assert primary["cost_usd"] == row["cost_usd"]
 
     run(go)

@@ -221,13 +221,15 @@ def test_a_batch_divides_its_energy_as_it_divides_its_time() -> None:
 
 
 def test_models_at_work_at_the_same_time_share_alike() -> None:
-    """Each held the device all the time, as its own thread sees it; the meter counted once."""
+    """Each held the device all the time, as its own thread sees it, or longer; the meter counted once."""
     near, meter, clock = metered()
     stays = [near.begin("cpu", target(source=source)) for source in ("package:a", "package:b")]
     clock.now += 4
     meter.counted = 80.0
 
-    assert [40.0, 40.0] == pytest.approx([near.cost("cpu", 4.0, stay).bases.energy_j for stay in stays])
+    assert [40.0, 40.0] == pytest.approx([
+        near.cost("cpu", held_s, stay).bases.energy_j for held_s, stay in zip((6.0, 4.0), stays, strict=True)
+    ])  # fmt: skip
 
 
 def test_what_the_meter_saw_is_what_the_next_one_is_expected_to_take() -> None:
@@ -278,11 +280,11 @@ def test_who_ran_elsewhere_than_planned_is_not_metered_there() -> None:
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(["begin", "begin", "end", "lost"]),
-        st.sampled_from(["a", "b", "c"]),
-        st.floats(0, 5),  # seconds that pass before it
-        st.floats(0, 500),  # joules counted in them
-        st.floats(0, 1.5),  # of the seconds it was under way, those it says it held the device
+        st.sampled_from(["begin", "end", "lost"]),
+        st.sampled_from("ab"),
+        st.sampled_from([0.0, 1.0, 3.0]) | st.floats(0, 5),  # seconds that pass before it
+        st.sampled_from([0.0, 10.0]) | st.floats(0, 500),  # joules counted in them
+        st.sampled_from([0.0, 0.5, 1.0, 1.5]),  # of the seconds it was under way, those it says it held the device
     ),
     max_size=60,
 )
@@ -290,14 +292,15 @@ events = st.lists(
 
 @given(events)
 def test_all_attempts_together_never_get_more_than_the_meter_counted(events) -> None:
-    """Whatever they say of their seconds, and however they overlap; and none gets less than nothing."""
+    """Whatever they say of their seconds, and however they overlap: from the first that comes to the last that goes."""
     meter, clock = Counter(), Clock()
     energy = Energy({}, {"cpu": meter}, clock)
-    under_way, given_j, busy_j = [], 0.0, 0.0
+    under_way, given_j, counted_j = [], 0.0, 0.0
     for kind, model, passed_s, joules, share in events:
         clock.now += passed_s
         meter.counted += joules
-        busy_j += joules if under_way else 0.0
+        counted_j = counted_j + joules if under_way else 0.0
+        given_j = given_j if under_way else 0.0
         if kind == "begin":
             under_way.append(energy.begin("cpu", model))
         elif under_way:
@@ -306,17 +309,31 @@ def test_all_attempts_together_never_get_more_than_the_meter_counted(events) -> 
             got_j, source = energy.end("cpu", held_s, stay)
             assert (None, None) == (got_j, source) if held_s is None else got_j >= 0.0
             given_j += got_j or 0.0
-        assert given_j <= busy_j * (1 + 1e-9) + 1e-9
+        assert given_j <= counted_j * (1 + 1e-9) + 1e-9
 
 
-@given(st.lists(st.tuples(st.floats(0.01, 10), st.floats(0, 1000)), min_size=1, max_size=20))
-def test_a_model_that_was_never_idle_gives_all_its_energy_to_its_attempts(steps) -> None:
-    """One after the other, each holding the device all the time: what the meter counted is shared out whole."""
+def test_who_says_too_much_gets_what_is_left() -> None:
+    """Two of one model that both claim the whole time: the second gets the rest, and old leftovers are nobody's."""
+    near, meter, clock = metered()
+    first = near.begin("cpu", target())
+    clock.now += 10
+    meter.counted = 100.0
+    assert pytest.approx(10.0) == near.cost("cpu", 1.0, first).bases.energy_j  # 90 J are left, and gone
+    stays = [near.begin("cpu", target()) for _ in range(2)]
+    clock.now += 2
+    meter.counted = 120.0
+
+    assert [20.0, 0.0] == pytest.approx([near.cost("cpu", 2.0, stay).bases.energy_j for stay in stays])
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 10), st.floats(0, 1000), st.sampled_from("ab")), min_size=1, max_size=20))
+def test_a_device_that_was_never_idle_gives_all_its_energy_to_its_attempts(steps) -> None:
+    """One after the other, each holding it all the time: a model that has gone has no share any more."""
     meter, clock = Counter(), Clock()
     energy = Energy({}, {"cpu": meter}, clock)
     total = 0.0
-    for held_s, joules in steps:
-        stay = energy.begin("cpu", "m")
+    for held_s, joules, model in steps:
+        stay = energy.begin("cpu", model)
         clock.now += held_s
         meter.counted += joules
         total += energy.end("cpu", clock.now - stay.began_s, stay)[0]
@@ -346,8 +363,8 @@ def test_only_the_last_day_counts() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 3 * SLOT_S), st.floats(0, 1)), max_size=300))
-def test_memory_is_bounded_and_time_that_passed_is_never_negative(steps) -> None:
-    """A device is never busier than time passes when one attempt at a time holds it."""
+def test_a_device_that_one_attempt_at_a_time_holds_is_never_busier_than_time_passes(steps) -> None:
+    """But for what ended in the first quarter of the day and had begun before it."""
     clock = Clock()
     use = Utilisation(clock)
     for passed_s, share in steps:
@@ -355,8 +372,19 @@ def test_memory_is_bounded_and_time_that_passed_is_never_negative(steps) -> None
         use.add("cpu", share * passed_s)
         seen_s, busy_s = use.of("cpu")
         assert seen_s >= 0
-        assert busy_s <= seen_s + 3 * SLOT_S + 1e-6  # what ended in the window's first quarter may have begun before
-        assert len(use._busy["cpu"]) <= SLOTS
+        assert busy_s <= seen_s + 3 * SLOT_S + 1e-6
+
+
+def test_no_more_than_a_day_is_kept_in_memory() -> None:
+    """However long the process runs."""
+    clock = Clock()
+    use = Utilisation(clock)
+    for _ in range(3 * SLOTS):
+        use.add("cpu", 450.0)
+        clock.now += SLOT_S
+
+    assert SLOTS == len(use._busy["cpu"])
+    assert pytest.approx(0.5, rel=0.02) == use.share("cpu")
 
 
 def test_a_published_rate_is_used_until_one_is_set() -> None:

@@ -324,7 +324,7 @@ def test_a_cascade_is_told_as_one() -> None:
 def test_best_is_in_the_policys_own_terms() -> None:
     """The same figures: `fastest` regrets the time, `cheapest` the money, `balanced` by the weights it had."""
     slate = [candidate("a"), candidate("b", pred_ms=60.0, p90_ms=90.0, p95_ms=90.0, p99_ms=90.0, pred_cost_usd=0.005)]
-    weights = "Balanced(weights=Weights(latency={}, cost={}, quality=1.0))"
+    weights = "Balanced(weights=Weights(latency={}, cost={}, quality=1.0, lateness=4.0))"
 
     def best(policy: str, parameters: str = "") -> str | None:
         body = {"policy": policy, "parameters": parameters}
