@@ -37,7 +37,7 @@ class AuthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class WeightSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the policy `balanced` weighs: only the ratios of the first three matter; `lateness` is against all of them."""
+    """What `balanced` weighs: of the first three only the ratios matter; `lateness` is against all of them together."""
 
     latency: NonNegative = 1.0
     cost: NonNegative = 1.0

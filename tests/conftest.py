@@ -15,6 +15,8 @@ from router.settings import cache_dir
 
 SECRETS = ("NEARFAR_", "HF_", "HUGGING_FACE_")
 SHOWN = ("duckdb", "litestar", "msgspec", "torch")
+_data = os.environ.get("NEARFAR_DATA")
+DATA = Path(_data) if _data else None  # public data sets, for the tests that need them; read before it is scrubbed
 _home = tempfile.mkdtemp(prefix="nearfar-no-hub-")
 _cache = tempfile.mkdtemp(prefix="nearfar-cache-")
 

@@ -27,7 +27,7 @@ from router.cli.console import (
 from router.cli.report import instant_of
 from router.decision_log.windows import Window
 from router.errors import LogError
-from router.planning import weights_of
+from router.planning import parameters_of
 from router.replay.replayed import Asked, Clock, Stage
 from router.replay.replayed import replay as replay_it
 from router.replay.verdict import Replay
@@ -108,7 +108,7 @@ def _read(config: Path | None, given: dict[str, Any]) -> Replay:
     )
     asked = Asked(
         policy=given["policy"],
-        weights=weights_of(settings.routing),
+        given=parameters_of(settings.routing),
         baselines=given["baselines"],
         deadline_ms=given["deadline_ms"],
         watched=given["watched"],

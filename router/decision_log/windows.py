@@ -1,6 +1,7 @@
 """A window of the log, one JSON line per decision with all that became of it: what replay reads.
 
 DuckDB puts the lines together and msgspec reads them: a row of nested structs as Python dicts costs ten times as much.
+New decisions and settled ones (`shapes`) are read as one.
 """
 
 from __future__ import annotations
@@ -16,27 +17,19 @@ if TYPE_CHECKING:
 AT_ONCE = 500
 _MATCHES = """mode = 'policy' AND ($since IS NULL OR ts >= $since) AND ($until IS NULL OR ts < $until)
     AND ($task IS NULL OR task = $task) AND ($model IS NULL OR model = $model)"""
-_FOUND = f"SELECT count(*), min(ts), max(ts) FROM nearfar_log.every_decision WHERE {_MATCHES}"  # noqa: S608 - from above
-_NEWEST = f"""
-    SELECT count(*), min(ts), max(ts) FROM (
-        SELECT ts FROM nearfar_log.every_decision WHERE {_MATCHES} ORDER BY ts DESC LIMIT $max_rows)"""  # noqa: S608
+_COLUMNS = """
+    decision_id, ts, seq, task, model, input_tokens, output_tokens_est, batch_items, deadline_ms, max_cost_usd,
+    max_latency_ms, min_quality, private, policy, policy_version, chosen, propensity, explore_rate, tenant, session,
+    candidates, attempts, o_status, o_latency_ms, o_overhead_ms, o_cost_usd"""
+_TIMES = f"""
+    SELECT ts FROM nearfar_log.decision_rows WHERE {_MATCHES}
+    UNION ALL SELECT ts FROM nearfar_log.settled WHERE {_MATCHES}"""  # noqa: S608 - from above, as all below
+_FOUND = f"SELECT count(*), min(ts), max(ts) FROM ({_TIMES})"  # noqa: S608
+_NEWEST = f"SELECT count(*), min(ts), max(ts) FROM (FROM ({_TIMES}) ORDER BY ts DESC LIMIT $max_rows)"  # noqa: S608
 _LINES = """
     WITH d AS (
-        SELECT decision_id, ts, seq, task, model, input_tokens, output_tokens_est, batch_items, stream, deadline_ms,
-            max_cost_usd, max_latency_ms, min_quality, private, policy, policy_version, chosen, propensity,
-            explore_rate, tenant, session, intent, list_transform(candidates, lambda c: {
-                candidate_id: c.candidate_id, backend: c.backend, provider: c.provider, device: c.device,
-                near: coalesce(c.near, c.backend = 'local'), eligible: c.eligible, code: c.code, warm: c.warm,
-                queued: c.queued, load_ms: c.load_ms, queue_ms: c.queue_ms, pred_ms: c.pred_ms, p90_ms: c.p90_ms,
-                p95_ms: c.p95_ms, p99_ms: c.p99_ms, cost_usd: c.pred_cost_usd, quality: c.pred_quality,
-                score: c.score, propensity: c.propensity}) AS slate
-        FROM nearfar_log.every_decision WHERE $matches AND ts >= $begin),
-    a AS (
-        SELECT decision_id, list({
-            candidate_id: candidate_id, role: role, status: status, censored: censored, won: won,
-            begun_ms: epoch_us(ts) / 1000, total_ms: total_ms, queue_ms: queue_ms, load_ms: load_ms,
-            service_ms: service_ms, batch_size: batch_size, cost_usd: cost_usd} ORDER BY attempt) AS attempts
-        FROM nearfar_log.every_attempt WHERE ts >= $begin - INTERVAL 1 HOUR GROUP BY decision_id),
+        SELECT $columns FROM nearfar_log.hot WHERE $matches AND ts >= $begin
+        UNION ALL SELECT $columns FROM nearfar_log.settled WHERE $matches AND ts >= $begin),
     f AS (
         SELECT decision_id, sum(value * weight) / sum(weight) AS score
         FROM nearfar_log.feedback WHERE metric = 'score' AND weight > 0 GROUP BY decision_id),
@@ -48,12 +41,20 @@ _LINES = """
         output_tokens: output_tokens_est, items: batch_items, deadline_ms: deadline_ms, max_cost_usd: max_cost_usd,
         max_latency_ms: max_latency_ms, min_quality: min_quality, private: private, policy: policy,
         version: policy_version, chosen: chosen, propensity: propensity, explore_rate: coalesce(explore_rate, 0),
-        tenant: tenant, session: session, slate: slate, attempts: coalesce(a.attempts, []),
-        status: o.status, latency_ms: o.latency_ms, overhead_ms: o.overhead_ms, cost_usd: o.cost_usd,
-        score: f.score, shadows: coalesce(shadows, [])})::VARCHAR
-    FROM d LEFT JOIN a USING (decision_id) LEFT JOIN nearfar_log.every_outcome o USING (decision_id)
-        LEFT JOIN f USING (decision_id) LEFT JOIN s USING (decision_id)
-    ORDER BY d.ts, d.seq LIMIT $max_rows""".replace("$matches", _MATCHES)
+        tenant: tenant, session: session, status: o_status, latency_ms: o_latency_ms, overhead_ms: o_overhead_ms,
+        cost_usd: o_cost_usd, score: f.score, shadows: coalesce(shadows, []),
+        slate: list_transform(candidates, lambda c: {
+            candidate_id: c.candidate_id, backend: c.backend, provider: c.provider, device: c.device,
+            near: coalesce(c.near, c.backend = 'local'), eligible: c.eligible, code: c.code, warm: c.warm,
+            queued: c.queued, load_ms: c.load_ms, queue_ms: c.queue_ms, pred_ms: c.pred_ms, p90_ms: c.p90_ms,
+            p95_ms: c.p95_ms, p99_ms: c.p99_ms, cost_usd: c.pred_cost_usd, quality: c.pred_quality,
+            score: c.score, propensity: c.propensity}),
+        attempts: list_transform(coalesce(attempts, []), lambda a: {
+            candidate_id: a.candidate_id, role: a.role, status: a.status, censored: a.censored, won: a.won,
+            begun_ms: epoch_us(a.ts) / 1000, total_ms: a.total_ms, queue_ms: a.queue_ms, load_ms: a.load_ms,
+            service_ms: a.service_ms, batch_size: a.batch_size, cost_usd: a.cost_usd})})::VARCHAR
+    FROM d LEFT JOIN f USING (decision_id) LEFT JOIN s USING (decision_id)
+    ORDER BY d.ts, d.seq LIMIT $max_rows""".replace("$matches", _MATCHES).replace("$columns", _COLUMNS)
 
 
 class Window(NamedTuple):

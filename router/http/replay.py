@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import Annotated, Any
 
 from litestar import Request, post
@@ -14,6 +15,7 @@ from router.errors import ReplayStopped
 from router.http.decisions import utc_instant
 from router.http.schemas import Body
 from router.http.services import services
+from router.planning import parameters_of
 from router.replay.replayed import Asked, Clock, replay
 
 TIME_LIMIT_S = 120.0
@@ -55,10 +57,12 @@ async def replay_policy(request: Request[Any, Any, Any], data: JSONBody[ReplayBo
         model=data.model,
         max_rows=data.max_rows,
     )
-    weights = None if data.weights is None else Weights(**to_builtins(data.weights))
+    given = parameters_of(house.settings.routing)
+    if data.weights is not None:
+        given = replace(given, weights=Weights(**to_builtins(data.weights)))
     asked = Asked(
         policy=data.policy,
-        weights=weights,
+        given=given,
         baselines=data.baselines,
         deadline_ms=data.deadline_ms,
         watched=data.watched,

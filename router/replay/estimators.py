@@ -216,7 +216,8 @@ def _interval(case: Evidence, method: Method) -> tuple[Interval, Interval]:
     groups = by_cluster([case.clusters[n] for n in there], [base, weighed, weights, rewards, [1.0] * len(there)])
     values, changes = _left_out(groups)
     dof = dof_of(group[2] for group in groups)
-    value = sum(base) / len(base) + sum(weighed) / sum(weights)
+    weight = sum(weights)
+    value = sum(base) / len(base) + (sum(weighed) / weight if weight else 0.0)
     return (
         _bounded(case, value, spread(values), dof),
         student(value - sum(rewards) / len(rewards), spread(changes), dof),

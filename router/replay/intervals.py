@@ -95,8 +95,8 @@ def share(estimate: float, se: float, dof: float, ess: float) -> Interval:
     """Estimate and interval of a figure in 0..1; with no spread at all it is as uncertain as `ess` equal answers."""
     estimate = min(1.0, max(0.0, estimate))
     spread = estimate * (1 - estimate)
-    n = spread / se**2 if se > 0 and spread > 0 else ess
-    if n <= 0 or se == inf:
+    n = spread / se**2 if se > 1e-9 and spread > 1e-12 else ess
+    if se == inf or n < 1e-6:
         return Interval(estimate, 0.0, 1.0, se)
     t2 = t_quantile((1 + LEVEL) / 2, dof) ** 2
     centre = (estimate + t2 / (2 * n)) / (1 + t2 / n)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from policies.types import Weights
+from policies.types import Parameters
 from router.errors import ReplayStopped
 from router.replay import audit, estimators, latency, paired
 from router.replay.evidence import QUANTITIES, drifted, weigh
@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 Stage = Literal["reading", "deciding", "simulating"]
 EVERY = 16  # requests between two looks at the clock
 
-ACTS_LATER = frozenset({"cascade"})
-"""Policies that decide again when they have seen an answer: whom they put first is not what they do."""
+CANNOT = {
+    "cascade": "cascade asks on when it has seen an answer, and the log does not show what it would have seen",
+    "budget": "budget goes by how much of the day's money is gone, and that would have been another amount",
+}
+"""Policies that decide by what the log does not show."""
+MAX_ESCALATED = 0.01
 
 BY_CHANCE = (
     "every logged decision was certain (propensity 1): price, errors and quality can only be told where a policy does "
@@ -45,13 +49,14 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     Attributes:
         policy: The target's name.
+        given: Parameters of policies; None leaves them as they are by default.
         baselines: Whether the named baselines are replayed too.
         deadline_ms: What counts as late, where not each request's own deadline.
         watched: Somebody looks again and again while the log grows: intervals hold at every moment at once.
     """
 
     policy: str
-    weights: Weights | None = None
+    given: Parameters | None = None
     baselines: bool = False
     deadline_ms: float | None = None
     watched: bool = False
@@ -110,7 +115,7 @@ def replay(reader: LogReader, window: Window, asked: Asked, clock: Clock) -> Rep
         ReplayStopped: it took too long.
     """
     named = dict.fromkeys([asked.policy, *((LOGGED, *BASELINES) if asked.baselines else ())])
-    targets = [target(name, asked.weights) for name in named]
+    targets = [target(name, asked.given) for name in named]
     clock.begin("reading", "the log")
     return judged(read(reader, window, clock.tick), targets, asked, clock)
 
@@ -139,6 +144,8 @@ class _Case:
 
     def __init__(self, traffic: Traffic, here: latency.Judge, distrust: str | None, *, anytime: bool) -> None:
         self._traffic, self._here, self._distrust, self._anytime = traffic, here, distrust, anytime
+        escalated = sum(any(a.role == "escalation" for a in one.attempts) for one in traffic.requests)
+        self._escalated = escalated / max(len(traffic.requests), 1)
 
     def verdict(self, one: Target, clock: Clock) -> Verdict:
         clock.begin("deciding", one.name)
@@ -151,6 +158,7 @@ class _Case:
         best, others = self._per_request(one, weighed, same=same)
         clock.begin("simulating", one.name)
         best += self._by_events(one, clock, same=same)
+        best = _reconciled(best)
         asked = list(zip(self._traffic.requests, choices, strict=True))
         agreed = sum(
             choice.get(request.chosen or "", 0.0) if choice else not request.chosen for request, choice in asked
@@ -188,8 +196,13 @@ class _Case:
         """Why nothing can be said of a quantity from propensities."""
         if one.name == ORACLE and case.known:
             return "the oracle knows what those not asked would have answered; only shadows tell"
-        if one.name in ACTS_LATER and case.known:
-            return f"{one.name} asks on when it has seen an answer, and the log does not show what it would have seen"
+        if one.name in CANNOT and case.known:
+            return CANNOT[one.name]
+        if self._escalated > MAX_ESCALATED:
+            return (
+                f"{self._escalated:.0%} of the requests went on to a better model after the first answer: what that "
+                "first answer alone would have been worth is not in the log"
+            )
         found = estimators.objection(case)
         if found is not None and found.startswith("unseen") and audit.is_deterministic(self._traffic.requests):
             return f"{found.partition(';')[0]}; {BY_CHANCE}"
@@ -199,8 +212,7 @@ class _Case:
         if same:
             return latency.blank(self._here, "observed") if self._traffic.requests else _nothing()
         reason = latency.objection(self._here)
-        if one.name in ACTS_LATER:
-            reason = f"{one.name} asks on when it has seen an answer, which is not simulated"
+        reason = CANNOT.get(one.name, reason)
         if reason is None:
             return latency.figures(self._here, one, clock.tick)
         known = latency.blank(self._here, "events") if self._traffic.requests else _nothing()
@@ -218,6 +230,17 @@ def _judged(figure: Figure, case: estimators.Evidence) -> Figure:
     if case.weighed.unseen > 0:
         said.append(f"{case.weighed.unseen:.2%} of its choices cannot be in the log; the interval covers any outcome")
     return replace(figure, warnings=tuple(said))
+
+
+def _reconciled(figures: list[Figure]) -> list[Figure]:
+    """Errors are those of the log's queues: where the policy's own would be worse, the reader should know."""
+    by_name = {figure.quantity: figure for figure in figures}
+    errors, late = by_name["errors"], by_name["deadline_misses"]
+    if errors.method == "observed" or errors.high is None or late.low is None or late.low <= errors.high:
+        return figures
+    warning = f"these are the failures in the log's own queues; in this policy's, {late.estimate:.1%} would be late"
+    marked = replace(errors, warnings=(*errors.warnings, warning))
+    return [marked if figure is errors else figure for figure in figures]
 
 
 def _nothing() -> list[Figure]:

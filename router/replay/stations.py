@@ -1,8 +1,9 @@
 """What the log tells of each candidate as a server: how long it takes, how many it serves at once, how it fails.
 
-* Time: what was predicted of the request, times what this candidate took over its predictions around that moment. So
-  sizes count, and a brown-out that hit those who asked then hits those who would have asked then. Whoever did ask it
-  took what it took.
+* Time: what requests of this predicted time took (a line through the means of ten groups, level beyond them, so that a
+  prediction that is wrong about sizes, or was made before anything was learnt, does no harm), times what others around
+  that moment took over theirs. So sizes count, and a brown-out that hit those who asked then hits those who would have
+  asked then. Whoever did ask it took what it took.
 * A failure takes as long as it took. An attempt that was given up (a hedge's loser, a sender who left) only says that
   it would have taken longer: its mass goes to those that did (redistribution to the right, Efron 1967).
 * A far candidate serves any number at once. A near one has servers, as many as were seen busy at once, and each takes
@@ -18,11 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
+from router.curves import Curve
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from router.replay.logged import Logged, Shown, Tried
 
+GROUPS = 10  # of requests by what was predicted of them, and as many requests at least in each
 AROUND = 8  # attempts, closest in time, that one is drawn from
 _WAITED_MS = 1.0
 _SPARE = 0.01  # share of its busy time in which a server that cannot be may seem to exist: clocks are not perfect
@@ -38,7 +42,7 @@ class Served(NamedTuple):
 
 class _Seen(NamedTuple):
     at_ms: float
-    over: float  # what it took over what was predicted; of a failure, what it took
+    over: float  # what it took over what such requests take; of a failure, what it took
     rest_ms: float
     failed: bool
     bound: bool  # it would have taken longer
@@ -54,7 +58,7 @@ class Station(Struct, frozen=True, kw_only=True):
         load_ms: What loading it took.
         warm: Whether it was loaded at the window's beginning.
         waited: Whether anybody was seen waiting for it, without which nobody knows how many it serves at once.
-        usual_ms: The usual time of one request.
+        curve: What requests take, over what is predicted of them.
         times, seen: The attempts it is known by, in the order of time.
     """
 
@@ -65,7 +69,7 @@ class Station(Struct, frozen=True, kw_only=True):
     load_ms: float
     warm: bool
     waited: bool
-    usual_ms: float
+    curve: Curve
     times: list[float]
     seen: list[_Seen]
 
@@ -78,7 +82,7 @@ class Station(Struct, frozen=True, kw_only=True):
         own = next(
             (a for a in request.attempts if a.candidate_id == shown.candidate_id and a.status != "cancelled"), None
         )
-        base = _base(shown)
+        base = _usual(self.curve, _base(shown))
         if own is not None:
             one = _seen(own, base, self.slope)
         elif self.seen:
@@ -108,7 +112,8 @@ def stations(requests: Sequence[Logged], tick: Callable[[], None]) -> dict[str, 
 
 def _station(shown: Shown, tried: Sequence[tuple[Tried, float]]) -> Station:
     slope = _slope(tried) if shown.near else 0.0
-    seen = _redistributed(sorted(_seen(attempt, base, slope) for attempt, base in tried))
+    curve = _curve([(base, _alone(one, slope)) for one, base in tried if one.status == "ok"])
+    seen = _redistributed(sorted(_seen(attempt, _usual(curve, base), slope) for attempt, base in tried))
     waits = [attempt.queue_ms for attempt, _ in tried if attempt.queue_ms is not None]
     loads = [attempt.load_ms for attempt, _ in tried if attempt.load_ms]
     return Station(
@@ -119,7 +124,7 @@ def _station(shown: Shown, tried: Sequence[tuple[Tried, float]]) -> Station:
         load_ms=median(loads) if loads else shown.load_ms,
         warm=shown.warm,
         waited=any(wait > _WAITED_MS for wait in waits),
-        usual_ms=median(_held(attempt) for attempt, _ in tried) if tried else _base(shown),
+        curve=curve,
         times=[one.at_ms for one in seen],
         seen=seen,
     )
@@ -141,8 +146,30 @@ def _seen(attempt: Tried, base: float, slope: float) -> _Seen:
     rest = max(0.0, attempt.total_ms - held - (attempt.queue_ms or 0.0) - (attempt.load_ms or 0.0))
     if attempt.status == "error":
         return _Seen(attempt.begun_ms, held, 0.0, failed=True, bound=False)
-    one = held / (1 + slope * ((attempt.batch_size or 1) - 1))
-    return _Seen(attempt.begun_ms, one / base, rest, failed=False, bound=attempt.status == "cancelled")
+    over = _alone(attempt, slope) / base
+    return _Seen(attempt.begun_ms, over, rest, failed=False, bound=attempt.status == "cancelled")
+
+
+def _alone(attempt: Tried, slope: float) -> float:
+    """What it would have held its server by itself."""
+    return _held(attempt) / (1 + slope * ((attempt.batch_size or 1) - 1))
+
+
+def _usual(curve: Curve, predicted: float) -> float:
+    return curve.at(min(max(predicted, curve.prior_s[0]), curve.prior_s[-1]))
+
+
+def _curve(points: Sequence[tuple[float, float]]) -> Curve:
+    """What requests take over what is predicted of them: through the means of groups of alike predictions."""
+    rising = sorted(points)
+    groups = max(1, min(GROUPS, len(rising) // GROUPS))
+    means: dict[float, float] = {}
+    for n in range(groups):
+        group = rising[len(rising) * n // groups : len(rising) * (n + 1) // groups]
+        if group:
+            predicted, took = (sum(column) / len(group) for column in zip(*group, strict=True))
+            means[predicted] = max(took, 1e-6)
+    return Curve(tuple(means), tuple(means.values())) if means else Curve((1.0,), (1.0,))
 
 
 def _redistributed(seen: list[_Seen]) -> list[_Seen]:

@@ -16,7 +16,7 @@ from policies import registry
 from policies.base import Policy
 from policies.constraints import apply
 from policies.hardware import LocalFirst, RemoteFirst
-from policies.types import Constraints, Estimate, Quantiles, Weights
+from policies.types import Constraints, Estimate, Parameters, Quantiles, Weights
 from router.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class Target(Struct, frozen=True, kw_only=True):
         return {ranked[0]: 1.0} if ranked else {}
 
 
-def target(name: str, weights: Weights | None = None) -> Target:
+def target(name: str, given: Parameters | Weights | None = None) -> Target:
     """A policy or a named baseline: `all-near` and `all-far` prefer a side, and use the other where it must serve.
 
     Raises:
-        InvalidRequest: there is none of that name, or the weights are not usable.
+        InvalidRequest: there is none of that name, or its parameters are not usable.
     """
     if name in {LOGGED, RANDOM, ORACLE}:
         return Target(name=name)
@@ -76,7 +76,7 @@ def target(name: str, weights: Weights | None = None) -> Target:
     if name == "all-far":
         return Target(name=name, policy=RemoteFirst())
     try:
-        return Target(name=name, policy=registry.create(name, weights))
+        return Target(name=name, policy=registry.create(name, given))
     except registry.UnknownPolicy as error:
         raise InvalidRequest(f"{error}; and as baselines {', '.join((LOGGED, *BASELINES))}.", param="policy") from error
     except ValueError as error:

@@ -26,8 +26,8 @@ def decision(at_ms: float, slate: list[CandidateRow], chosen: str | None, **othe
     fields: dict[str, Any] = {
         "decision_id": str(uuid.uuid4()), "ts_us": NOON_US + round(at_ms * 1000), "seq": round(at_ms),
         "surface": "test", "request_id": None, "mode": "policy", "reason": "because", "price_book": "b",
-        "task": "text-generation", "model": "m", "input_bytes": None, "policy": "fastest", "policy_version": "1", "candidates": slate,
-        "chosen": chosen, "propensity": None if chosen is None else 1.0, "deadline_ms": 60_000.0,
+        "task": "text-generation", "model": "m", "input_bytes": None, "policy": "fastest", "policy_version": "1",
+        "candidates": slate, "chosen": chosen, "propensity": None if chosen is None else 1.0, "deadline_ms": 60_000.0,
     }  # fmt: skip
     return DecisionRow(**{**fields, **other})
 
