@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate, pairwise
-from math import log
+from math import inf, log
 from random import Random
 from statistics import stdev
 from typing import TYPE_CHECKING, NamedTuple
@@ -242,7 +242,8 @@ def _figure(
 
 def _around(estimate: float, drawn: Sequence[float], figure: Figure) -> tuple[float, float]:
     if figure.unit == "share":
-        within = share(estimate, stdev(drawn), figure.clusters - 1.0, float(figure.n))
+        se = stdev(drawn) if len(drawn) > 1 else inf
+        within = share(estimate, se, figure.clusters - 1.0, float(figure.n))
         return within.low, within.high
     half = _half(drawn, figure.clusters)
     return max(0.0, estimate - half), estimate + half
