@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from policies.base import dollars
 from router.cli.client import post
 from router.cli.console import (
     config_option,
@@ -197,7 +198,7 @@ def _amount(value: float | None, unit: str) -> str:
         return ""
     sign, size = ("-", -value) if value < 0 else ("", value)
     if unit == "usd":
-        return f"{sign}${size:.3g}" if size >= 0.001 or not size else f"{sign}${size * 1e6:.4g}e-6"
+        return sign + dollars(size)
     if unit == "ms":
         return sign + ms(size)
     return f"{sign}{size:.2%}" if unit == "share" else f"{sign}{size:.3f}"

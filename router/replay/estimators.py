@@ -124,7 +124,17 @@ def figures(case: Evidence, *, anytime: bool) -> list[Figure]:
     settled, watched = [_settled(case, method) for method in ("dr", "snips")], _watched(case)
     if anytime:
         settled = [replace(figure, warnings=(FIXED,)) for figure in settled]
-    return [replace(f, **seen) for f in ((watched, *settled) if anytime else (*settled, watched))]
+    made = [replace(f, **seen) for f in ((watched, *settled) if anytime else (*settled, watched))]
+    return [unsure(figure) for figure in made]
+
+
+def unsure(figure: Figure) -> Figure:
+    """Where target and log show no event at all, the difference is no surer than each of them."""
+    ends = (figure.low, figure.high, figure.observed_low, figure.observed_high)
+    if figure.unit in {"usd", "ms"} or figure.difference_low != figure.difference_high or None in ends:
+        return figure
+    low, high, observed_low, observed_high = (end or 0.0 for end in ends)
+    return replace(figure, difference_low=low - observed_high, difference_high=high - observed_low)
 
 
 def weighted(case: Evidence) -> Figure:

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate, pairwise
-from math import log
+from math import inf, log
 from random import Random
 from statistics import stdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from router.replay.estimators import unsure
 from router.replay.events import Ran, run
-from router.replay.intervals import LEVEL, t_quantile
+from router.replay.intervals import LEVEL, share, t_quantile
 from router.replay.targets import LOGGED, Target
 from router.replay.verdict import Figure, Unit
 
@@ -166,11 +167,11 @@ def _strange(here: Judge, runs: Sequence[Ran]) -> str | None:
     """Too many requests would go to candidates of which the log hardly shows what they take."""
     unknown = {name for name, station in here.stations.items() if len(station.seen) < KNOWN}
     firsts = [name for ran in runs for name in ran.first if name is not None]
-    share = sum(name in unknown for name in firsts) / max(len(firsts), 1)
-    if share <= MAX_UNKNOWN:
+    strange = sum(name in unknown for name in firsts) / max(len(firsts), 1)
+    if strange <= MAX_UNKNOWN:
         return None
     return (
-        f"unseen candidates: {share:.0%} of the requests would go to candidates tried fewer than {KNOWN} times "
+        f"unseen candidates: {strange:.0%} of the requests would go to candidates tried fewer than {KNOWN} times "
         f"({', '.join(sorted(unknown.intersection(firsts)))}); log with exploration or shadows"
     )
 
@@ -231,15 +232,21 @@ def _figure(
     changes = [t - o for t, o in zip(target, log_, strict=True) if t is not None and o is not None]
     half = _half(changes, figure.clusters)
     change = estimate - figure.observed
-    return replace(
-        figure, observed_low=seen_low, observed_high=seen_high, difference=change, difference_low=change - half,
-        difference_high=change + half,
+    return unsure(
+        replace(
+            figure, observed_low=seen_low, observed_high=seen_high, difference=change, difference_low=change - half,
+            difference_high=change + half,
+        )
     )  # fmt: skip
 
 
 def _around(estimate: float, drawn: Sequence[float], figure: Figure) -> tuple[float, float]:
+    if figure.unit == "share":
+        se = stdev(drawn) if len(drawn) > 1 else inf
+        within = share(estimate, se, figure.clusters - 1.0, float(figure.n))
+        return within.low, within.high
     half = _half(drawn, figure.clusters)
-    return max(0.0, estimate - half), min(1.0, estimate + half) if figure.unit == "share" else estimate + half
+    return max(0.0, estimate - half), estimate + half
 
 
 def _half(drawn: Sequence[float], blocks: int) -> float:
@@ -284,10 +291,10 @@ def _figures(blocks: Sequence[_Sums], edges: Sequence[float]) -> list[float | No
         return [None] * 4 + [sum(one.late for one in blocks) / judged if judged else None]
     below = list(accumulate(map(sum, zip(*(one.bins for one in blocks), strict=True))))
     found: list[float | None] = [sum(one.total for one in blocks) / count]
-    for share in QUANTILES.values():
-        place = bisect_left(below, share * count)
+    for part_below in QUANTILES.values():
+        place = bisect_left(below, part_below * count)
         under = below[place - 1] if place else 0
-        part = (share * count - under) / max(below[place] - under, 1)
+        part = (part_below * count - under) / max(below[place] - under, 1)
         lower, upper = edges[max(place - 1, 0)], edges[min(place, len(edges) - 1)]
         found.append(lower + part * (upper - lower))
     return [*found, sum(one.late for one in blocks) / judged if judged else None]
@@ -299,12 +306,12 @@ def _exact(lived: Sequence[Lived]) -> list[float | None]:
     late = sum(missed) / len(missed) if missed else None
     if not values:
         return [None] * 4 + [late]
-    return [sum(values) / len(values), *(_at(values, share) for share in QUANTILES.values()), late]
+    return [sum(values) / len(values), *(_at(values, below) for below in QUANTILES.values()), late]
 
 
-def _at(rising: Sequence[float], share: float) -> float:
+def _at(rising: Sequence[float], below: float) -> float:
     """A quantile, straight lines between the values."""
-    place = share * (len(rising) - 1)
-    below = int(place)
-    above = min(below + 1, len(rising) - 1)
-    return rising[below] + (place - below) * (rising[above] - rising[below])
+    place = below * (len(rising) - 1)
+    lower = int(place)
+    upper = min(lower + 1, len(rising) - 1)
+    return rising[lower] + (place - lower) * (rising[upper] - rising[lower])

@@ -223,3 +223,13 @@ def test_it_says_so_where_nobody_was_ever_seen_waiting() -> None:
     found = replayed(quiet, "all-near")["latency_mean"]
 
     assert any("nobody was seen waiting for near" in warning for warning in (*found.warnings, found.refusal or ""))
+
+
+def test_no_miss_at_all_does_not_prove_that_there_are_none() -> None:
+    """Neither of the policy's, nor of the difference to the log."""
+    log = worlds.live(worlds.made_up_arrivals(400, 0.3, random.Random(4)), worlds.split(0.4, 1), 0.4)
+    misses = replayed(log, "all-near", deadline_ms=1e9)["deadline_misses"]
+
+    assert (0.0, 0.0, 0.0) == (misses.estimate, misses.low, misses.difference)
+    assert 0.005 < misses.high < 0.05
+    assert misses.difference_low < 0 < misses.difference_high
