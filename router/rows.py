@@ -114,14 +114,14 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
             near=candidate.near,
             warm=candidate.status.loaded,
             queued=candidate.status.queued,
-            load_ms=estimate.load_s * 1000,
-            queue_ms=estimate.queue_s * 1000,
-            pred_ms=estimate.latency_s * 1000,
+            load_ms=milliseconds(estimate.load_s),
+            queue_ms=milliseconds(estimate.queue_s),
+            pred_ms=milliseconds(estimate.latency_s),
             pred_source=estimate.latency_source,
-            pred_cost_usd=estimate.cost_usd,
+            pred_cost_usd=_expected(estimate.cost_usd),
             pred_cost_source=estimate.cost_source,
             pred_quality=estimate.quality,
-            score=plan.decision.scores.get(candidate.id),
+            score=_expected(plan.decision.scores.get(candidate.id)),
             propensity=plan.decision.propensity_of(candidate.id),
             **_quantiles(estimate),
         )
@@ -132,11 +132,11 @@ def _candidate_rows(plan: Plan) -> list[CandidateRow]:
 def _quantiles(estimate: Estimate) -> dict[str, Any]:
     whole, first = estimate.latency, estimate.first_token
     return {
-        "p90_ms": None if whole is None else whole.p90_s * 1000,
-        "p95_ms": None if whole is None else whole.p95_s * 1000,
-        "p99_ms": None if whole is None else whole.p99_s * 1000,
-        "first_token_ms": None if first is None else first.p50_s * 1000,
-        "first_token_p95_ms": None if first is None else first.p95_s * 1000,
+        "p90_ms": None if whole is None else milliseconds(whole.p90_s),
+        "p95_ms": None if whole is None else milliseconds(whole.p95_s),
+        "p99_ms": None if whole is None else milliseconds(whole.p99_s),
+        "first_token_ms": None if first is None else milliseconds(first.p50_s),
+        "first_token_p95_ms": None if first is None else milliseconds(first.p95_s),
     }
 
 
@@ -158,7 +158,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         error=None if attempt.error is None else str(attempt.error),
         censored=result is None and (attempt.error is None or isinstance(attempt.error, Timeout)),
         won=won,
-        total_ms=attempt.total_s * 1000,
+        total_ms=milliseconds(attempt.total_s),
         first_token_ms=_ms(attempt.first_token_s),
         batch_size=None if result is None else result.batch_size,
         occupancy_ms=None if result is None or attempt.backend != "local" else _ms(occupied_s(result)),
@@ -227,8 +227,8 @@ def outcome_row(outcome: Outcome, won: Attempt | None, ts_us: int) -> OutcomeRow
         model_served=None if won is None else won.model,
         device=None if won is None else won.device,
         attempts=len(outcome.attempts),
-        latency_ms=outcome.latency_s * 1000,
-        overhead_ms=outcome.overhead_s * 1000,
+        latency_ms=milliseconds(outcome.latency_s),
+        overhead_ms=milliseconds(outcome.overhead_s),
         first_token_ms=_ms(outcome.first_token_s),
         prompt_tokens=None if usage is None else usage.prompt_tokens,
         completion_tokens=None if usage is None else usage.completion_tokens,
@@ -237,5 +237,15 @@ def outcome_row(outcome: Outcome, won: Attempt | None, ts_us: int) -> OutcomeRow
     )
 
 
+def milliseconds(seconds: float) -> float:
+    """To the microsecond: what is below was never measured, and would fill the log with digits that mean nothing."""
+    return round(seconds * 1000, 3)
+
+
 def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000
+    return None if seconds is None else milliseconds(seconds)
+
+
+def _expected(figure: float | None) -> float | None:
+    """What was expected, to twelve places: more than any estimate knows. What was paid is kept exactly."""
+    return None if figure is None else round(figure, 12)

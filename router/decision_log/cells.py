@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-VERSION = "2"
+VERSION = "3"
 """Counted up whenever a sum here, or a fact, changes its meaning: then what is kept is added up anew."""
 
 APART = ("policy", "tenant", "route", "intent")
@@ -46,6 +46,7 @@ CELL_SUMS = {
     "spoken_tokens": f"sum(completion_tokens) FILTER ({_OK} AND completion_tokens > 0)",
     "occupancy_ms": "sum(occupancy_ms)",
     "occupancy_usd": "sum(occupancy_usd)",
+    "charged_ms": "sum(occupancy_ms) FILTER (occupancy_usd IS NOT NULL)",
     "occupancy_n": f"count(occupancy_ms) FILTER ({_OK} AND near)",
     "answering_ms": f"sum(occupancy_ms) FILTER ({_OK} AND near)",
     "far_usd": "sum(all_far.usd)",

@@ -2,9 +2,9 @@
 
 A fact is a row per decision. `observed_ms` is the time its attempts took: latency less the router's own overhead.
 In hindsight the candidate that answered is worth what was observed, and every other eligible one what was predicted
-of it
-when the choice was made, or what was measured where it ran as well (a shadow, a hedge that came second). Candidates
-that were tried and failed are worth nothing.
+of it when the choice was made, or what was measured where it ran as well (a shadow, a hedge that came second); whoever
+was stopped takes as long as it had at least. Candidates that were tried and failed are no alternative, nor is a near
+answer that a cascade was not sure enough of. `router.explanation` says the same of single decisions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ _CHOICES = """
         list_filter(attempts, lambda a: a.candidate_id = c.candidate_id AND NOT a.won AND NOT a.censored) AS others,
         others[1] IS NOT NULL AND others[-1].status = 'ok' AS measured,
         list_bool_or(list_transform(others, lambda a: a.status = 'error' AND a.role <> 'shadow')) IS TRUE AS failed,
-        CASE WHEN answered THEN observed_ms WHEN measured THEN others[-1].total_ms ELSE c.pred_ms END AS ms,
+        list_bool_or(list_transform(others, lambda a: a.status = 'ok' AND a.role <> 'shadow')) IS TRUE
+            AND list_bool_or(list_transform(attempts, lambda a: a.role = 'escalation')) IS TRUE AS doubted,
+        list_max(list_transform(list_filter(attempts, lambda a: a.candidate_id = c.candidate_id AND NOT a.won
+            AND a.censored), lambda a: a.total_ms)) AS had_ms,
+        CASE WHEN answered THEN observed_ms WHEN measured THEN others[-1].total_ms
+            WHEN had_ms > c.pred_ms THEN had_ms ELSE c.pred_ms END AS ms,
         CASE WHEN answered THEN o_cost_usd WHEN measured THEN others[-1].cost_usd ELSE c.pred_cost_usd END AS usd,
         observed_ms, o_cost_usd AS paid_usd
     FROM (SELECT *, unnest(candidates) AS c FROM ended WHERE status = 'ok' AND winner IS NOT NULL)
@@ -53,7 +58,7 @@ _HINDSIGHT = """
             FILTER (pred_cost_usd IS NOT NULL) AS cheapest,
         first({'usd': usd, 'ms': ms} ORDER BY pred_ms, candidate_id) AS fastest,
         {'usd': CASE WHEN bool_and(usd IS NOT NULL) THEN avg(usd) END, 'ms': avg(ms)} AS random
-    FROM (SELECT *, NOT answered AND NOT failed AS other FROM choices)
+    FROM (SELECT *, NOT answered AND NOT failed AND NOT doubted AS other FROM choices)
     GROUP BY decision_id"""
 
 _JOINED = """

@@ -23,7 +23,7 @@ _WINDOW = """
 _QUERY = """
     WITH per_model AS (
         SELECT model, sum(n) AS requests, sum(occupancy_n) AS near_requests,
-            sum(occupancy_usd) / nullif(sum(occupancy_ms) FILTER (occupancy_usd IS NOT NULL), 0) * 3.6e6 AS rate,
+            sum(occupancy_usd) / nullif(sum(charged_ms), 0) * 3.6e6 AS rate,
             sum(answering_ms) / nullif(sum(occupancy_n), 0) / 1000 AS device_s,
             sum(far_usd) / nullif(sum(far_n), 0) AS far_usd, sum(far_n) AS far_n, sum(occupancy_ms) / 1000 AS busy_s
         FROM ({cells}) GROUP BY model HAVING sum(n) > 0)

@@ -75,7 +75,8 @@ SAVINGS = Question(
         "saved_usd_low": "Lower end of its 95 % interval: normal, over clusters (a session, or else a tenant, within "
         "an "
         "hour; else single decisions). Null with fewer than two.",
-        "saved_usd_high": "Upper end.",
+        "saved_usd_high": "Upper end. What comes after its session's hour was added up counts as a cluster of its own, "
+        "until it is settled, minutes later.",
         "saved_s": "Sum of (the baseline's latency - what was observed), seconds; below 0, we took longer.",
         "saved_s_low": "Lower end of its 95 % interval.",
         "saved_s_high": "Upper end.",

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
@@ -74,11 +75,13 @@ def everything(log: DecisionLog, columns: dict[str, str], **span: Any) -> dict[t
     return {(name, by): log.reader().ask(name, by=by, **span)["rows"] for name, by in columns.items()}
 
 
-def same(expected: Any, found: Any) -> None:
+def same(expected: Any, found: Any, leaving_out: Collection[str] = ()) -> None:
     for key, rows in expected.items():
         assert len(rows) == len(found[key]), key
         for row, other in zip(rows, found[key], strict=True):
             for name, value in row.items():
+                if name in leaving_out:
+                    continue
                 close = pytest.approx(value, rel=1e-6, abs=1e-15) if isinstance(value, float) else value
                 assert close == other[name], (key, name, row, other)
 
@@ -108,7 +111,10 @@ def test_sums_kept_answer_as_rows_do(rows, seed: int) -> None:
         since, until = NOON + timedelta(minutes=17), NOON + timedelta(hours=3, minutes=5)
 
         columns = {name: draw.choice(question.by) for name, question in QUESTIONS.items()}
-        same(everything(plain, columns, since=since, until=until), everything(log, columns, since=since, until=until))
+        # Of a session whose hour was added up, what comes later is a cluster of its own until it is settled, too.
+        apart = {f"saved_{unit}_{end}" for unit in ("usd", "s") for end in ("low", "high")} | {"clusters"}
+        by_rows = everything(plain, columns, since=since, until=until)
+        same(by_rows, everything(log, columns, since=since, until=until), apart)
         settle(log)
         same(everything(plain, columns), everything(log, columns))
         assert not log._cursor().execute("select 1 from nearfar_log.outcome_rows").fetchall()

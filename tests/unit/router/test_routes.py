@@ -187,7 +187,8 @@ def test_budget_goes_near_when_the_days_money_runs_ahead() -> None:
             plenty = await house.dispatcher.plan(calls[2])
             clock = house.services.budgets._clock()
             charge = house.services.budgets._budgets[0]
-            charge.at(clock).spent = charge.limit * 9999 / 10000
+            period = charge.at(clock)
+            period.book(spent=charge.limit * 9999 / 10000 - period.spent)
             return plenty, await house.dispatcher.plan(calls[2])
 
     plenty, scarce = asyncio.run(go())
