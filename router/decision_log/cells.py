@@ -140,7 +140,7 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
     nothing = facts("FROM nearfar_log.hot LIMIT 0")
     parts = compared(nothing)
     for table, made in (("cells", cells(nothing)), ("clusters", parts), ("savings", folded(parts))):
-        con.execute(f"CREATE OR REPLACE TABLE nearfar_log.{table} AS FROM ({made})")
+        con.execute(f"CREATE OR REPLACE TABLE nearfar_log.{table} AS FROM ({made}) WITH NO DATA")
     con.execute("ALTER TABLE nearfar_log.clusters DROP COLUMN single")
     con.execute("DELETE FROM nearfar_log.meta WHERE key IN ('cells', 'folded')")
     con.execute("INSERT INTO nearfar_log.meta VALUES ('cells', ?), ('folded', '-infinity')", [VERSION])

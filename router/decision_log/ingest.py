@@ -45,10 +45,8 @@ class Inserter:
 
     def _compose(self, table: str, key: tuple[str, ...], repeats: bool) -> tuple[str, str, str]:  # noqa: FBT001
         """Return the JSON shape, the INSERT, and the INSERT that skips rows already there. The table rules, not us."""
-        columns = self._con.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'nearfar_log' AND table_name = ?",
-            [table],
-        ).fetchall()
+        described = self._con.execute(f"DESCRIBE nearfar_log.{table}").fetchall()
+        columns = [(name, kind) for name, kind, *_ in described]
         shape: dict[str, str] = {}
         values: list[str] = []
         for name, kind in columns:

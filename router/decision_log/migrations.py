@@ -183,9 +183,9 @@ def m0007_views_of_predictions(con: duckdb.DuckDBPyConnection) -> None:
 def m0010_settled(con: duckdb.DuckDBPyConnection) -> None:
     """Room for decisions that have come to their end, one row each, and for what they add up to.
 
-    What they hold follows from the tables that rows arrive in: see `shapes` and `cells`, which widen them.
+    They follow from the tables that rows arrive in, so `shapes` and `cells` make them after the last step, and widen
+    them after later ones. This step says since when there are any: an older Nearfar would look for rows in vain.
     """
-    reshape(con)
 
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -290,6 +290,7 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         if name not in done:
             step(con)
             con.execute("INSERT INTO nearfar_log.migrations VALUES (?, now()::TIMESTAMP)", [name])
-    reshape(con)  # a step may have added columns, and these views are no part of any
+    if done != set(names):
+        reshape(con)  # a step may have added columns, and these views are no part of any
     refresh(con)
     con.execute("COMMIT")

@@ -129,12 +129,8 @@ def _prefixed(con: duckdb.DuckDBPyConnection) -> str:
 
 
 def _columns(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    found = con.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'nearfar_log' AND table_name = ? "
-        "ORDER BY column_index",
-        [table],
-    ).fetchall()
-    return dict(found)
+    """Not by `duckdb_columns()`, which looks into every view there is: that took most of a log's opening."""
+    return {name: kind for name, kind, *_ in con.execute(f"DESCRIBE nearfar_log.{table}").fetchall()}
 
 
 def _fields(con: duckdb.DuckDBPyConnection, table: str, column: str) -> dict[str, str]:
