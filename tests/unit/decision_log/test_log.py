@@ -97,7 +97,7 @@ def test_append_from_many_threads_loses_nothing(path: Path, rows) -> None:
     {"decision_id": "not-a-uuid"}, {"seq": "one"}, {"reason": None}, {"ts_us": "noon"}, {"stream": "perhaps"},
     {"candidates": "none"}, {"inputs": "{not json"}, {"task": "\ud800"}, {"model": object()}, {"seq": 2**70},
     {"batch_items": 2**40}, {"decide_us": float("nan")},
-], ids=str)  # fmt: skip
+], ids=lambda change: "-".join(f"{name}={type(value).__name__}" for name, value in change.items()))  # fmt: skip
 def test_one_bad_row_costs_only_itself(path: Path, rows, change: dict) -> None:
     """A row the database refuses goes to the rejected file and is counted; its neighbours are committed."""
     log = DecisionLog.open(path)
