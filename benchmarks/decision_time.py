@@ -53,15 +53,17 @@ HEADINGS = (
 CONFIG = """\
 [log]
 path = "{log}"
-[[budgets]]
-scope = "global"
-period = "day"
-limit_usd = 1000.0
-[[models]]
+{budgets}[[models]]
 id = "{model}"
 task = "text-generation"
 context_length = 8192
 quality = 0.7
+"""
+BUDGETS = """\
+[[budgets]]
+scope = "global"
+period = "day"
+limit_usd = 1000.0
 """
 CANDIDATE = """\
   [[models.candidates]]
@@ -104,20 +106,20 @@ def stopped(call: Callable[..., Any], spent: list[int]) -> Callable[..., Any]:
 # --- the house ----------------------------------------------------------------------------------
 
 
-def config(log: Path) -> str:
-    """Ten candidates of one model, three of them near, all of different prices."""
+def config(log: Path, *, budgets: bool) -> str:
+    """Ten candidates of one model, three of them near, all of different prices; with `budgets`, a daily one."""
     sides = (
         CANDIDATE.format(number=number, near=str(number < NEAR).lower(), price=0.1 + number / 10)
         for number in range(CANDIDATES)
     )
-    return CONFIG.format(log=log, model=MODEL) + "".join(sides)
+    return CONFIG.format(log=log, model=MODEL, budgets=BUDGETS if budgets else "") + "".join(sides)
 
 
 @asynccontextmanager
-async def warm_house(folder: Path) -> AsyncIterator[Services]:
+async def warm_house(folder: Path, *, budgets: bool) -> AsyncIterator[Services]:
     """An open house whose estimates were learnt: every candidate has answered some requests of several sizes."""
     path = folder / "nearfar.toml"
-    path.write_text(config(folder / "decisions.duckdb"), encoding="utf-8")
+    path.write_text(config(folder / "decisions.duckdb", budgets=budgets), encoding="utf-8")
     settings = load(path)
     async with open_house(settings, Secrets(), DecisionLog.open(Path(settings.log.path))) as house:
         for number in range(CANDIDATES):
@@ -141,28 +143,33 @@ def calls(**routing: Any) -> Iterator[Call]:
 
 
 async def measured(options: Options) -> dict[str, dict[str, Any]]:
-    """Every policy's figures; why not, where one cannot decide here."""
+    """Every policy's figures; why not, where one cannot decide here. Where `budget` is, there is a daily budget."""
     found: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder:
-        async with warm_house(Path(folder)) as house:
-            for policy in names():
-                try:
-                    plan = await house.dispatcher.plan(next(calls(policy=policy)))
-                except RouterError as error:
-                    found[policy] = {"refused": str(error)}
-                    continue
-                if not plan.decision.ranked:
-                    found[policy] = {"refused": plan.decision.reason}
-                    continue
-                found[policy] = {
-                    "candidates": len(plan.candidates),
-                    "eligible": len(plan.decision.ranked),
-                    **await whole_plans(house, policy, options.decisions),
-                    "parts": await parts(house, policy, options.decisions),
-                    "request": quantiles(await requests(house, policy, options.requests)),
-                }
-                said(f"{policy}: plan() p50 {found[policy]['plan']['p50_us']:.0f} us")
+    for paced in (False, True):
+        with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder:
+            await _measure(Path(folder), [name for name in names() if (name == "budget") is paced], options, found)
     return found
+
+
+async def _measure(folder: Path, policies: list[str], options: Options, found: dict[str, dict[str, Any]]) -> None:
+    async with warm_house(folder, budgets="budget" in policies) as house:
+        for policy in policies:
+            try:
+                plan = await house.dispatcher.plan(next(calls(policy=policy)))
+            except RouterError as error:
+                found[policy] = {"refused": str(error)}
+                continue
+            if not plan.decision.ranked:
+                found[policy] = {"refused": plan.decision.reason}
+                continue
+            found[policy] = {
+                "candidates": len(plan.candidates),
+                "eligible": len(plan.decision.ranked),
+                **await whole_plans(house, policy, options.decisions),
+                "parts": await parts(house, policy, options.decisions),
+                "request": quantiles(await requests(house, policy, options.requests)),
+            }
+            said(f"{policy}: plan() p50 {found[policy]['plan']['p50_us']:.0f} us")
 
 
 async def whole_plans(house: Services, policy: str, times: int) -> dict[str, dict[str, float]]:
@@ -231,7 +238,7 @@ def over_http(policies: list[str], times: int) -> dict[str, dict[str, float]]:
     found = {}
     with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder:
         log, path = Path(folder) / "decisions.duckdb", Path(folder) / "nearfar.toml"
-        path.write_text(config(log), encoding="utf-8")
+        path.write_text(config(log, budgets=True), encoding="utf-8")
         command = [sys.executable, "-m", "router", "serve", "--config", str(path), "--port", "0"]
         with upstream.served(command, cwd=ROOT) as server:
             url = f"{server.url}/v1/inference"
