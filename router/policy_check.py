@@ -26,11 +26,11 @@ class Ranking(NamedTuple):
     """A set of models that a configured policy ranks.
 
     Attributes:
-        where: How what asks for it is named, its line first.
+        where: The table and the index of what asks for it in the configuration, and how it is named.
         chosen: Whether that names the policy itself, and does not only leave it as it is by default.
     """
 
-    where: str
+    where: tuple[str, int, str]
     policy: str
     models: Sequence[ModelEntry]
     min_quality: float | None = None
@@ -74,8 +74,8 @@ def check_inputs(settings: Settings, catalog: Catalog) -> None:
         unpriced = [_name(entry, candidate) for entry, candidate in places if not _may_have_price(candidate)]
         if ranking.chosen and ranking.policy in RANKS_BY_COST and places and len(unpriced) == len(places):
             raise SettingsError(
-                f"{ranking.where}: the policy {ranking.policy!r} ranks by cost, and no candidate has a price: "
-                f"{', '.join(unpriced)}."
+                f"{_where(settings, ranking)}: the policy {ranking.policy!r} ranks by cost, and no candidate has a "
+                f"price: {', '.join(unpriced)}."
             )
 
 
@@ -83,7 +83,9 @@ def warnings_of(settings: Settings, catalog: Catalog) -> list[str]:
     """What the configured policies lack of their candidates: who asks for it, of whom, and what follows."""
     said: list[str] = []
     for ranking in _rankings(settings, catalog):
-        said += (f"{ranking.where}: {lack}" for lack in _lacks(ranking))
+        lacks = list(_lacks(ranking))
+        where = _where(settings, ranking) if lacks else ""
+        said += (f"{where}: {lack}" for lack in lacks)
     return list(dict.fromkeys(said))
 
 
@@ -123,16 +125,22 @@ def _rankings(settings: Settings, catalog: Catalog) -> Iterator[Ranking]:
     for index, route in enumerate(settings.routes):
         alias = None if route.use.alias is None else catalog.alias(route.use.alias)
         chosen = route.use.policy or (alias.policy if alias is not None else None)
-        where = f"{place_of(settings, 'routes', index)}routes: {name_of(index, route)}"
+        where = ("routes", index, f"routes: {name_of(index, route)}")
         models = models_of(catalog, route.use)
         yield Ranking(where, chosen or default, models, route.use.min_quality, chosen=chosen is not None)
     for index, entry in enumerate(settings.aliases):
-        where = f"{place_of(settings, 'aliases', index)}aliases: {entry.name}"
+        where = ("aliases", index, f"aliases: {entry.name}")
         found = [catalog.find(name) for name in catalog.models_of(entry.name)]
         models = [model for model in found if model is not None]
         yield Ranking(where, entry.policy or default, models, chosen=entry.policy is not None)
     for index, model in enumerate(settings.models):
-        yield Ranking(f"{place_of(settings, 'models', index)}models", default, [model])
+        yield Ranking(("models", index, "models"), default, [model])
+
+
+def _where(settings: Settings, ranking: Ranking) -> str:
+    """Only for what is said: a line is looked for by reading the file again, several times."""
+    table, index, name = ranking.where
+    return f"{place_of(settings, table, index)}{name}"
 
 
 def _may_have_price(candidate: CandidateEntry) -> bool:

@@ -7,8 +7,9 @@ from backends.types import Target, Task
 from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.checks import checked, providers_of
 from router.errors import SettingsError
+from router.policy_check import warnings_of
 from router.sections import ProviderSettings, Settings
-from router.settings import Secrets
+from router.settings import Secrets, load
 
 HUB = BUILTIN_PROVIDERS[0]
 
@@ -58,3 +59,18 @@ def test_the_hubs_token_and_a_key_file_are_two_truths() -> None:
 
     with pytest.raises(SettingsError, match=r"providers: box: api_key_env = 'HF_TOKEN' is the hub's token, .*key_file"):
         checked(Settings(providers=(entry(api_key_env="HF_TOKEN", api_key_file="box.key"),)))
+
+
+def test_no_line_is_looked_for_where_nothing_is_to_be_said(tmp_path, monkeypatch) -> None:
+    """Looking for a line reads the file again and again: a start with two thousand models took many minutes."""
+    file = tmp_path / "nearfar.toml"
+    one = '[[models]]\nid = "m{n}"\ntask = "text-generation"\ncandidates = [{{ backend = "fake" }}]\n'
+    alias = '[[aliases]]\nname = "a{n}"\nmodels = ["m{n}"]\n'
+    text = '[routing]\npolicy = "fastest"\n' + "".join((one + alias).format(n=n) for n in range(50))
+    file.write_text(text, encoding="utf-8")
+    settings = load(file, {})
+    looked: list[object] = []
+    monkeypatch.setattr("router.toml_lines.line_of", lambda *path: looked.append(path))
+
+    assert warnings_of(settings, checked(settings)) == []
+    assert looked == []
