@@ -10,7 +10,7 @@ from msgspec import structs
 
 from policies.budget import Budget
 from policies.cascade import Cascade
-from policies.registry import UnknownPolicy, create
+from policies.registry import create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
 from router.deciding import Decided, asked_of, decide
@@ -105,7 +105,7 @@ class Planner:
         if name not in self._policies:
             try:
                 policy = create(name, parameters_of(self._settings))
-            except UnknownPolicy as error:
+            except ValueError as error:  # there is no such policy, or what is configured for it is not usable
                 raise InvalidRequest(str(error), param="routing.policy") from error
             self._policies[name] = policy
         return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
@@ -122,13 +122,19 @@ class Planner:
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
-        self._incumbents.chose(_kind(plan.route, plan.call, plan.decision.policy), plan.decision)
+        kind = _kind(plan.route, plan.call, plan.decision.policy)
+        self._incumbents.chose(kind, plan.call.routing, plan.decision)
         if plan.decision.ranked:
             self._sessions.begun(plan.call, plan.ranked()[0], time.monotonic())
 
     def ended(self, outcome: Outcome) -> None:
-        """Remember who answered: that is whom the session is with."""
+        """Remember who answered: that is whom the session is with.
+
+        Where another answer was asked for beside a near one, that is who gave the first: one doubt moves no session.
+        """
         plan, winner = outcome.plan, outcome.winner
+        if winner is not None and winner.role == "escalation":
+            winner = next(attempt for attempt in outcome.attempts if attempt.status == "ok")
         served = next((c for c in plan.candidates if winner is not None and c.id == winner.candidate_id), None)
         if served is not None:
             self._sessions.served(plan.call, served, time.monotonic())

@@ -325,3 +325,13 @@ async def test_who_lost_a_hedge_counts_for_what_a_request_may_cost() -> None:
 
     assert [("primary", "cancelled"), ("hedge", "ok")] == [(each.role, each.status) for each in outcome.attempts]
     assert "as none could be asked, its answer is given after all" in outcome.reason
+
+
+@in_a_loop
+async def test_an_escalation_does_not_end_the_cascade_of_a_session() -> None:
+    """The next request of it is asked near first again; its session is with the near model."""
+    async with house(near(0.5), model(LARGE, "b")) as one:
+        outcomes = [await one.dispatcher.infer(ask(session="s")) for _ in range(2)]
+
+    assert [LARGE, LARGE] == [outcome.winner.model for outcome in outcomes]
+    assert [["primary", "escalation"]] * 2 == [[a.role for a in outcome.attempts] for outcome in outcomes]
