@@ -11,7 +11,7 @@ from math import floor, inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from policies.base import Policy
     from policies.types import Constraints, Decision, Estimate
@@ -44,20 +44,24 @@ class Steady:
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """The policy's decision, held at the incumbent where the request did not order its providers itself."""
         decision = self.policy.decide(estimates, constraints)
-        return decision if constraints.order else held(decision, self.incumbent, self.margin)
+        latencies = {e.candidate_id: e.latency_s for e in estimates}
+        return decision if constraints.order else held(decision, self.incumbent, self.margin, latencies)
 
 
-def held(decision: Decision, incumbent: str | None, margin: float) -> Decision:
+def held(decision: Decision, incumbent: str | None, margin: float, latencies: Mapping[str, float]) -> Decision:
     """Put the incumbent first where the best is better than it by no more than `margin` of the incumbent's score.
 
     Only where the policy's scores are comparable (`Decision.scale`), and never across groups. What a request loses by
-    it is at most `margin` of its score: estimates are no more exact than that.
+    it is at most `margin` of its score: estimates are no more exact than that. Where both have the same score, the
+    faster one goes first: then the same is asked of their latencies, in seconds.
     """
     ranked = decision.ranked
     if margin <= 0 or decision.draw is not None or incumbent not in ranked or incumbent == ranked[0]:
         return decision
     best, mine = _comparable(decision, ranked[0]), _comparable(decision, incumbent)
     if best is None or mine is None or best[0] != mine[0] or not (1 - margin) * mine[1] <= best[1] <= mine[1]:
+        return decision
+    if best == mine and latencies[ranked[0]] < (1 - margin) * latencies[incumbent]:
         return decision
     stays = f"{incumbent} was first before and stays so: {ranked[0]} is better by {margin:.0%} or less."
     return _first(decision, {incumbent}, stays)

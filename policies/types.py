@@ -190,7 +190,8 @@ class Decision:
             certain for the first of `ranked`.
         scale: How scores compare: `ratio`, where half the score is twice as good; `grouped`, where the whole number is
             a group that nothing outweighs and the fraction x / (1 + x) of such an x; None where only the order counts.
-        escalate_below: The confidence of a near answer below which the next far candidate is asked as well; None never.
+        escalate_below: The confidence below which an answer of the first near candidate that is judged has the next far
+            one asked as well; every other near one is judged by its own `accept_from`. None where none is judged.
     """
 
     ranked: tuple[str, ...]

@@ -143,7 +143,8 @@ class _Chain:
         """The answer, with when its sender heard the first of it, and what became of a near one before it."""
         if self.answered is None:
             return None
-        note = self._escalation.note(self.answered.attempt)
+        asked = any(attempt.role == "escalation" for attempt in self.attempts)
+        note = self._escalation.note(self.answered.attempt, asked=asked)
         return replace(self.answered, first_token_s=first_token_s, note=note)
 
     def _step(self) -> Step | None:
@@ -159,7 +160,8 @@ class _Chain:
         if after_s is not None:
             run = await first_of(run, after_s, lambda: self._hedged(step.candidate))
         held: list[Piece] = []
-        holds = self._plan.on_stream_failure == "hold" or self._escalation.watches(run.candidate)
+        judges = self._judges(run.candidate)
+        holds = self._plan.on_stream_failure == "hold" or judges
         async with aclosing(run), aclosing(run.pieces()) as pieces:
             async for piece in pieces:
                 if holds:
@@ -167,24 +169,32 @@ class _Chain:
                     continue
                 for told in self._told(run, piece):
                     yield told
-        self._ended(run, self._runs[number:], held)
+        self._ended(run, self._runs[number:], held if judges else None)
         if self.answered is not None:
             for told in (told for piece in held for told in self._told(run, piece)):
                 yield told
 
-    def _ended(self, run: Run, begun: list[Run], held: list[Piece]) -> None:
-        """Take the run's answer, or keep it while another is asked, or tell the course of all that failed."""
+    def _judges(self, candidate: Candidate) -> bool:
+        """Whether its answer is judged before it goes out. What goes on with a text is a part of one: it is given."""
+        return not self._said and self._escalation.watches(candidate, self._course.left(), self._left_s())
+
+    def _ended(self, run: Run, begun: list[Run], judged: list[Piece] | None) -> None:
+        """Take the run's answer, or keep it while another is asked, or tell the course of all that failed.
+
+        `judged` is what was held of it to be judged; None where it is given in any case.
+        """
+        ended = [(each.candidate, each.attempt) for each in begun if each.attempt is not None]
         if run.attempt is not None and run.attempt.result is not None:
             answered = Answered(attempt=run.attempt, result=self._whole(run.attempt.result))
-            if self._escalation.watches(run.candidate) and self._escalation.unsure(run.attempt):
-                self._escalation.keep(run, answered, held)
-                self._course.answered(run.candidate, run.attempt)
+            if judged is None or not self._escalation.unsure(run.attempt):
+                self.answered = answered
                 return
-            self.answered = answered
+            self._escalation.keep(run, answered, judged)
+            for candidate, attempt in ended:  # who lost a hedge was paid for as well
+                self._course.answered(candidate, attempt)
             return
-        for each in begun:
-            if each.attempt is not None:
-                self._course.failed(each.candidate, each.attempt)
+        for candidate, attempt in ended:
+            self._course.failed(candidate, attempt)
 
     def _told(self, run: Run, piece: Piece) -> list[Begun | Piece]:
         """The piece, and before it who speaks, where that is somebody new."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from policies.base import known
-from policies.types import Rejection
+from policies.types import Decision, Estimate, Rejection
 from router.budgets import charge_of
 from router.errors import BudgetExceeded
 from router.pricing import asked_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from backends.types import InferenceRequest
-    from policies.types import Decision, Estimate
     from router.budgets import Budgets, Charge, Exceeded
     from router.slate import Candidate, Size
 
 Asked = dict[str, tuple["Charge", float | None]]
 """By far candidate: whom asking it is charged to, and what a budget must have left for it; None where nobody knows."""
+
+
+Explored = Callable[[Decision, list[Estimate]], Decision]
+"""A decision as chance has it, made of these estimates."""
 
 
 class Decided(NamedTuple):
@@ -49,8 +53,9 @@ def decide(
     asked: Asked,
     *,
     paced: bool = True,
+    explore: Explored = lambda decision, _: decision,
 ) -> Decided:
-    """Decide among what the budgets can pay for; `choose` is the policy's word on a slate.
+    """Decide among what the budgets can pay for; `choose` is the policy's word on a slate, `explore` chance's on that.
 
     Without `paced` nobody looks at how the budgets stand against the clock, and the estimates do not say it.
 
@@ -65,8 +70,9 @@ def decide(
         wanted = next(iter(choose(told).ranked), "")
         refusing = over.get(wanted)
         if refusing is not None and refusing.on_exceeded == "refuse" and known(asked[wanted][1]) is not None:
-            return Decided(_refused(decision, refusing), marked, BudgetExceeded(_sentence(refusing.reason)))
-    return Decided(_noted(decision, over, budgets, asked), marked, None)
+            refused = explore(_refused(decision, refusing), marked)
+            return Decided(refused, marked, BudgetExceeded(_sentence(refusing.reason)))
+    return Decided(_noted(explore(decision, marked), over, budgets, asked), marked, None)
 
 
 def _paced(estimate: Estimate, budgets: Budgets, asked: Asked) -> Estimate:

@@ -57,7 +57,7 @@ class Dispatcher:
             self.refuse(_refused(call, RouterError("The request ended before it could be decided.")))
             raise
         self._planner.began(plan)
-        self._ledger.decided(plan, self._planner.policy(plan.call))
+        self._ledger.decided(plan, plan.policy)
         if not plan.decision.ranked:
             outcome = self._ledger.settle(plan, (), status="refused", error=plan.refusal or _no_candidate(plan))
             await self._ledger.acknowledged()

@@ -28,6 +28,11 @@ def explorer(policy: Policy, epsilon: float) -> Policy:
     return Explorer(policy, epsilon) if epsilon > 0 else policy
 
 
+def unexplored(policy: Policy) -> Policy:
+    """The policy without what is left to chance."""
+    return policy.policy if isinstance(policy, Explorer) else policy
+
+
 def explored(
     policy: Policy, decision: Decision, slate: Slate, draw: float | None, among: Container[str] | None = None
 ) -> Decision:
@@ -37,8 +42,10 @@ def explored(
     space, whose vectors cannot be compared with those that the sender has; and nobody outside `among`, where that is
     given: a session that keeps its model is explored among that model's candidates alone.
     """
-    if not isinstance(policy, Explorer) or not decision.ranked:
+    if not isinstance(policy, Explorer):
         return decision
+    if not decision.ranked:  # nobody is put first: still, a share of such decisions would have been explored
+        return policy.explore(decision, slate.estimates, slate.constraints, None)
     by_id = {candidate.id: candidate for candidate in slate.candidates}
     favourite = by_id[decision.ranked[0]]
 

@@ -109,7 +109,9 @@ class Feedback:
             if agreed.weight > 0 and model != reference:
                 quality.agreed(model, agreed.intent, reference, agreed.total / agreed.weight, agreed.weight)
         for pair in judgements.pair_rows(reader, MAX_PAIRS):
-            self._judgement.pair(self._listed(pair.place, listed), pair.of, Pair(pair.confidence, pair.right))
+            model = self._listed(pair.place, listed)
+            if pair.reference is None or model != self._listed(pair.reference, listed):
+                self._judgement.pair(model, pair.of, Pair(pair.confidence, pair.right))
 
     def _learnt(self, said: Said, found: Judged, place: Place, ts_us: int) -> Taken:
         model, quality, before = self._listed(place), self._judgement.quality, found.before

@@ -15,7 +15,7 @@ from router.thresholds import Pair, Threshold, choose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from policies.types import Decision, Estimate
+    from policies.types import Estimate
     from router.quality import Quality
     from router.sections import CascadeSettings
     from router.slate import Candidate, Plan
@@ -92,13 +92,11 @@ class Judgement:
             for estimate, candidate in zip(estimates, candidates, strict=True)
         ]
 
-    def unsure(self, decision: Decision, confidence: float | None) -> bool:
-        """Whether a decision wants another answer beside one of this confidence."""
-        if decision.escalate_below is None:
-            return False
+    def unsure(self, accept_from: float, confidence: float | None) -> bool:
+        """Whether another answer is wanted beside one of this confidence, of a model with this threshold."""
         if confidence is None:
             return self._settings.unsaid == "escalate"
-        return confidence < decision.escalate_below
+        return confidence < accept_from
 
     def _marked(self, estimate: Estimate, candidate: Candidate) -> Estimate:
         threshold = self.threshold(candidate.listed_as)

@@ -10,12 +10,12 @@ from msgspec import structs
 
 from policies.budget import Budget
 from policies.cascade import Cascade
-from policies.registry import UnknownPolicy, create
+from policies.registry import create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
 from router.deciding import Decided, asked_of, decide
 from router.errors import InvalidRequest
-from router.exploring import Slate, explored, explorer
+from router.exploring import Slate, explored, explorer, unexplored
 from router.ledger import new_decision_id, now_us
 from router.overload import no_capacity
 from router.sizes import size_of
@@ -75,8 +75,9 @@ class Planner:
         started = time.perf_counter_ns()
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         size = size_of(call.request, offer.models[0].context_length)
-        slate = self._slate(call, offer, size, intent, deadline_s)
-        decision, estimates, refusal = self._decided(call, route, size, slate, draw)
+        policy = self.policy(call)
+        slate = self._slate(call, offer, size, intent, deadline_s, marked=policy.name == Cascade.name)
+        decision, estimates, refusal = self._decided(policy, call, route, size, slate, draw)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -86,6 +87,7 @@ class Planner:
             candidates=slate.candidates,
             estimates=estimates,
             decision=decision,
+            policy=policy,
             route=route,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
@@ -105,48 +107,61 @@ class Planner:
         if name not in self._policies:
             try:
                 policy = create(name, parameters_of(self._settings))
-            except UnknownPolicy as error:
+            except ValueError as error:  # there is no such policy, or what is configured for it is not usable
                 raise InvalidRequest(str(error), param="routing.policy") from error
             self._policies[name] = policy
         return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
 
-    def _slate(self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, deadline_s: float) -> Slate:
-        """Who could serve the call, what is expected of each, and the limits."""
+    def _slate(
+        self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, deadline_s: float, *, marked: bool
+    ) -> Slate:
+        """Who could serve the call, what is expected of each, and the limits; `marked` with who may be how sure."""
         wanted = None if intent is None else intent.label
         judgement = self._lessons.judgement
         candidates = judgement.quality.rated(self._finder.for_request(call.request, offer, call.routing.only), wanted)
         found = self._lessons.estimates(size, candidates, wanted)
-        if self.policy(call).name == Cascade.name:
+        if marked:
             found = judgement.marked(found, candidates)
         return Slate(candidates, found, self._limits(call, deadline_s))
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
-        self._incumbents.chose(_kind(plan.route, plan.call, plan.decision.policy), plan.decision)
+        kind = _kind(plan.route, plan.call, plan.decision.policy)
+        self._incumbents.chose(kind, plan.call.routing, plan.decision)
         if plan.decision.ranked:
             self._sessions.begun(plan.call, plan.ranked()[0], time.monotonic())
 
     def ended(self, outcome: Outcome) -> None:
-        """Remember who answered: that is whom the session is with."""
+        """Remember who answered: that is whom the session is with.
+
+        Where another answer was asked for beside a near one, that is who gave the first: one doubt moves no session.
+        """
         plan, winner = outcome.plan, outcome.winner
+        if winner is not None and winner.role == "escalation":
+            winner = next(attempt for attempt in outcome.attempts if attempt.status == "ok")
         served = next((c for c in plan.candidates if winner is not None and c.id == winner.candidate_id), None)
         if served is not None:
             self._sessions.served(plan.call, served, time.monotonic())
 
-    def _decided(self, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None) -> Decided:
+    def _decided(
+        self, policy: Policy, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None
+    ) -> Decided:
         """The policy's word within the budgets, held steady, with the session's model first, and as chance has it."""
-        policy, candidates = self.policy(call), slate.candidates
-        steady = self._steady(policy, call, route, candidates)
+        candidates = slate.candidates
+        steady = self._steady(unexplored(policy), call, route, candidates)
 
         def ranked(estimates: Sequence[Estimate]) -> Decision:
             decision = _with_fallbacks_last(steady.decide(estimates, slate.constraints), candidates)
             return self._sessions.kept(call, decision, candidates, time.monotonic())
 
+        def drawn(decision: Decision, estimates: list[Estimate]) -> Decision:
+            among = self._sessions.among(call, decision, candidates, time.monotonic())
+            return explored(policy, decision, slate._replace(estimates=estimates), draw, among)
+
         asked = asked_of(call.request, size, candidates, slate.estimates) if self._budgets else {}
-        decided = decide(ranked, slate.estimates, self._budgets, asked, paced=policy.name == Budget.name)
-        among = self._sessions.among(call, decided.decision, candidates, time.monotonic())
-        drawn = explored(policy, decided.decision, slate._replace(estimates=decided.estimates), draw, among)
-        return decided._replace(decision=_with_route(drawn, route))
+        paced = policy.name == Budget.name
+        decided = decide(ranked, slate.estimates, self._budgets, asked, paced=paced, explore=drawn)
+        return decided._replace(decision=_with_route(decided.decision, route))
 
     def _limits(self, call: Call, deadline_s: float) -> Constraints:
         """The hard limits of a call of which the answer is wanted so many seconds after it came in."""

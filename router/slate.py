@@ -7,6 +7,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from backends.types import Limits, Status, Target, Task
+from policies.base import Policy
 from policies.types import Decision, Estimate
 from router.errors import RouterError
 from router.request import Call
@@ -104,6 +105,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         on_stream_failure: What happens when a stream breaks after its first piece.
         refusal: Why nothing is tried, where that is more than that nobody is eligible.
         route: The name of the configured route that it falls under; None where none matches.
+        policy: Whose decision it is, with the share that it leaves to chance.
     """
 
     decision_id: str
@@ -113,6 +115,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     candidates: list[Candidate]
     estimates: list[Estimate]
     decision: Decision
+    policy: Policy
     decide_us: int
     deadline_s: float
     intent: PromptIntent | None = None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from policies.types import Decision
-    from router.request import Call
+    from router.request import Call, Routing
     from router.slate import Candidate
 
 MAX_INCUMBENTS = 1000
@@ -61,9 +61,9 @@ class Incumbents:
         last = self._recent.of(kind)
         return next((c.id for c in candidates if last is not None and c.id == last and not c.fallback), None)
 
-    def chose(self, kind: Kind, decision: Decision) -> None:
-        """Remember who goes first now, unless that was left to chance."""
-        if decision.ranked and not decision.explored:
+    def chose(self, kind: Kind, routing: Routing, decision: Decision) -> None:
+        """Remember who goes first now, unless that was left to chance, or is one sender's wish and nobody else's."""
+        if decision.ranked and not decision.explored and not _wishes(routing):
             self._recent.put(kind, decision.ranked[0])
 
 
@@ -84,8 +84,11 @@ class Sessions:
         return last[0] if last is not None and now - last[1] <= self._ttl_s else None
 
     def kept(self, call: Call, decision: Decision, candidates: Sequence[Candidate], now: float) -> Decision:
-        """The decision with the candidates of the session's model first, where one of them is eligible."""
-        model = self.model(call, now)
+        """The decision with the candidates of the session's model first, where one of them is eligible.
+
+        A request that orders its providers itself is left in that order.
+        """
+        model = None if call.routing.order else self.model(call, now)
         return decision if model is None else kept(decision, _of(model, candidates), model)
 
     def among(
@@ -102,9 +105,19 @@ class Sessions:
             self.served(call, candidate, now)
 
     def served(self, call: Call, candidate: Candidate, now: float) -> None:
-        """The call's session is with this candidate's model from now on."""
-        if call.routing.session:
-            self._recent.put(_session(call), (candidate.listed_as, now))
+        """The call's session is with this candidate's model from now on; after a fallback's help where it was before.
+
+        A fallback is asked when all others failed, which says nothing of the next request.
+        """
+        model = self.model(call, now) if candidate.fallback else candidate.listed_as
+        if call.routing.session and model is not None:
+            self._recent.put(_session(call), (model, now))
+
+
+def _wishes(routing: Routing) -> bool:
+    """Whether a request says itself who is to serve it, or who is not, or is with a session's model."""
+    named = routing.order or routing.only or routing.ignore or routing.session
+    return bool(named) or routing.private or routing.backend != "any"
 
 
 def _of(model: str, candidates: Sequence[Candidate]) -> frozenset[str]:

@@ -38,16 +38,18 @@ _AGREEMENT = f"""
     JOIN nearfar_log.every_attempt r ON r.decision_id = s.decision_id AND r.won
     GROUP BY ALL ORDER BY ALL"""  # noqa: S608 - constants of this module
 _PAIRS = f"""
-    SELECT asked, candidate_id, model, of, confidence, right_share FROM (
+    SELECT asked, candidate_id, model, of, confidence, right_share, reference, reference_model FROM (
         SELECT d.model AS asked, a.candidate_id, a.model, d.decision_id::VARCHAR || ' ' || f.source AS of,
-            a.confidence, f.value AS right_share, f.ts
+            a.confidence, f.value AS right_share, f.ts, NULL AS reference, NULL AS reference_model
         FROM {_LATEST} f JOIN nearfar_log.every_decision d USING (decision_id)
         JOIN nearfar_log.every_attempt a USING (decision_id)
         WHERE a.won AND a.confidence IS NOT NULL
         UNION ALL
-        SELECT d.model, a.candidate_id, a.model, d.decision_id::VARCHAR || ' shadow', a.confidence, s.agreement, s.ts
+        SELECT d.model, a.candidate_id, a.model, d.decision_id::VARCHAR || ' shadow', a.confidence, s.agreement, s.ts,
+            s.reference, r.model
         FROM nearfar_log.shadows s JOIN nearfar_log.every_decision d USING (decision_id)
         JOIN nearfar_log.every_attempt a USING (decision_id, attempt)
+        JOIN nearfar_log.every_attempt r ON r.decision_id = s.decision_id AND r.won
         WHERE a.confidence IS NOT NULL)
     QUALIFY row_number() OVER (PARTITION BY asked, candidate_id ORDER BY ts DESC) <= $most
     ORDER BY ts, of"""  # noqa: S608 - constants of this module
@@ -98,12 +100,16 @@ class AgreementSum(NamedTuple):
 
 
 class PairRow(NamedTuple):
-    """How sure of an answer a place was, and how right it turned out; `of` names the answer and who says so."""
+    """How sure of an answer a place was, and how right it turned out; `of` names the answer and who says so.
+
+    `reference` is whose answer it was compared with; None where somebody said how right it was.
+    """
 
     place: Place
     of: str
     confidence: float
     right: float
+    reference: Place | None = None
 
 
 def judged(reader: LogReader, decision_id: str, source: str) -> Judged | None:
@@ -142,8 +148,8 @@ def agreement_sums(reader: LogReader, half_life_days: float | None) -> list[Agre
 def pair_rows(reader: LogReader, most: int) -> list[PairRow]:
     """The latest `most` of each candidate, oldest first. Raises as `judged` does."""
     return [
-        PairRow(Place(asked, candidate_id, model), of, confidence, right)
-        for asked, candidate_id, model, of, confidence, right in reader.rows(_PAIRS, {"most": most})
+        PairRow(Place(asked, candidate_id, model), of, confidence, right, there and Place(asked, there, theirs))
+        for asked, candidate_id, model, of, confidence, right, there, theirs in reader.rows(_PAIRS, {"most": most})
     ]
 
 

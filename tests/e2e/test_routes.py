@@ -54,11 +54,11 @@ def test_auto_tags_and_sessions_reach_the_rules(serve: Callable[..., Server]) ->
 
     answer = server.post("/v1/inference", native | {"routing": FRUGAL | {"explain": True}})
     assert ("talk/two", "frugal") == (answer.body["model"], answer.body["slate"]["route"])
-    first = server.post("/v1/chat/completions", talked)
-    provider = first.headers["x-nearfar-provider"]
-    other = "one" if provider == "two" else "two"
-    again = server.post("/v1/chat/completions", talked | {"routing": {"session": "s1", "order": [other]}})
-    assert first.body["model"] == again.body["model"]
+    usual = server.post("/v1/chat/completions", talked | {"routing": {"session": "s0"}})
+    other = "one" if usual.body["model"] == "talk/two" else "two"
+    first = server.post("/v1/chat/completions", talked | {"routing": {"session": "s1", "only": [other]}})
+    again = server.post("/v1/chat/completions", talked)
+    assert usual.body["model"] != first.body["model"] == again.body["model"]
 
     rows = [
         server.get(f"/v1/decisions/{given.headers['x-nearfar-decision-id']}").body for given in (answer, first, again)

@@ -1,6 +1,7 @@
 """`cascade`: near first, and when to go on."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -70,15 +71,26 @@ def test_a_near_model_that_is_never_sure_enough_is_not_asked_first() -> None:
     """Its answers would be escalated all; it stays the way out."""
     found = decided(estimate("near", near=True, accept=INF, quality=0.6), DEAR)
 
-    assert (("dear", "near"), None) == (found.ranked, found.escalate_below)
+    assert (("dear", "near"), INF) == (found.ranked, found.escalate_below)
     assert "near is not asked first: as configured" in found.reason
 
 
-def test_a_request_that_orders_far_first_is_no_cascade() -> None:
-    """Nothing is asked further then."""
-    found = decided(NEAR, DEAR, order=("dear",))
+@pytest.mark.parametrize(("order", "accept"), [(("dear",), 0.8), (("near",), INF), ((), INF)])
+def test_near_answers_are_judged_whoever_goes_first(order, accept) -> None:
+    """By the sender's order as well: a near answer that may be wrong is one wherever it stands."""
+    found = decided(replace(NEAR, accept_from=accept), DEAR, order=order)
 
-    assert (("dear", "near"), None) == (found.ranked, found.escalate_below)
+    assert accept == found.escalate_below
+
+
+def test_the_reason_says_nothing_of_an_escalation_that_will_not_be() -> None:
+    """Where the only far one is no better, whether or not the near one can be sure."""
+    for accept in (0.8, INF):
+        found = decided(replace(NEAR, accept_from=accept), replace(DEAR, quality=0.6))
+
+        assert (("near", "dear"), None) == (found.ranked, found.escalate_below)
+        assert "nobody far is known to be better, so no answer is escalated; next is dear" in found.reason
+        assert "confidence" not in found.reason
 
 
 @pytest.mark.parametrize("cost", [None, math.nan])

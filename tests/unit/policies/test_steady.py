@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -82,11 +83,19 @@ def test_within_a_group_twice_as_slow_is_twice_as_slow() -> None:
     assert "slow" == local_first.decide([slow, replace(fast, latency_s=19.5)], Constraints()).ranked[0]
 
 
+@pytest.mark.parametrize(("latency_s", "first"), [(0.5, "b"), (58.0, "a"), (60.0, "a")])
+def test_where_scores_tie_the_margin_is_that_of_the_latencies(latency_s, first) -> None:
+    """The same price is no reason to wait a minute for what another place does in half a second."""
+    slate = [replace(A, latency_s=60.0), replace(B, latency_s=latency_s)]
+
+    assert first == Steady(create("cheapest"), "a", 0.05).decide(slate, Constraints()).ranked[0]
+
+
 def test_what_chance_decided_is_left_alone() -> None:
     """Its propensities would no longer be those of the choice."""
     drawn = replace(after(None, A, B), draw=0.4, explore_rate=0.05, propensities={"a": 0.025, "b": 0.975})
 
-    assert drawn == held(drawn, "a", 0.05)
+    assert drawn == held(drawn, "a", 0.05, {})
     assert drawn == kept(drawn, {"a"}, "m")
 
 
@@ -94,7 +103,7 @@ def test_scores_without_a_scale_are_not_compared() -> None:
     """Only their order means anything."""
     plain = replace(after(None, A, B), scale=None)
 
-    assert plain == held(plain, "a", 0.5)
+    assert plain == held(plain, "a", 0.5, {})
 
 
 def test_every_policy_with_comparable_scores_says_so() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from backends.types import Delta
 from router.outcome import Begun, Outcome
-from router.sections import AliasEntry, CascadeSettings, ModelEntry
+from router.patience import LEAST
+from router.sections import AliasEntry, CascadeSettings, HedgingSettings, ModelEntry
 from router.thresholds import Pair
 from tests.unit.router.house import PRICE, chat, drained, embed, fake, opened
 
@@ -248,3 +249,89 @@ async def test_vectors_are_never_asked_for_again() -> None:
         plan = await one.dispatcher.plan(embed("hello", model="ask", order=()))
 
     assert None is plan.decision.escalate_below
+
+
+@in_a_loop
+@pytest.mark.parametrize("told", [{"order": ("a",)}, {"session": "s"}])
+async def test_a_near_model_that_is_never_sure_is_judged_wherever_it_stands(told) -> None:
+    """Put first by the sender's order or by its session, it is asked, and asked again elsewhere."""
+    async with house(near(0.99), model(LARGE, "b"), cascade=CascadeSettings(min_pairs=30)) as one:
+        await one.dispatcher.infer(ask(session="s"))
+        for number in range(100):
+            one.services.lessons.judgement.pair(SMALL, str(number), Pair(0.99, 0.0))
+        usual = await one.dispatcher.infer(ask())
+        outcome = await one.dispatcher.infer(ask(**told))
+
+    assert [(LARGE, 1), (LARGE, 2)] == [(each.winner.model, len(each.attempts)) for each in (usual, outcome)]
+    assert ["primary", "escalation"] == [attempt.role for attempt in outcome.attempts]
+    assert "a:test/small answered with a confidence of 0.99, and none is enough: b:test/large" in outcome.reason
+
+
+@in_a_loop
+async def test_each_near_model_is_judged_by_its_own_threshold() -> None:
+    """Also where the policy would have asked another near one first."""
+    other = model("test/third", "c", near=True, confidence=0.5, latency_ms=20)
+    async with house(near(0.5), model(LARGE, "b"), other, cascade=CascadeSettings(min_pairs=30)) as one:
+        for number in range(30):
+            one.services.lessons.judgement.pair("test/third", str(number), Pair(0.5, 1.0))
+        await one.dispatcher.infer(ask(session="s", only=("c",)))
+        small, third = [await one.dispatcher.infer(ask(session=session)) for session in ("", "s")]
+
+    assert [LARGE, "test/third"] == [outcome.winner.model for outcome in (small, third)]
+
+
+@in_a_loop
+async def test_what_goes_on_with_a_broken_stream_is_given_however_sure() -> None:
+    """Its sender has the beginning already: an end that may be wrong is better than an error."""
+    broken = model(LARGE, "b", fail_after_tokens=2)
+    async with house(near(0.5), broken, model(LARGER, "c"), on_stream_failure="continue") as one:
+        await one.dispatcher.infer(ask(session="s", only=("b",)))
+        pieces = await drained(one.dispatcher.stream(ask(stream=True, session="s")))
+    *told, outcome = pieces
+
+    assert ("ok", SMALL) == (outcome.status, outcome.winner.model)
+    assert ["primary", "continuation"] == [attempt.role for attempt in outcome.attempts]
+    assert outcome.result.output.text == "".join(each.text for each in told if isinstance(each, Delta))
+
+
+@in_a_loop
+async def test_a_stream_is_not_held_where_nobody_could_be_asked_after_it() -> None:
+    """A far place of the same model is nobody: what comes goes out at once, and nothing is said of escalation."""
+    both = ModelEntry(
+        id=SMALL, task="text-generation", candidates=(fake("a", near=True, confidence=0.2, latency_ms=50), fake("b"))
+    )
+    async with opened(both, policy="cascade") as one:
+        stream = one.dispatcher.stream(chat(model=SMALL, order=(), stream=True))
+        begun, _ = [await anext(stream), await anext(stream)]
+        running = await one.only_row()
+        *_, outcome = await drained(stream)
+
+    assert isinstance(begun, Begun)
+    assert "open" == running["status"]
+    assert "" == outcome.note
+
+
+@in_a_loop
+async def test_who_lost_a_hedge_counts_for_what_a_request_may_cost() -> None:
+    """Of three that were paid for only two would have kept to it: the third is not asked, and the note says so."""
+    slow, fair = model(LARGE, "b", latency_ms=5_000), model(LARGER, "c")
+    hedging = HedgingSettings(to="near", share=1.0, costly=True)
+    async with house(near(0.5), slow, fair, hedging=hedging) as one:
+        plan = await one.dispatcher.plan(ask(order=("b",)))
+        for _ in range(LEAST):
+            one.patience.observe(plan.ranked()[0], plan.size, 0.001)
+        most = 2.5 * plan.estimates[0].cost_usd
+        *_, outcome = await drained(one.dispatcher.stream(ask(order=("b",), stream=True, max_cost_usd=most)))
+
+    assert [("primary", "cancelled"), ("hedge", "ok")] == [(each.role, each.status) for each in outcome.attempts]
+    assert "as none could be asked, its answer is given after all" in outcome.reason
+
+
+@in_a_loop
+async def test_an_escalation_does_not_end_the_cascade_of_a_session() -> None:
+    """The next request of it is asked near first again; its session is with the near model."""
+    async with house(near(0.5), model(LARGE, "b")) as one:
+        outcomes = [await one.dispatcher.infer(ask(session="s")) for _ in range(2)]
+
+    assert [LARGE, LARGE] == [outcome.winner.model for outcome in outcomes]
+    assert [["primary", "escalation"]] * 2 == [[a.role for a in outcome.attempts] for outcome in outcomes]

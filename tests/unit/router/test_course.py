@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from backends import errors
 from backends.types import GenerationInput, InferenceRequest, Limits, Message, Status, Target, Task
+from policies.registry import create
 from policies.types import Decision, Estimate
 from router.course import LEAST_BACKOFF_S, MOST_BACKOFF_S, Course
 from router.outcome import Attempt, Cost
@@ -54,6 +55,7 @@ def plan_of(*candidates: Candidate, chat: bool = True, cost_usd: float | None = 
         candidates=list(candidates),
         estimates=estimates,
         decision=Decision(ranked=tuple(each.id for each in candidates), reason="", policy="p", version="1"),
+        policy=create("fastest"),
         decide_us=0,
         deadline_s=LONG_S,
     )

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from policies.exploration import chosen_at
+from policies.exploration import Explorer, chosen_at
 from router.http.inference import slate_of
 from router.outcome import Outcome
+from router.planning import Planner
 from router.sections import AliasEntry, BudgetEntry, CandidateEntry, ModelEntry, Price
 from tests.unit.router.house import House, chat, chat_model, embed, fake, opened, vector_model
 
@@ -198,3 +199,55 @@ def test_an_explored_request_falls_back_to_the_policys_own_choice() -> None:
 
     assert {"ok"} == {outcome.status for outcome in outcomes}
     assert any(outcome.attempts[0].candidate_id.startswith("b") for outcome in outcomes)
+
+
+def test_a_soft_budget_is_told_of_whom_chance_put_first() -> None:
+    """Not of the favourite that is not asked: nobody pays for that."""
+
+    async def go() -> list[tuple[bool, bool]]:
+        entry = chat_model(fake("a", price=Price(per_request_usd=1.0)), fake("n", near=True))
+        soft = BudgetEntry(limit_usd=0.5, on_exceeded="warn")
+        async with opened(entry, budgets=[soft], **ALWAYS) as house:
+            outcomes = await asked(house, 30)
+            return [(first(outcome) == "a", "Over budget" in outcome.reason) for outcome in outcomes]
+
+    assert {(True, True), (False, False)} == set(run(go))
+
+
+def test_a_decision_is_explored_once(monkeypatch) -> None:
+    """And its policy is looked up once: what is logged is what decided."""
+    explore, policy = Explorer.explore, Planner.policy
+    called: Counter[str] = Counter()
+
+    def counted(name: str, method):
+        def call(*given):
+            called[name] += 1
+            return method(*given)
+
+        return call
+
+    monkeypatch.setattr(Explorer, "explore", counted("explore", explore))
+    monkeypatch.setattr(Planner, "policy", counted("policy", policy))
+
+    async def go() -> list[Outcome]:
+        async with opened(chat_model(fake("a"), fake("b")), **ALWAYS) as house:
+            return await asked(house, 3)
+
+    run(go)
+
+    assert {"explore": 3, "policy": 3} == called
+
+
+@pytest.mark.parametrize("budgets", [(), (BudgetEntry(limit_usd=0.0001, on_exceeded="refuse"),)])
+def test_a_refused_decision_has_the_version_of_its_policy_too(budgets) -> None:
+    """Else the log would know its version and nothing of that."""
+
+    async def go() -> list[tuple]:
+        async with opened(chat_model(fake("a")), budgets=budgets, exploration=0.5) as house:
+            await asked(house, 1, **({} if budgets else {"private": True}))
+            return await house.select("SELECT status, policy_version, explore_rate FROM decisions")
+
+    [(status, version, rate)] = run(go)
+
+    assert ("refused", 0.5) == (status, rate)
+    assert version.startswith("fastest@1+explored-1-")

@@ -209,6 +209,32 @@ async def test_a_restart_keeps_what_was_said(tmp_path) -> None:
 
 
 @in_a_loop
+async def test_two_places_of_one_model_teach_nothing_after_a_restart_either(tmp_path) -> None:
+    """That a model agrees with itself says nothing of how right it is, now or read from the log."""
+    places = (fake("a", model="there", near=True, confidence=0.6), fake("b", model="elsewhere"))
+    settings = Settings(models=(ModelEntry(id=SMALL, task="text-generation", candidates=places),))
+
+    async def boot(work):
+        async with open_house(settings, Secrets(), DecisionLog.open(tmp_path / "nearfar.duckdb")) as services:
+            return await work(House(services))
+
+    async def compare(house: House):
+        near, far = [await house.dispatcher.infer(chat(model=SMALL, order=(name,))) for name in ("a", "b")]
+        for outcome, reference in ((near, "b:elsewhere"), (far, "a:there")):
+            row = ShadowRow(decision_id=outcome.decision_id, attempt=1, ts_us=now_us(), candidate_id="a:there",
+                            reference=reference, metric="exact", agreement=1.0)  # fmt: skip
+            house.services.lessons.compared(outcome.plan, row, 0.6)
+            house.services.log.append(row)
+        house.services.log.flush()
+        return house.services.lessons.judgement._pairs
+
+    async def look(house: House):
+        return house.services.lessons.judgement._pairs
+
+    assert [{}, {}] == [await boot(work) for work in (compare, look)]
+
+
+@in_a_loop
 async def test_min_quality_refuses_what_nobody_knows() -> None:
     """A model without figure and judgement is no candidate under `min_quality`, and becomes one once it is judged."""
     async with opened(model(SMALL, "a", None)) as house:

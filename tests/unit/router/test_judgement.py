@@ -1,6 +1,5 @@
 """What is known of answers, put together: thresholds of models, and which answers are asked for again."""
 
-from policies.types import Decision
 from router.judgement import Judgement
 from router.quality import Quality
 from router.sections import CascadeSettings, QualitySettings
@@ -11,10 +10,6 @@ SETTINGS = CascadeSettings(min_pairs=40)
 
 def judgement() -> Judgement:
     return Judgement(Quality(QualitySettings(), lambda _: None, lambda: 0.0), SETTINGS)
-
-
-def cascade(below: float | None) -> Decision:
-    return Decision(ranked=("a",), reason="", policy="cascade", version="1", escalate_below=below)
 
 
 def test_a_model_nobody_judged_has_the_threshold_that_is_configured() -> None:
@@ -61,11 +56,11 @@ def test_the_pairs_remembered_have_a_bound(monkeypatch) -> None:
     assert {"b": ["2", "3", "4"], "c": ["2", "3", "4"]} == {model: list(pairs) for model, pairs in told._pairs.items()}
 
 
-def test_only_a_decision_with_a_threshold_asks_again() -> None:
-    """Below it, and where nothing tells how sure an answer is, unless that may be kept."""
+def test_an_answer_below_its_models_threshold_is_unsure() -> None:
+    """So is one of which nothing tells how sure it is, unless that may be kept."""
     told = judgement()
     keeping = Judgement(told.quality, CascadeSettings(unsaid="keep"))
 
-    assert [False, True, False] == [told.unsure(cascade(0.8), sure) for sure in (0.8, 0.79, 1.0)]
-    assert [False, False] == [told.unsure(cascade(None), sure) for sure in (0.0, None)]
-    assert (True, False) == (told.unsure(cascade(0.8), None), keeping.unsure(cascade(0.8), None))
+    assert [False, True, False] == [told.unsure(0.8, sure) for sure in (0.8, 0.79, 1.0)]
+    assert [True, True] == [told.unsure(NOTHING_HOLDS, sure) for sure in (0.0, 1.0)]
+    assert (True, False) == (told.unsure(0.8, None), keeping.unsure(0.8, None))

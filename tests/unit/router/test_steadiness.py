@@ -4,41 +4,48 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
+import pytest
+
 from policies.steady import held
 from policies.types import Decision
-from router.sections import AliasEntry
+from router.errors import InvalidRequest
+from router.request import Routing
+from router.sections import AliasEntry, Price, WeightSettings
 from router.steadiness import MAX_SESSIONS, Incumbents, Kind, Sessions
 from tests.unit.router.house import CHAT, House, chat, chat_model, fake, opened
 
 OTHER = "test/other"
+DEAR = Price(per_request_usd=1.0)  # of b's, but where a test says otherwise
 BOTH = AliasEntry(name="both", models=(CHAT, OTHER))
 
 
-def in_house(go: Callable[[House], Coroutine], first=None, other=None, **options):
+def in_house(go: Callable[[House], Coroutine], first=None, other=None, alias=BOTH, **options):
     """What comes of it in a house of two models behind one alias."""
-    models = (chat_model(first or fake("a", latency_ms=1)), chat_model(other or fake("b", latency_ms=1), model=OTHER))
+    models = (
+        chat_model(first or fake("a", latency_ms=1)),
+        chat_model(other or fake("b", latency_ms=1, price=DEAR), model=OTHER),
+    )
 
     async def run():
-        async with opened(*models, aliases=[BOTH], **options) as house:
+        async with opened(*models, aliases=[alias], **options) as house:
             return await go(house)
 
     return asyncio.run(run())
 
 
-def said(session: str = "s", provider: str = "", **options):
-    order = (provider,) if provider else ()
-    return chat(model="both", session=session, order=order, **options)
+def said(session: str = "s", **options):
+    return chat(model="both", session=session, **({"order": ()} | options))
 
 
 def test_a_session_keeps_the_model_it_began_with() -> None:
     """Whatever the policy prefers meanwhile; another session, and who has none, go where the policy says."""
 
     async def go(house: House):
-        first = await house.dispatcher.infer(said(provider="b"))
-        again, other, none = [await house.dispatcher.infer(said(name, provider="a")) for name in ("s", "t", "")]
+        first = await house.dispatcher.infer(said(only=("b",)))
+        again, other, none = [await house.dispatcher.infer(said(name)) for name in ("s", "t", "")]
         return first, again, other, none
 
-    first, again, other, none = in_house(go)
+    first, again, other, none = in_house(go, policy="cheapest")
 
     assert [OTHER, OTHER, CHAT, CHAT] == [outcome.result.model for outcome in (first, again, other, none)]
     assert "The session keeps its model, test/other." in again.plan.decision.reason
@@ -48,24 +55,76 @@ def test_a_session_moves_only_when_its_model_may_not_serve() -> None:
     """And stays where it moved to."""
 
     async def go(house: House):
-        await house.dispatcher.infer(said(provider="b"))
+        first = await house.dispatcher.infer(said())
         moved = await house.dispatcher.infer(said(ignore=("b",)))
-        back = await house.dispatcher.infer(said(provider="b"))
-        return moved, back
+        return first, moved, await house.dispatcher.infer(said()), await house.dispatcher.infer(said(""))
 
-    moved, back = in_house(go)
+    outcomes = in_house(go, first=fake("a", price=DEAR), other=fake("b"), policy="cheapest")
 
-    assert [CHAT, CHAT] == [moved.result.model, back.result.model]
+    assert [OTHER, CHAT, CHAT, OTHER] == [outcome.result.model for outcome in outcomes]
+
+
+def test_a_requests_own_order_goes_before_its_session() -> None:
+    """It said whom it wants first; what its session began with comes second."""
+
+    async def go(house: House):
+        await house.dispatcher.infer(said(only=("b",)))
+        return await house.dispatcher.infer(said(order=("a",)))
+
+    outcome = in_house(go)
+
+    assert ("a:test/chat", "b:test/other") == outcome.plan.decision.ranked
+    assert "session" not in outcome.reason
+
+
+def test_an_alias_fallback_that_helped_out_once_is_not_whom_a_session_is_with() -> None:
+    """After one outage it is asked last again; whom the session was with stays so."""
+
+    async def go(house: House):
+        return [await house.dispatcher.infer(said()) for _ in range(2)]
+
+    helped = AliasEntry(name="both", models=(CHAT,), fallbacks=(OTHER,))
+    outcomes = in_house(go, first=fake("a", fail="Overloaded", fail_times=1), alias=helped)
+
+    assert [OTHER, CHAT] == [outcome.result.model for outcome in outcomes]
+    assert ("a:test/chat", "b:test/other") == outcomes[1].plan.decision.ranked
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"order": ("b",)}, {"only": ("b",)}, {"ignore": ("a",)}, {"private": True}, {"session": "s", "only": ("b",)}],
+)
+def test_what_one_sender_wishes_makes_nobody_the_incumbent(wish) -> None:
+    """Who comes after it goes where the policy says, not where that sender wanted to go."""
+    slightly = Price(per_request_usd=0.00101)
+
+    async def go(house: House):
+        await house.dispatcher.infer(said("", **wish) if "session" not in wish else said(**wish))
+        return await house.dispatcher.infer(said(""))
+
+    cheap, other = Price(per_request_usd=0.001), fake("b", near=True, price=slightly)
+    outcome = in_house(go, first=fake("a", price=cheap), other=other, policy="cheapest", hysteresis=0.2)
+
+    assert "a:test/chat" == outcome.plan.decision.ranked[0]
+
+
+def test_a_policy_that_cannot_be_made_of_the_settings_is_no_fault_of_the_house() -> None:
+    """Weights that are all 0 are nobody's until a request asks for `balanced`: then it is told so."""
+
+    async def go(house: House):
+        await house.dispatcher.infer(said(policy="balanced"))
+
+    with pytest.raises(InvalidRequest, match="not all 0"):
+        in_house(go, policy="slo", weights=WeightSettings(latency=0.0, cost=0.0, quality=0.0, lateness=0.0))
 
 
 def test_a_session_is_with_whoever_answered() -> None:
     """Not with whom was asked first and failed."""
 
     async def go(house: House):
-        first = await house.dispatcher.infer(said(provider="a"))
-        return first, await house.dispatcher.infer(said(provider="a"))
+        return [await house.dispatcher.infer(said()) for _ in range(2)]
 
-    first, again = in_house(go, first=fake("a", fail="Overloaded", latency_ms=1))
+    first, again = in_house(go, first=fake("a", fail="Overloaded", latency_ms=1), policy="cheapest")
 
     assert [OTHER, OTHER] == [first.result.model, again.result.model]
     assert "b:test/other" == again.plan.decision.ranked[0]
@@ -75,10 +134,10 @@ def test_two_requests_of_a_new_session_at_once_meet_at_one_model() -> None:
     """The second does not wait for the first one's answer to learn where the session is."""
 
     async def go(house: House):
-        calls = [said(provider=provider) for provider in ("b", "a")]
+        calls = [said(only=("b",)), said()]
         return await asyncio.gather(*(house.dispatcher.infer(call) for call in calls))
 
-    assert [OTHER, OTHER] == [outcome.result.model for outcome in in_house(go)]
+    assert [OTHER, OTHER] == [outcome.result.model for outcome in in_house(go, policy="cheapest")]
 
 
 def test_a_sessions_name_is_logged_as_a_keyed_hash() -> None:
@@ -99,7 +158,7 @@ def test_a_dry_run_begins_no_session_and_unseats_nobody() -> None:
     """It is only a question."""
 
     async def go(house: House):
-        await house.dispatcher.plan(said(provider="b"))
+        await house.dispatcher.plan(said())
         return len(house.dispatcher._planner._sessions), len(house.dispatcher._planner._incumbents._recent)
 
     assert (0, 0) == in_house(go)
@@ -133,7 +192,7 @@ def test_hysteresis_holds_the_choice_against_a_blip() -> None:
 def test_sessions_are_forgotten_after_their_time_and_bounded() -> None:
     """The one that was silent longest goes first."""
     sessions = Sessions(ttl_s=60.0)
-    candidate = type("C", (), {"listed_as": CHAT})()
+    candidate = type("C", (), {"listed_as": CHAT, "fallback": 0})()
     sessions.served(said("old"), candidate, 0.0)
 
     assert (CHAT, CHAT, None) == tuple(sessions.model(said("old"), now) for now in (0.0, 60.0, 61.0))
@@ -147,7 +206,7 @@ def test_sessions_are_forgotten_after_their_time_and_bounded() -> None:
 def test_a_choice_of_chance_makes_nobody_the_incumbent() -> None:
     """Else exploring would move what it only meant to look at."""
     incumbents, kind = Incumbents(), Kind(None, "t", "m", "p")
-    incumbents.chose(kind, Decision(ranked=("a",), reason="", policy="p", version="1", explored=True))
+    incumbents.chose(kind, Routing(), Decision(ranked=("a",), reason="", policy="p", version="1", explored=True))
 
     assert None is incumbents._recent.of(kind)
-    assert held(decision := Decision(("a",), "", "p", "1"), None, 0.5) is decision
+    assert held(decision := Decision(("a",), "", "p", "1"), None, 0.5, {}) is decision
