@@ -206,8 +206,8 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
 
 
 def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, catalog: Catalog) -> Lessons:
-    judgement = _judgement(routing, catalog)
-    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission), judgement)
+    judgement, admission = _judgement(routing, catalog), Admission(limiting=routing.admission)
+    return Lessons(estimator, Breakers(), Patience(), far.health, judgement, admission)
 
 
 def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:

@@ -133,10 +133,10 @@ class Run:
         result: InferenceResult | None = None
         error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
         start = self._runner.lessons.begin(self.candidate)
-        self._stay = self._runner.ledger.stay(self.candidate)
         try:
+            self._stay = self._runner.ledger.stay(self.candidate)
             async with aclosing(self._called()) as pieces:
-                async for piece in _until(pieces, self._plan.deadline):
+                async for piece in _until(pieces, self._plan.deadline, clock):
                     if isinstance(piece, InferenceResult):
                         result = piece
                         break
@@ -151,10 +151,13 @@ class Run:
             error = None
             raise
         finally:
-            self.attempt = self._finished(result, error, clock)
-            if self._errand.reservation is not None:
-                self._errand.reservation.settle(self.attempt.cost.usd)
-            self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
+            try:
+                self.attempt = self._finished(result, error, clock)
+                if self._errand.reservation is not None:
+                    self._errand.reservation.settle(self.attempt.cost.usd)
+                self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
+            finally:
+                self._runner.lessons.ended(self.candidate, start)
 
     def _blamed(self, error: BackendError, clock: _Stopwatch) -> BackendError:
         """The error; where it was our own haste that ended the wait, an error that says so."""
@@ -196,6 +199,7 @@ class Run:
             result=result,
             error=error,
             first_token_s=clock.first_token_s,
+            waited_s=clock.waited_s,
             confidence=None
             if result is None
             else confidence_of(result.output, self._errand.request.payload, candidate.target),
@@ -209,6 +213,7 @@ class _Stopwatch:
         self.first_token_s: float | None = None
         self.busy_s: float | None = None
         self.pieces = 0
+        self.waited_s = 0.0  # for the candidate: the rest is what the reader took between two pieces
 
     def seen(self, piece: Piece) -> None:
         self.busy_s = piece.service_s
@@ -221,11 +226,12 @@ class _Stopwatch:
 
 
 async def _until(
-    pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float
+    pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float, clock: _Stopwatch
 ) -> AsyncGenerator[Piece | InferenceResult, None]:
     """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
     while True:
-        limit = asyncio.timeout(deadline - time.monotonic())
+        asked = time.monotonic()
+        limit = asyncio.timeout(deadline - asked)
         try:
             async with limit:
                 piece = await anext(pieces)
@@ -235,4 +241,6 @@ async def _until(
             if not limit.expired():
                 raise
             raise DeadlineTimeout("the deadline of the whole request ran out") from error
+        finally:
+            clock.waited_s += time.monotonic() - asked
         yield piece
