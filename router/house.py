@@ -93,7 +93,9 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         planner = _planner(settings, finder, backends, lessons, budgets)
-        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, planner, settings.routing)
+        dispatcher = _dispatcher(
+            Runner(backends, ledger, lessons, budgets, finder.standby), finder, planner, settings.routing
+        )
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
         yield Services(
@@ -178,7 +180,7 @@ def _works(
 def _planner(
     settings: Settings, finder: CandidateFinder, backends: Mapping[str, Backend], lessons: Lessons, budgets: Budgets
 ) -> Planner:
-    signal = IntentSignal(settings.routing.intents, finder.catalog, backends["local"])
+    signal = IntentSignal(settings.routing.intents, finder.catalog, backends["local"], finder.standby)
     return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, finder.catalog))
 
 

@@ -21,7 +21,6 @@ from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Said
 from router.pricing import asked_usd
-from router.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -34,16 +33,24 @@ if TYPE_CHECKING:
     from router.ledger import Ledger
     from router.lessons import Lessons
     from router.slate import Candidate, Plan
+    from router.standby import Standby
 
 
 class Runner:
     """Starts runs."""
 
-    def __init__(self, backends: Mapping[str, Backend], ledger: Ledger, lessons: Lessons, budgets: Budgets) -> None:
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        ledger: Ledger,
+        lessons: Lessons,
+        budgets: Budgets,
+        standby: Standby,
+    ) -> None:
         self.backends = backends
         self.ledger = ledger
         self.lessons = lessons
-        self.standby = Standby()
+        self.standby = standby
         self._budgets = budgets
 
     def reserve(self, plan: Plan, candidate: Candidate) -> Reservation | Exceeded | None:

@@ -146,7 +146,12 @@ class Shadows:
             self._runner.standby.left()
             task.cancel()
             await asyncio.wait([task])
-        await self._compared(waiting, None if task.cancelled() else task.result())
+        if task.cancelled():
+            await asyncio.sleep(
+                LOOK_AGAIN_S
+            )  # whoever needed the machine has not begun yet: a hint comes before a plan
+        else:
+            await self._compared(waiting, task.result())
 
     async def _attempted(self, waiting: _Waiting, candidate: Candidate) -> Attempt | None:
         plan = self._planned(waiting.plan, candidate)

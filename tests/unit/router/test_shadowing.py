@@ -164,6 +164,31 @@ def test_far_work_does_not_preempt_it() -> None:
     run(go)
 
 
+def test_no_request_is_expected_to_queue_behind_it() -> None:
+    """It gives way at once, so it sends nobody away; what a request has under way near is a queue."""
+
+    async def go() -> None:
+        async with opened(both(latency_ms=FOREVER_MS), shadow=1.0) as house:
+            before = (await house.dispatcher.plan(chat())).estimate(NEAR).latency_s
+            await house.dispatcher.infer(chat())
+            await until(lambda: queued(house) == 1)
+            plan = await house.dispatcher.plan(chat())
+            row = await house.row((await house.dispatcher.infer(chat())).decision_id)
+            real = asyncio.create_task(house.dispatcher.infer(chat(order=("n",))))
+            await ran(house)
+            await until(lambda: queued(house) == 1)
+            behind = (await house.dispatcher.plan(chat())).estimate(NEAR)
+            real.cancel()
+            await asyncio.wait([real])
+
+        [near] = [each for each in row["candidates"] if each["candidate_id"] == NEAR]
+        assert (before, 0.0) == (plan.estimate(NEAR).latency_s, plan.estimate(NEAR).queue_s)
+        assert (0, 0.0) == (near["queued"], near["queue_ms"])
+        assert behind.queue_s > 0
+
+    run(go)
+
+
 def test_none_starts_while_anything_near_is_under_way() -> None:
     """It waits its turn, and has it afterwards."""
 
