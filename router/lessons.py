@@ -84,6 +84,10 @@ class Lessons:
                 return reason
         return None
 
+    def trusted(self, candidate: Candidate) -> bool:
+        """Whether an attempt at the candidate would be no probe of it: then nothing for everybody hangs on it."""
+        return all(map(self.breakers.closed, _keys(candidate)))
+
     def account_refusal(self, candidate: Candidate) -> str | None:
         """Why nobody of the candidate's account must be asked now; None when its own breaker alone may be open."""
         return self.breakers.refusal(candidate.account, time.monotonic()) if candidate.account else None
