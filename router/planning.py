@@ -15,7 +15,7 @@ from policies.steady import Steady
 from policies.types import Parameters, Weights
 from router.deciding import Decided, asked_of, decide
 from router.errors import InvalidRequest
-from router.exploring import Slate, explored, explorer
+from router.exploring import Given, explored, explorer
 from router.ledger import new_decision_id, now_us
 from router.overload import no_capacity
 from router.sizes import size_of
@@ -110,7 +110,7 @@ class Planner:
             self._policies[name] = policy
         return explorer(self._policies[name], self._settings.exploration if call.routing.explore else 0.0)
 
-    def _slate(self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, deadline_s: float) -> Slate:
+    def _slate(self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, deadline_s: float) -> Given:
         """Who could serve the call, what is expected of each, and the limits."""
         wanted = None if intent is None else intent.label
         judgement = self._lessons.judgement
@@ -118,7 +118,7 @@ class Planner:
         found = self._lessons.estimates(size, candidates, wanted)
         if self.policy(call).name == Cascade.name:
             found = judgement.marked(found, candidates)
-        return Slate(candidates, found, self._limits(call, deadline_s))
+        return Given(candidates, found, self._limits(call, deadline_s))
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
@@ -133,7 +133,7 @@ class Planner:
         if served is not None:
             self._sessions.served(plan.call, served, time.monotonic())
 
-    def _decided(self, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None) -> Decided:
+    def _decided(self, call: Call, route: str | None, size: Size, slate: Given, draw: float | None) -> Decided:
         """The policy's word within the budgets, held steady, with the session's model first, and as chance has it."""
         policy, candidates = self.policy(call), slate.candidates
         steady = self._steady(policy, call, route, candidates)
