@@ -51,14 +51,14 @@ class Runner:
         self.ledger = ledger
         self.lessons = lessons
         self.standby = standby
-        self._budgets = budgets
+        self.budgets = budgets
 
     def reserve(self, plan: Plan, candidate: Candidate) -> Reservation | Exceeded | None:
         """Set aside what asking a far candidate may cost; None where no budget looks."""
-        if candidate.near or not self._budgets:
+        if candidate.near or not self.budgets:
             return None
         most_usd = asked_usd(candidate, plan.size, plan.estimate(candidate.id))
-        return self._budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
+        return self.budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
 
     def run(self, plan: Plan, step: Step, errand: Errand) -> Run:
         """A run that begins when somebody waits for it. What runs near for want of anything better gives way to it."""
