@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     Objection = tuple[RejectionCode, str]
 
-PRICE_HINT = (
-    "price unknown: give it a price in the catalogue or choose a policy that does not rank by cost "
-    "(fastest, local-first, remote-first)"
-)
+_CHOOSE = "or choose a policy that does not rank by cost (fastest, local-first, remote-first)"
+_PRICE = "give it a price in the catalogue"
+_POWER = "nobody knows what power its device takes; set local.watts"
+PRICE_HINT = f"price unknown: {_PRICE} {_CHOOSE}"
+POWER_HINT = f"price unknown: {_POWER} {_CHOOSE}"  # this machine's rate has a default, and is unknown by power alone
 
 
 def apply(
@@ -54,12 +55,8 @@ def apply(
 
 def unpriced(e: Estimate) -> Objection | None:
     """The objection to what has no known price, of policies that rank by cost. Unknown is never 0."""
-    return ("price_unknown", PRICE_HINT) if known(e.cost_usd) is None else None
-
-
-def priced(slate: Slate) -> Slate:
-    """Reject what has no known price from a slate that is sifted already; `apply(…, unpriced)` also spares the cap."""
-    return sift(slate, unpriced)
+    hint = POWER_HINT if e.backend == "local" else PRICE_HINT
+    return ("price_unknown", hint) if known(e.cost_usd) is None else None
 
 
 def waiting_s(e: Estimate) -> float:
@@ -143,7 +140,8 @@ def _limits(e: Estimate, c: Constraints) -> Iterator[Objection]:
         cost = known(e.cost_usd)
         if cost is None:
             limit = dollars(c.max_cost_usd)
-            yield "price_unknown", f"price unknown and the limit is {limit}: give it a price in the catalogue"
+            hint = _POWER if e.backend == "local" else _PRICE
+            yield "price_unknown", f"price unknown and the limit is {limit}: {hint}"
         elif cost > c.max_cost_usd:
             yield "too_dear", _above(dollars, cost, c.max_cost_usd)
     if c.max_latency_s is not None and e.latency_s > c.max_latency_s:

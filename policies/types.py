@@ -59,7 +59,7 @@ class Estimate:
         queue_s: Seconds of `latency_s` spent waiting behind other requests.
         service_s: Seconds of `latency_s` the request itself takes, the network included.
         cost_usd: Expected cost in US dollars; None when the price is unknown (never 0 for unknown).
-        cost_source: How `cost_usd` came about: `occupancy`, `priced` or `unknown`.
+        cost_source: How `cost_usd` came about: `occupancy`, `marginal`, `priced` or `unknown`.
         quality: Prior quality in 0..1; None when unknown.
         latency: The distribution of `latency_s`, kept calibrated; None where nothing was ever observed.
         first_token: Likewise of the seconds to the first piece of a streamed answer; None where there is none.

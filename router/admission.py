@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from router.priors import prior_service_s
+from router.priors import Listed, listed_of, prior_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +93,7 @@ class Limit(Struct):
         measuring: Whether it is being measured anew.
         held: How many more slow answers than not bring that about.
         since: Answers since the limit was moved.
+        listed: What was listed of the candidate when it was first seen: with it `usual` stays right when that changes.
     """
 
     limit: float = float(FIRST)
@@ -103,6 +104,7 @@ class Limit(Struct):
     measuring: bool = False
     held: int = HELD
     since: int = 0
+    listed: Listed | None = None
 
     def observe(self, seen: float, in_flight: int, *, in_vain: bool = False) -> None:
         """Learn from one answer.
@@ -193,10 +195,13 @@ class Admission:
         """An attempt ended that had as many under way when it began."""
         if candidate.near:
             return
-        if candidate.id not in self._limits and len(self._limits) >= MAX_CANDIDATES:
-            self._limits.pop(next(iter(self._limits)))
-        limit = self._limits.setdefault(candidate.id, Limit())
-        limit.observe(seen.total_s / prior_service_s(candidate, seen.size), in_flight, in_vain=seen.in_vain)
+        if candidate.id not in self._limits:
+            if len(self._limits) >= MAX_CANDIDATES:
+                self._limits.pop(next(iter(self._limits)))
+            self._limits[candidate.id] = Limit(listed=listed_of(candidate))
+        limit = self._limits[candidate.id]
+        expected_s = sum(prior_parts(candidate, seen.size, limit.listed))
+        limit.observe(seen.total_s / expected_s, in_flight, in_vain=seen.in_vain)
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate takes no further request now; None when it does."""

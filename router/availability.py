@@ -64,6 +64,11 @@ class Breakers:
             return f"circuit breaker open after {breaker.why}; probed again in {breaker.open_until - now:.0f} s"
         return None
 
+    def closed(self, candidate_id: str) -> bool:
+        """Whether nothing is known against the candidate: an attempt that begins now is no probe."""
+        breaker = self._breakers.get(candidate_id)
+        return breaker is None or breaker.pause_s == 0.0
+
     def begin(self, candidate_id: str) -> bool:
         """An attempt starts. True makes it the probe: behind an open breaker, it decides for everybody."""
         breaker = self._breakers.get(candidate_id)

@@ -11,6 +11,7 @@ from backends.types import Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
 from router.quality import prior_of
 from router.slate import Candidate
+from router.standby import Standby
 from router.sub_providers import Place, plain, routed, spread
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class CandidateFinder:
 
     Behind the hub's router stand providers with prices of their own: where `listings` are given and `far` says that
     they may be used, each model's cheapest become candidates too.
+
+    Attributes:
+        standby: What runs near for want of anything better: no request waits for it.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class CandidateFinder:
         self._discover = discover
         self._listings = listings
         self._far = far
+        self.standby = Standby()
         self._standing: dict[str, tuple[ModelEntry, int | None, list[Candidate]]] = {}
 
     async def prepare(self) -> None:
@@ -107,7 +112,7 @@ class CandidateFinder:
         for place, model in enumerate((*offer.models, *offer.fallbacks), start=1 - len(offer.models)):
             if model.task != request.task:
                 raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
-            for candidate in self.of_model(model, only):
+            for candidate in map(self._undisturbed, self.of_model(model, only)):
                 slate.setdefault(candidate.id, replace(candidate, fallback=place) if place > 0 else candidate)
         return list(slate.values())
 
@@ -121,6 +126,15 @@ class CandidateFinder:
             replace(candidate, status=self._backends[candidate.target.backend].status(candidate.target))
             for candidate in self._stand(model, only)
         ]
+
+    def _undisturbed(self, candidate: Candidate) -> Candidate:
+        """The candidate as a request finds it: what is on standby gives way at once, and nobody queues behind it.
+
+        It began when nothing near was queued, and whatever was queued since has ended it: all there is, is its own.
+        """
+        if not (candidate.near and self.standby.runs):
+            return candidate
+        return replace(candidate, status=replace(candidate.status, queued=0, queue_s=None))
 
     def _stand(self, model: ModelEntry, only: Sequence[str]) -> list[Candidate]:
         """The same, with a state of whenever: from memory where nothing else of them can have changed since."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from router.slate import Candidate
 
 
-class Slate(NamedTuple):
+class Given(NamedTuple):
     """What a decision was made of: the candidates, what is expected of each, and the limits."""
 
     candidates: list[Candidate]
@@ -34,7 +34,7 @@ def unexplored(policy: Policy) -> Policy:
 
 
 def explored(
-    policy: Policy, decision: Decision, slate: Slate, draw: float | None, among: Container[str] | None = None
+    policy: Policy, decision: Decision, slate: Given, draw: float | None, among: Container[str] | None = None
 ) -> Decision:
     """The decision as chance has it, where `policy` explores; None draws nothing, and only says the propensities.
 

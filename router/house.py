@@ -92,8 +92,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
         ledger = Ledger(log, near, book(), settings.log, metrics)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        planner = _planner(settings, finder, backends, lessons, budgets)
-        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets), finder, planner, settings.routing)
+        runner = Runner(backends, ledger, lessons, budgets, finder.standby)
+        dispatcher = _dispatcher(runner, finder, _planner(settings, runner, finder), settings.routing)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
         yield Services(
@@ -175,11 +175,10 @@ def _works(
     }
 
 
-def _planner(
-    settings: Settings, finder: CandidateFinder, backends: Mapping[str, Backend], lessons: Lessons, budgets: Budgets
-) -> Planner:
-    signal = IntentSignal(settings.routing.intents, finder.catalog, backends["local"])
-    return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, finder.catalog))
+def _planner(settings: Settings, runner: Runner, finder: CandidateFinder) -> Planner:
+    lessons, budgets, catalog = runner.lessons, runner.budgets, finder.catalog
+    signal = IntentSignal(settings.routing.intents, catalog, runner.backends["local"], runner.standby)
+    return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, catalog))
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
@@ -206,8 +205,8 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
 
 
 def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, catalog: Catalog) -> Lessons:
-    judgement = _judgement(routing, catalog)
-    return Lessons(estimator, Breakers(), Patience(), far.health, Admission(limiting=routing.admission), judgement)
+    judgement, admission = _judgement(routing, catalog), Admission(limiting=routing.admission)
+    return Lessons(estimator, Breakers(), Patience(), far.health, judgement, admission)
 
 
 def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:

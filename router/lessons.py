@@ -10,9 +10,7 @@ from backends import errors
 from backends.errors import BackendError, Overloaded, PaymentRequired, Timeout, Unauthorized
 from router.admission import Admission, Seen, turned_out
 from router.estimates import Asked
-from router.judgement import Judgement
-from router.quality import Quality
-from router.sections import CascadeSettings, QualitySettings
+from router.prediction.timed import whole_s
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from router.availability import Breakers
     from router.decision_log.record import ShadowRow
     from router.estimates import Estimator
+    from router.judgement import Judgement
     from router.outcome import Attempt
     from router.patience import Patience
     from router.slate import Candidate, Plan, Size
@@ -61,12 +60,10 @@ class Lessons:
         breakers: Breakers,
         patience: Patience,
         token: TokenHealth,
+        judgement: Judgement,
         admission: Admission | None = None,
-        judgement: Judgement | None = None,
     ) -> None:
-        self.judgement = judgement or Judgement(
-            Quality(QualitySettings(), lambda _: None, time.time), CascadeSettings()
-        )
+        self.judgement = judgement
         self.estimator = estimator
         self.admission = admission or Admission()
         self.breakers = breakers
@@ -87,6 +84,10 @@ class Lessons:
                 return reason
         return None
 
+    def trusted(self, candidate: Candidate) -> bool:
+        """Whether an attempt at the candidate would be no probe of it: then nothing for everybody hangs on it."""
+        return all(map(self.breakers.closed, _keys(candidate)))
+
     def account_refusal(self, candidate: Candidate) -> str | None:
         """Why nobody of the candidate's account must be asked now; None when its own breaker alone may be open."""
         return self.breakers.refusal(candidate.account, time.monotonic()) if candidate.account else None
@@ -106,24 +107,33 @@ class Lessons:
         self.patience.observe(candidate, plan.size, waited_s)
 
     def learn(self, plan: Plan, candidate: Candidate, attempt: Attempt, start: Start) -> None:
-        """An attempt ended. What the account said to a key that is no longer in use says nothing of the present one."""
-        self.admission.ended(candidate)
+        """Learn from how an attempt ended; `ended` must follow, whatever comes of this."""
+        self._judged(candidate, attempt, start)  # first: who may be asked must not hang on any arithmetic
         self._load(plan, candidate, attempt, start.in_flight)
         self._first_byte(plan, candidate, attempt)
+        asked = _asked(plan, candidate, attempt)
+        if attempt.result is not None:
+            result = attempt.result
+            self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.candidates_s, asked)
+        elif attempt.status == "cancelled" or isinstance(attempt.error, Timeout):
+            silent = plan.call.request.stream and attempt.first_token_s is None
+            self.estimator.outlasted(candidate, plan.size, attempt.candidates_s, asked, silent=silent)
+
+    def ended(self, candidate: Candidate, start: Start) -> None:
+        """An attempt is no longer under way, and probes nothing any more; also where nothing was learnt from it."""
+        self.admission.ended(candidate)
+        for key in start.probes:
+            self.breakers.abandoned(key, probe=True)
+
+    def _judged(self, candidate: Candidate, attempt: Attempt, start: Start) -> None:
+        """Whom to leave alone. What the account said to a key no longer in use says nothing of the present one."""
         outdated = start.key != self._keys[candidate.account]
         if not outdated and attempt.status != "cancelled" and self.token.concerns(candidate.target.provider):
             self.token.observe(attempt.error)
         if attempt.result is not None:
             for key in _keys(candidate)[: 1 if outdated else None]:
                 self.breakers.succeeded(key)
-            result = attempt.result
-            asked = _asked(plan, candidate, attempt)
-            self.estimator.observe(candidate, plan.size, result.usage, result.timings, attempt.total_s, asked)
             return
-        if attempt.status == "cancelled" or isinstance(attempt.error, Timeout):
-            silent = plan.call.request.stream and attempt.first_token_s is None
-            asked = _asked(plan, candidate, attempt)
-            self.estimator.outlasted(candidate, plan.size, attempt.total_s, asked, silent=silent)
         for key in _keys(candidate):
             if outdated and isinstance(attempt.error, PaymentRequired | Unauthorized):
                 self.breakers.abandoned(key, probe=key in start.probes)
@@ -171,9 +181,10 @@ class Lessons:
         """What the attempt says of how much the candidate can take: nothing, unless it answered or was waited for."""
         if attempt.result is not None:
             size = turned_out(plan.size, attempt.result.usage)
-            self.admission.observe(candidate, Seen(attempt.total_s, size), in_flight)
+            seconds = whole_s(attempt.result.timings, attempt.candidates_s)
+            self.admission.observe(candidate, Seen(seconds, size), in_flight)
         elif isinstance(attempt.error, Timeout):
-            self.admission.observe(candidate, Seen(attempt.total_s, plan.size, in_vain=True), in_flight)
+            self.admission.observe(candidate, Seen(attempt.candidates_s, plan.size, in_vain=True), in_flight)
 
     def _first_byte(self, plan: Plan, candidate: Candidate, attempt: Attempt) -> None:
         """Of a stream its first piece; of what comes at once the whole; and a silence that was long enough."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from backends.hardware import Probe
     from backends.types import Target
     from router.energy_shares import Stay
-    from router.pricing import CostMode, LocalRates
+    from router.pricing import Basis, LocalRates
     from router.sections import LocalSettings
 
 
@@ -56,7 +56,7 @@ class NearCosts:
         """Let go of the meters."""
         self._meters.close()
 
-    def expected(self, seconds: float, device: str) -> tuple[float | None, CostMode]:
+    def expected(self, seconds: float, device: str) -> tuple[float | None, Basis]:
         """What holding a device for so long would cost, on the configured basis; by its power as seen so far."""
         return self.rates.expected(seconds, device, self._energy.watts_seen(device))
 

@@ -57,7 +57,12 @@ class Said(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One call of a backend, finished. Exactly one of `result` and `error` is set, or neither when cancelled."""
+    """One call of a backend, finished. Exactly one of `result` and `error` is set, or neither when cancelled.
+
+    Attributes:
+        total_s: From asking to the end, with what the reader of a stream took between two pieces.
+        waited_s: What of it was spent waiting for the candidate; None where nobody read: all of it.
+    """
 
     candidate_id: str
     backend: str
@@ -72,7 +77,13 @@ class Attempt(Struct, frozen=True, kw_only=True):
     result: InferenceResult | None = None
     error: BackendError | None = None
     first_token_s: float | None = None
+    waited_s: float | None = None
     confidence: float | None = None  # how sure the model is of its answer, where it tells
+
+    @property
+    def candidates_s(self) -> float:
+        """The candidate's part of `total_s`: a slow reader makes nobody slow."""
+        return self.total_s if self.waited_s is None else self.waited_s
 
     @property
     def status(self) -> Literal["ok", "error", "cancelled"]:

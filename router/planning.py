@@ -15,7 +15,7 @@ from policies.steady import Steady
 from policies.types import Parameters, Weights
 from router.deciding import Decided, asked_of, decide
 from router.errors import InvalidRequest
-from router.exploring import Slate, explored, explorer, unexplored
+from router.exploring import Given, explored, explorer, unexplored
 from router.ledger import new_decision_id, now_us
 from router.overload import no_capacity
 from router.sizes import size_of
@@ -114,7 +114,7 @@ class Planner:
 
     def _slate(
         self, call: Call, offer: Offer, size: Size, intent: PromptIntent | None, deadline_s: float, *, marked: bool
-    ) -> Slate:
+    ) -> Given:
         """Who could serve the call, what is expected of each, and the limits; `marked` with who may be how sure."""
         wanted = None if intent is None else intent.label
         judgement = self._lessons.judgement
@@ -122,7 +122,7 @@ class Planner:
         found = self._lessons.estimates(size, candidates, wanted)
         if marked:
             found = judgement.marked(found, candidates)
-        return Slate(candidates, found, self._limits(call, deadline_s))
+        return Given(candidates, found, self._limits(call, deadline_s))
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run."""
@@ -144,7 +144,7 @@ class Planner:
             self._sessions.served(plan.call, served, time.monotonic())
 
     def _decided(
-        self, policy: Policy, call: Call, route: str | None, size: Size, slate: Slate, draw: float | None
+        self, policy: Policy, call: Call, route: str | None, size: Size, slate: Given, draw: float | None
     ) -> Decided:
         """The policy's word within the budgets, held steady, with the session's model first, and as chance has it."""
         candidates = slate.candidates

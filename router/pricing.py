@@ -27,14 +27,15 @@ CPU_WATTS_PER_CORE = 3.5  # a vCPU at full load, average of AWS's processors (Cl
 JOULES_PER_KWH = 3.6e6
 
 CostMode = Literal["occupancy", "marginal"]
+Basis = Literal["occupancy", "marginal", "unknown"]
 Origin = Literal["settings", "default"]
 
 
 class NearRates(Protocol):
     """Whoever can tell beforehand what a near request would cost."""
 
-    def expected(self, seconds: float, device: str) -> tuple[float | None, CostMode]:
-        """US dollars for holding a device for so long, and on which basis; None where its power is not known."""
+    def expected(self, seconds: float, device: str) -> tuple[float | None, Basis]:
+        """US dollars for holding a device for so long, and on which basis; None and `unknown` go together."""
         ...
 
 
@@ -70,8 +71,10 @@ class LocalRates(Struct, frozen=True, kw_only=True):
         """Price of energy alone, for a machine that is owned and always on: joules / 3.6e6 x price of a kWh."""
         return None if joules is None else joules / JOULES_PER_KWH * self.electricity_usd_per_kwh
 
-    def expected(self, seconds: float, device: str, watts: float | None = None) -> tuple[float | None, CostMode]:
+    def expected(self, seconds: float, device: str, watts: float | None = None) -> tuple[float | None, Basis]:
         """What holding a device for so long would cost, and on which basis: as `cost_mode` says.
+
+        None and `unknown` where energy counts and nobody knows the device's power.
 
         Args:
             seconds: Of device time.
@@ -81,7 +84,7 @@ class LocalRates(Struct, frozen=True, kw_only=True):
         if self.cost_mode == "occupancy":
             return self.occupancy_usd(seconds, device), "occupancy"
         power = self.watts.get(device) if watts is None else watts
-        return self.marginal_usd(None if power is None else power * seconds), "marginal"
+        return (None, "unknown") if power is None else (self.marginal_usd(power * seconds), "marginal")
 
 
 def local_rates(configured_usd_per_hour: float | None, cores: float) -> LocalRates:

@@ -21,7 +21,6 @@ from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Said
 from router.pricing import asked_usd
-from router.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -34,24 +33,32 @@ if TYPE_CHECKING:
     from router.ledger import Ledger
     from router.lessons import Lessons
     from router.slate import Candidate, Plan
+    from router.standby import Standby
 
 
 class Runner:
     """Starts runs."""
 
-    def __init__(self, backends: Mapping[str, Backend], ledger: Ledger, lessons: Lessons, budgets: Budgets) -> None:
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        ledger: Ledger,
+        lessons: Lessons,
+        budgets: Budgets,
+        standby: Standby,
+    ) -> None:
         self.backends = backends
         self.ledger = ledger
         self.lessons = lessons
-        self.standby = Standby()
-        self._budgets = budgets
+        self.standby = standby
+        self.budgets = budgets
 
     def reserve(self, plan: Plan, candidate: Candidate) -> Reservation | Exceeded | None:
         """Set aside what asking a far candidate may cost; None where no budget looks."""
-        if candidate.near or not self._budgets:
+        if candidate.near or not self.budgets:
             return None
         most_usd = asked_usd(candidate, plan.size, plan.estimate(candidate.id))
-        return self._budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
+        return self.budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
 
     def run(self, plan: Plan, step: Step, errand: Errand) -> Run:
         """A run that begins when somebody waits for it. What runs near for want of anything better gives way to it."""
@@ -133,10 +140,10 @@ class Run:
         result: InferenceResult | None = None
         error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
         start = self._runner.lessons.begin(self.candidate)
-        self._stay = self._runner.ledger.stay(self.candidate)
         try:
+            self._stay = self._runner.ledger.stay(self.candidate)
             async with aclosing(self._called()) as pieces:
-                async for piece in _until(pieces, self._plan.deadline):
+                async for piece in _until(pieces, self._plan.deadline, clock):
                     if isinstance(piece, InferenceResult):
                         result = piece
                         break
@@ -151,10 +158,13 @@ class Run:
             error = None
             raise
         finally:
-            self.attempt = self._finished(result, error, clock)
-            if self._errand.reservation is not None:
-                self._errand.reservation.settle(self.attempt.cost.usd)
-            self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
+            try:
+                self.attempt = self._finished(result, error, clock)
+                if self._errand.reservation is not None:
+                    self._errand.reservation.settle(self.attempt.cost.usd)
+                self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
+            finally:
+                self._runner.lessons.ended(self.candidate, start)
 
     def _blamed(self, error: BackendError, clock: _Stopwatch) -> BackendError:
         """The error; where it was our own haste that ended the wait, an error that says so."""
@@ -196,6 +206,7 @@ class Run:
             result=result,
             error=error,
             first_token_s=clock.first_token_s,
+            waited_s=clock.waited_s,
             confidence=None
             if result is None
             else confidence_of(result.output, self._errand.request.payload, candidate.target),
@@ -209,6 +220,7 @@ class _Stopwatch:
         self.first_token_s: float | None = None
         self.busy_s: float | None = None
         self.pieces = 0
+        self.waited_s = 0.0  # for the candidate: the rest is what the reader took between two pieces
 
     def seen(self, piece: Piece) -> None:
         self.busy_s = piece.service_s
@@ -221,11 +233,12 @@ class _Stopwatch:
 
 
 async def _until(
-    pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float
+    pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float, clock: _Stopwatch
 ) -> AsyncGenerator[Piece | InferenceResult, None]:
     """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
     while True:
-        limit = asyncio.timeout(deadline - time.monotonic())
+        asked = time.monotonic()
+        limit = asyncio.timeout(deadline - asked)
         try:
             async with limit:
                 piece = await anext(pieces)
@@ -235,4 +248,6 @@ async def _until(
             if not limit.expired():
                 raise
             raise DeadlineTimeout("the deadline of the whole request ran out") from error
+        finally:
+            clock.waited_s += time.monotonic() - asked
         yield piece

@@ -109,7 +109,7 @@ class Shadows:
             answered_by=answered_by,
             output=output,
             number=number,
-            held_bytes=held_bytes(payload) + held_bytes(output),
+            held_bytes=held_bytes(payload) + held_bytes(output) + held_bytes(None if near is None else near.result),
             since=time.monotonic(),
             near=near,
         )
@@ -146,7 +146,12 @@ class Shadows:
             self._runner.standby.left()
             task.cancel()
             await asyncio.wait([task])
-        await self._compared(waiting, None if task.cancelled() else task.result())
+        if task.cancelled():
+            await asyncio.sleep(
+                LOOK_AGAIN_S
+            )  # whoever needed the machine has not begun yet: a hint comes before a plan
+        else:
+            await self._compared(waiting, task.result())
 
     async def _attempted(self, waiting: _Waiting, candidate: Candidate) -> Attempt | None:
         plan = self._planned(waiting.plan, candidate)
@@ -210,7 +215,7 @@ class Shadows:
     def _serves(self, candidate: Candidate) -> bool:
         status = candidate.status
         able = status.loaded and status.unavailable is None and status.does_not_fit is None
-        return able and self._runner.lessons.refusal(candidate) is None
+        return able and self._runner.lessons.trusted(candidate)  # a probe decides for requests: one of them is it
 
     def _trim(self) -> None:
         """Let go of what is too old, and of the oldest where there is too much."""

@@ -27,9 +27,16 @@ class Standby:
         """Nothing runs any more that would have to give way."""
         self._task = None
 
-    def disturb(self) -> None:
-        """Somebody needs the machine: what runs is cancelled. Costs nothing when nothing does."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-            self.preempted += 1
+    @property
+    def runs(self) -> bool:
+        """Whether a piece runs that has not been told to give way."""
+        return self._task is not None
+
+    def disturb(self) -> bool:
+        """Somebody needs the machine: what runs is cancelled. Returns whether anything did; costs nothing if not."""
+        if self._task is None:
+            return False
+        self._task.cancel()
+        self._task = None
+        self.preempted += 1
+        return True

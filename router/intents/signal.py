@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backends.base import Backend
     from backends.types import ClassificationOutput, Target
     from router.catalog import Catalog
+    from router.standby import Standby
 
 BUILTIN_MODEL = "nearfar/minilm-intent"
 BOUND_S = 0.1  # what a request may wait for its hint; a short prompt takes 5 to 25 ms on an idle core
@@ -29,11 +30,12 @@ logger = logging.getLogger("nearfar.intents")
 class IntentSignal:
     """Asks one set of intents about prompts, on this machine, while its model is loaded; loads nothing itself."""
 
-    def __init__(self, name: str | None, catalog: Catalog, backend: Backend) -> None:
-        """`name` is that of the set (`builtin` is Nearfar's own); None asks nobody."""
+    def __init__(self, name: str | None, catalog: Catalog, backend: Backend, standby: Standby) -> None:
+        """`name` is that of the set (`builtin` is Nearfar's own); None asks nobody. `standby` gives way to a hint."""
         self._model = None if name is None else BUILTIN_MODEL if name == BUILTIN else PREFIX + name
         self._catalog = catalog
         self._backend = backend
+        self._standby = standby
         self._resting_until = 0.0
 
     async def of(self, request: InferenceRequest) -> PromptIntent | None:
@@ -46,7 +48,10 @@ class IntentSignal:
         if target is None or not isinstance(request.payload, GenerationInput) or time.monotonic() < self._resting_until:
             return None
         status = self._backend.status(target)
-        if not status.loaded or (status.queue_s or 0.0) > BOUND_S:
+        if not status.loaded:
+            return None
+        alone = self._standby.disturb()  # then all that was queued is leaving
+        if not alone and (status.queue_s or 0.0) > BOUND_S:
             return None
         payload = ClassificationInput(texts=(_prompt(request.payload),), top_k=1, truncate=True)
         asked = InferenceRequest(

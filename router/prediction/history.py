@@ -174,6 +174,8 @@ class History:
         """A request took so long altogether, or longer than this where it is `censored`."""
         if self.state.source != "observed":  # how far a guess was off says nothing of what was measured since
             return
+        if seconds <= 0:  # a stream whose clock saw nothing pass: no factor leads there
+            return
         spread = self.state.cold if base.load_s else self.state.warm
         score = math.log(seconds / base.total_s)
         if censored:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from policies.constraints import PRICE_HINT, apply, priced
+from policies.constraints import POWER_HINT, PRICE_HINT, apply, unpriced
 from policies.types import Constraints, Estimate, Rejection
 
 NEAR = Estimate(
@@ -154,9 +154,16 @@ def test_figures_that_differ_never_read_the_same() -> None:
     )
 
 
-def test_priced_rejects_unknown_prices_with_the_way_out() -> None:
-    """Policies that rank by cost say what to do instead of guessing; earlier rejections are kept."""
-    earlier = Rejection("x", "offline", "…")
-    unpriced = replace(FAR, cost_usd=None)
+def test_unknown_prices_are_rejected_with_the_way_out() -> None:
+    """Policies that rank by cost say what to do instead of guessing: near it is the power that is missing."""
+    unknown = [replace(each, cost_usd=None, cost_source="unknown") for each in (FAR, NEAR)]
+    eligible, rejections = apply([*unknown, replace(NEAR, candidate_id="known")], Constraints(), unpriced)
+    of_near = rejection(unknown[1], max_cost_usd=1.0)
 
-    assert ([NEAR], (earlier, Rejection("far", "price_unknown", PRICE_HINT))) == priced(([NEAR, unpriced], (earlier,)))
+    assert ["known"] == [each.candidate_id for each in eligible]
+    assert (
+        Rejection("far", "price_unknown", PRICE_HINT),
+        Rejection("near", "price_unknown", POWER_HINT),
+    ) == rejections
+    assert of_near is not None
+    assert ("local.watts" in POWER_HINT, "catalogue" in of_near[1]) == (True, False)

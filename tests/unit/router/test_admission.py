@@ -181,3 +181,13 @@ def test_a_long_prompt_and_a_long_answer_are_no_overload() -> None:
         admission.observe(FAR, Seen(0.4 + 0.02 * tokens + 0.00005 * 20 * tokens, size), 150)
 
     assert admission.states()[0].limit >= FIRST
+
+
+def test_a_renewed_listing_is_no_overload() -> None:
+    """What is usual stays in units of what was listed first: else a faster listing alone would look like slowness."""
+    admission, listed = Admission(), replace(FAR, tokens_per_s=10.0)
+    begun(admission, 150)
+    for tokens_per_s in [10.0] * 50 + [1000.0] * 50:
+        admission.observe(replace(listed, tokens_per_s=tokens_per_s), Seen(10.4, SIZE), 150)
+
+    assert admission.states()[0].limit >= FIRST

@@ -488,6 +488,46 @@ def test_what_a_backend_does_after_its_result_changes_nothing(backend) -> None:
     run(go)
 
 
+@pytest.mark.parametrize("broken", ["stay", "price"])
+def test_a_bug_beside_a_backend_leaves_nothing_under_way(broken) -> None:
+    """A shadow would wait for ever for a near attempt that ended, and a probe would stay the only one."""
+
+    async def go() -> None:
+        async with opened(chat_model(fake("a", near=True))) as house:
+            lessons, ledger = house.services.lessons, house.dispatcher._ledger
+            for _ in range(3):
+                house.breakers.failed("a:test/chat", BackendError("x"), -1000.0)
+
+            def fail(*_args):
+                raise KeyError(broken)
+
+            setattr(ledger, broken, fail)
+            with pytest.raises(KeyError):
+                await house.dispatcher.infer(chat())
+
+            assert 0 == lessons.admission.near_in_flight
+            assert all("probe is under way" not in why for why in house.breakers.open(0.0).values())
+
+    run(go)
+
+
+def test_the_readers_time_is_not_the_candidates() -> None:
+    """A pause between two pieces is in the attempt's whole time, and not in what it waited for the candidate."""
+    pause_s = 0.1
+
+    async def go() -> Outcome:
+        async with opened(chat_model(fake("a", tokens=3))) as house:
+            async for piece in house.dispatcher.stream(chat(stream=True)):
+                if isinstance(piece, Begun):
+                    await asyncio.sleep(pause_s)
+        assert isinstance(piece, Outcome)
+        return piece
+
+    [attempt] = run(go).attempts
+
+    assert 0 < attempt.candidates_s <= attempt.total_s - pause_s
+
+
 def test_many_at_once_are_settled_one_by_one() -> None:
     """Requests that run together do not mix up their rows."""
 

@@ -34,6 +34,7 @@ from router.intents.sets import MAX_SETS, IntentSets
 from router.intents.signal import BOUND_S, IntentSignal
 from router.sections import IntentEntry, IntentSetEntry, IntentsSettings, LogSettings, RoutingSettings, Settings
 from router.slate import PromptIntent
+from router.standby import Standby
 from tests.unit.backends.local.trigrams import SUPPORT, Trigrams, vectors_of
 from tests.unit.router.house import chat, chat_model, embed, fake
 
@@ -338,7 +339,7 @@ def test_what_is_added_must_be_sound() -> None:
 
 
 def hint(near: Near, request: InferenceRequest, name: str | None = "builtin") -> PromptIntent | None:
-    return asyncio.run(IntentSignal(name, Catalog(), near).of(request))
+    return asyncio.run(IntentSignal(name, Catalog(), near, Standby()).of(request))
 
 
 def test_a_prompt_has_an_intent() -> None:
@@ -379,10 +380,27 @@ def test_trouble_costs_a_bounded_wait_once(trouble) -> None:
     near = Near()
     for field, value in trouble.items():
         setattr(near, field, value)
-    signal = IntentSignal("builtin", Catalog(), near)
+    signal = IntentSignal("builtin", Catalog(), near, Standby())
 
     async def thrice() -> list[PromptIntent | None]:
         return [await signal.of(chat().request) for _ in range(3)]
 
     assert [None] * 3 == asyncio.run(asyncio.wait_for(thrice(), 30))
     assert 1 == len(near.asked)
+
+
+def test_a_hint_has_the_machine_to_itself() -> None:
+    """What is on standby gives way before the hint is asked for, and nobody takes its queue for another's."""
+    near, standby = Near(), Standby()
+    near.queue_s = 20.0  # of what is on standby
+    signal = IntentSignal("builtin", Catalog(), near, standby)
+
+    async def go() -> tuple[PromptIntent | None, bool]:
+        shadow = asyncio.create_task(asyncio.sleep(3600))
+        standby.take(shadow)
+        found = await signal.of(chat().request)
+        await asyncio.wait([shadow])
+        return found, shadow.cancelled()
+
+    assert (PromptIntent("refund", 0.9), True) == asyncio.run(go())
+    assert (1, 1) == (standby.preempted, len(near.asked))

@@ -11,10 +11,20 @@ from backends.types import GenerationOutput, InferenceResult, Timings, Usage
 from router.availability import THRESHOLD, Breakers
 from router.decision_log.log import DecisionLog
 from router.house import open_house
+from router.judgement import Judgement
 from router.lessons import DeadlineTimeout, Impatient, Lessons, Start
 from router.outcome import Attempt, Cost
 from router.patience import LEAST, Patience
-from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
+from router.quality import Quality
+from router.sections import (
+    CandidateEntry,
+    CascadeSettings,
+    ModelEntry,
+    ProviderSettings,
+    QualitySettings,
+    RoutingSettings,
+    Settings,
+)
 from router.settings import Secrets
 from router.token_health import TokenHealth
 from tests.unit.router.house import chat
@@ -32,8 +42,13 @@ def token() -> TokenHealth:
     return TokenHealth(lambda: "hf_x", {})
 
 
+def fresh(health: TokenHealth) -> Lessons:
+    judgement = Judgement(Quality(QualitySettings(), lambda _: None, time.time), CascadeSettings())
+    return Lessons(estimator(), Breakers(), Patience(), health, judgement)
+
+
 def taught(*errors: Exception | None) -> Lessons:
-    lessons = Lessons(estimator(), Breakers(), Patience(), token())
+    lessons = fresh(token())
     for error in errors:
         lessons.learn(plan_of(ONE), ONE, failed(error), lessons.begin(ONE))
     return lessons
@@ -53,6 +68,9 @@ def answered() -> Attempt:
         model="m", device="remote",
     )  # fmt: skip
     return replace(failed(None), result=result)
+
+
+ENDS = [answered(), failed(None), failed(DeadlineTimeout("late"))] * 5
 
 
 def refused(lessons: Lessons) -> list[bool]:
@@ -75,7 +93,7 @@ def test_the_hubs_token_is_judged_by_whom_it_is_sent_to() -> None:
     """A refusal or an answer there counts; what was cancelled, and whoever uses another key, says nothing."""
     hub = {"huggingface": ProviderSettings(name="huggingface", protocol="openai", base_url="http://127.0.0.1:9/v1",
                                            api_key_env="HF_TOKEN")}  # fmt: skip
-    lessons = Lessons(estimator(), Breakers(), Patience(), TokenHealth(lambda: "hf_x", hub))
+    lessons = fresh(TokenHealth(lambda: "hf_x", hub))
     seen = []
     for provider, error in (
         ("gpu-box", Unauthorized("no", http_status=401)),
@@ -136,7 +154,7 @@ def test_what_was_asked_with_the_old_key_says_nothing_of_the_new() -> None:
     gone, no = PaymentRequired("gone", http_status=402), Unauthorized("no", http_status=403)
     for late in (Unauthorized("who?", http_status=401), gone, no, None):
         health = TokenHealth(lambda: "hf_x", hub)
-        lessons = Lessons(estimator(), Breakers(), Patience(), health)
+        lessons = fresh(health)
         before = lessons.begin(ONE)
         lessons.rekeyed([ONE, SAME, OTHER], {"one"})
         lessons.learn(plan_of(ONE), ONE, answered() if late is None else failed(late), before)
@@ -161,10 +179,7 @@ def test_a_failure_with_the_old_key_is_the_candidates_own_all_the_same() -> None
 
 def test_a_restart_remembers_who_was_left_alone() -> None:
     """For as long as the pause still lasts; then one request probes."""
-    lessons, now = (
-        Lessons(estimator(), Breakers(), Patience(), token()),
-        time.monotonic(),
-    )
+    lessons, now = fresh(token()), time.monotonic()
     for _ in range(THRESHOLD):
         lessons.remember(ONE, "RemoteError", now)
     lessons.remember(OTHER, "PaymentRequired", now - 3600)
@@ -176,10 +191,7 @@ def test_a_restart_remembers_who_was_left_alone() -> None:
 
 def test_a_success_before_the_restart_closes_what_failures_had_opened() -> None:
     """In the order in which it happened; a class nobody knows any more teaches nothing."""
-    lessons, now = (
-        Lessons(estimator(), Breakers(), Patience(), token()),
-        time.monotonic(),
-    )
+    lessons, now = fresh(token()), time.monotonic()
     for error_class in (*["RemoteError"] * THRESHOLD, None, "NoSuchError"):
         lessons.remember(ONE, error_class, now)
 
@@ -210,3 +222,44 @@ def test_a_house_opened_again_on_its_log_leaves_a_dead_provider_alone(tmp_path: 
             return str(outcome.error)
 
     assert "circuit breaker open" in asyncio.run(go())
+
+
+def test_a_stream_that_took_no_time_is_an_answer_and_ends_its_probe() -> None:
+    """A coarse clock may see nothing pass: no estimate follows from that, and no answer hangs on it."""
+    lessons = fresh(token())
+    at_once = replace(answered().result, timings=Timings(service_s=0.0, first_token_s=0.0))
+    lessons.learn(plan_of(ONE), ONE, answered(), start := lessons.begin(ONE))
+    lessons.ended(ONE, start)
+    for _ in range(THRESHOLD):
+        lessons.breakers.failed(ONE.id, RemoteError("x"), -1000.0)
+    start = lessons.begin(ONE)
+    lessons.learn(plan_of(ONE), ONE, replace(answered(), result=at_once), start)
+
+    assert frozenset({ONE.id}) == start.probes
+    assert {} == lessons.breakers.open(time.monotonic())
+
+
+def test_a_slow_reader_is_no_slow_candidate() -> None:
+    """Whether it read to the end, left, or read until the deadline came: admission and quantiles do not move."""
+
+    def learnt(**readers: object) -> tuple[float, object]:
+        lessons = fresh(token())
+        for attempt in [answered()] * 20 + [replace(each, waited_s=0.1, **readers) for each in ENDS]:
+            lessons.learn(plan_of(ONE), ONE, attempt, lessons.begin(ONE))
+        size = plan_of(ONE).size
+        return lessons.admission._limits[ONE.id].usual, lessons.estimator.estimate(size, [ONE], lambda _: None)
+
+    assert learnt() == learnt(total_s=1000.0)
+
+
+def test_what_an_attempt_held_is_given_back_whatever_was_learnt() -> None:
+    """Where learning broke down, the probe and the count would stay taken for ever."""
+    lessons = fresh(token())
+    for _ in range(THRESHOLD):
+        lessons.breakers.failed(ONE.id, RemoteError("x"), -1000.0)
+    start = lessons.begin(ONE)
+    taken = lessons.refusal(ONE)
+    lessons.ended(ONE, start)
+
+    assert taken is not None
+    assert (None, []) == (lessons.refusal(ONE), lessons.admission.states())

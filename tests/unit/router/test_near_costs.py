@@ -128,8 +128,11 @@ def test_a_device_time_that_nobody_knows_costs_nobody_knows_what() -> None:
 def test_a_device_of_unknown_power_has_no_marginal_cost() -> None:
     """A GPU whose limit its driver does not tell: the energy is not known, so neither is its price."""
     for mode, known in (("occupancy", True), ("marginal", False)):
-        cost = NearCosts(near_rates(LocalSettings(cost_mode=mode), MACHINE)).cost("cuda:1", 2.0)
+        near = NearCosts(near_rates(LocalSettings(cost_mode=mode), MACHINE))
+        usd, basis = near.expected(2.0, "cuda:1")
+        cost = near.cost("cuda:1", 2.0)
 
+        assert (known, mode if known else "unknown") == (usd is not None, basis)
         assert (known, "measured" if known else "unknown") == (cost.usd is not None, cost.source)
         assert (None, None, None) == (cost.bases.marginal_usd, cost.bases.energy_j, cost.bases.energy_source)
         assert cost.bases.occupancy_usd > 0

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from backends.types import ClassificationInput, DrawingInput, EmbeddingInput, InferenceRequest, SpeechInput, Task
+from backends.errors import RemoteError
+from backends.types import (
+    ClassificationInput,
+    DrawingInput,
+    EmbeddingInput,
+    GenerationOutput,
+    InferenceRequest,
+    SpeechInput,
+    Task,
+)
 from router.decision_log.log import DecisionLog
 from router.house import open_house
 from router.http.system import report
@@ -160,6 +169,31 @@ def test_far_work_does_not_preempt_it() -> None:
 
             assert (1, 0, 0, 0) == await quiet(house)
             assert 1 == queued(house)
+
+    run(go)
+
+
+def test_no_request_is_expected_to_queue_behind_it() -> None:
+    """It gives way at once, so it sends nobody away; what a request has under way near is a queue."""
+
+    async def go() -> None:
+        async with opened(both(latency_ms=FOREVER_MS), shadow=1.0) as house:
+            before = (await house.dispatcher.plan(chat())).estimate(NEAR).latency_s
+            await house.dispatcher.infer(chat())
+            await until(lambda: queued(house) == 1)
+            plan = await house.dispatcher.plan(chat())
+            row = await house.row((await house.dispatcher.infer(chat())).decision_id)
+            real = asyncio.create_task(house.dispatcher.infer(chat(order=("n",))))
+            await ran(house)
+            await until(lambda: queued(house) == 1)
+            behind = (await house.dispatcher.plan(chat())).estimate(NEAR)
+            real.cancel()
+            await asyncio.wait([real])
+
+        [near] = [each for each in row["candidates"] if each["candidate_id"] == NEAR]
+        assert (before, 0.0) == (plan.estimate(NEAR).latency_s, plan.estimate(NEAR).queue_s)
+        assert (0, 0.0) == (near["queued"], near["queue_ms"])
+        assert behind.queue_s > 0
 
     run(go)
 
@@ -368,6 +402,36 @@ def test_each_task_is_compared_by_its_own_measure(task, payload, metric) -> None
     assert (("ok", metric, pytest.approx(1.0)) if metric else (0, 0, 0)) == (
         (row[1], row[4], row[5]) if metric else row[:3]
     )
+
+
+def test_it_is_nobodys_probe() -> None:
+    """Behind a breaker that opened one attempt decides for all: a request, and not what may be stopped at any time."""
+
+    async def go() -> None:
+        async with opened(both(), shadow=1.0) as house:
+            for _ in range(3):
+                house.breakers.failed(NEAR, RemoteError("x"), -1000.0)  # its pause has passed
+            await house.dispatcher.infer(chat())
+
+            assert (0, 0, 0, 0) == await quiet(house)
+
+    run(go)
+
+
+def test_what_a_cascade_keeps_is_weighed_too() -> None:
+    """The near answer that it was not sure of waits with the far one."""
+
+    async def go() -> int:
+        async with opened(both(), shadow=1.0) as house:
+            outcome = await house.dispatcher.infer(chat())
+            [far] = outcome.attempts
+            text = GenerationOutput("x" * 1000, "stop")
+            near = replace(far, candidate_id=NEAR, result=replace(far.result, output=text))
+            house.dispatcher.shadows._waiting.clear()
+            house.dispatcher.shadows.offer(replace(outcome, attempts=(near, far)), 0.0)
+            return house.dispatcher.shadows._waiting[0].held_bytes
+
+    assert run(go) >= 1000
 
 
 def test_what_waits_is_weighed_by_what_it_holds() -> None:
