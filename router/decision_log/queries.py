@@ -253,7 +253,7 @@ class LogReader:
                 con.execute("BEGIN TRANSACTION READ ONLY")
                 yield con
             except duckdb.Error as error:
-                raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
+                raise LogError(f"The decision log cannot be read: {sql.without_paths(first_line(error))}") from error
 
 
 def _newest(con: duckdb.DuckDBPyConnection, clause: str, values: list[object], limit: int) -> list[dict[str, Any]]:

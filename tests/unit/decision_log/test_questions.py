@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from router.decision_log.facts import facts
 from router.decision_log.histograms import ACCURACY
 from router.decision_log.keeping import Keeper
 from router.decision_log.log import DecisionLog
@@ -184,6 +185,24 @@ def test_a_shadow_measures_what_was_only_predicted(log: DecisionLog, rows) -> No
     assert (1, 1.0) == (row["measured"], row["better_elsewhere"])
 
 
+def test_regret_of_what_is_not_known_is_not_zero(log: DecisionLog, rows) -> None:
+    """Neither the dollars where nobody knows what was paid, nor the seconds where no other has a prediction."""
+    three(rows, log, usd=None)
+    slate = [rows["candidate"]("near", near=True), rows["candidate"]("other", pred_ms=None)]
+    decision = rows["decision"](2, candidates=slate)
+    for row in (decision, rows["attempt"](decision.decision_id), rows["outcome"](decision.decision_id)):
+        log.append(row)
+    log.flush()
+    (row,) = log.reader().ask("regret")["rows"]
+
+    assert (2, 2, None, None) == (row["decisions"], row["unknown_usd"], row["total_usd"], row["cheaper_elsewhere"])
+    assert row["p95_usd"] is None
+    assert pytest.approx(7.0, rel=ACCURACY * 1.001) == row["p95_s"] * 1000
+    with log._cursor() as con:
+        found = con.execute(f"SELECT regret_ms FROM ({facts('FROM nearfar_log.hot')}) ORDER BY ts").fetchall()
+    assert [(pytest.approx(7.0),), (None,)] == found
+
+
 def test_whoever_failed_would_have_been_no_better(log: DecisionLog, rows) -> None:
     """A candidate that was tried in vain is no alternative, however fast it was thought to be."""
     decision = three(rows, log)
@@ -242,6 +261,36 @@ def test_break_even_is_rate_over_price(log: DecisionLog, rows) -> None:
     assert pytest.approx(4 * 0.1 / 3600) == row["utilisation"]
 
 
+def test_time_before_the_log_and_still_to_come_is_not_idle(log: DecisionLog, rows) -> None:
+    """Of a month asked for, the hour counts of which there is a log; of its own idle time all."""
+    for hour in (0, 1):
+        three(rows, log, nth=hour * 3_600_000_000, took=36_000.0)
+    log.flush()
+    long_ago, next_year = NOON - timedelta(days=30), datetime.now(UTC) + timedelta(days=365)
+    (row,) = log.reader().ask("break-even", since=long_ago, until=NOON + timedelta(hours=2))["rows"]
+    assert pytest.approx(0.01) == row["utilisation"]
+    (row,) = log.reader().ask("break-even", since=NOON + timedelta(minutes=30), until=NOON + timedelta(hours=2))["rows"]
+    assert pytest.approx(36 / 5400) == row["utilisation"]
+    until_now = log.reader().ask("break-even", since=long_ago, until=next_year)["window_s"]
+    assert until_now <= (datetime.now(UTC) - NOON).total_seconds()
+
+
+def test_spending_that_nobody_knows_is_not_zero(log: DecisionLog, rows) -> None:
+    """A day of far answers of unknown cost has no spending; requests that nobody answered are no far spending."""
+    for nth, (backend, usd, status) in enumerate(
+        [("remote", None, "ok"), (None, None, "refused"), (None, None, "error")]
+    ):
+        decision = rows["decision"](nth)
+        log.append(decision)
+        log.append(
+            rows["outcome"](decision.decision_id, backend=backend, provider=backend, status=status, cost_usd=usd)
+        )
+    log.flush()
+    (row,) = log.reader().ask("budgets")["rows"]
+
+    assert (1, None, 1, None) == tuple(row[name] for name in ("requests", "spent_usd", "unknown_cost", "month_usd"))
+
+
 def test_coverage_is_the_share_at_or_below(log: DecisionLog, rows) -> None:
     """Of four observations of a prediction, three lie at or below its 90th percentile, two at or below its median."""
     for nth, took in enumerate((5.0, 10.0, 14.0, 30.0)):
@@ -285,6 +334,8 @@ def test_the_whole_is_the_sum_of_its_steps(log: DecisionLog, rows) -> None:
         ("summary", {"step": "hour"}, "step"),
         ("timeseries", {"step": "week"}, "step"),
         ("summary", {"since": NOON, "until": NOON}, "until"),
+        ("summary", {"since": datetime(9999, 12, 31, 23, 30, tzinfo=UTC)}, "since"),
+        ("timeseries", {"until": datetime(9999, 12, 31, 23, 30, tzinfo=UTC)}, "until"),
     ],
 )
 def test_what_cannot_be_asked_names_the_field_and_the_alternatives(log: DecisionLog, question, options, field) -> None:
