@@ -15,7 +15,7 @@ import duckdb
 from router.decision_log.migrations import connect, first_line
 from router.decision_log.questions.base import Asked, in_range
 from router.decision_log.shapes import told
-from router.errors import LogError
+from router.errors import InvalidRequest, LogError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ _OPTIONS: dict[Format, str] = {
     "jsonl": "FORMAT json",
 }
 _POLL_S = 0.2
+_BESIDE = ("", ".wal", ".spill", ".rejected.jsonl")
 
 
 def export(
@@ -52,9 +53,13 @@ def export(
         progress: Told the share that is done, 0..1.
 
     Raises:
+        InvalidRequest: the file is the log itself, or lies beside it as its own.
         LogLocked: another process has the log open.
         LogError: the log cannot be read, or the file cannot be written.
     """
+    ours = {log.resolve().with_name(f"{log.resolve().name}{end}") for end in _BESIDE}
+    if target.resolve() in ours:
+        raise InvalidRequest(f"{target.name}: is the decision log's own file; export to another.")
     target = target.absolute()
     part = target.with_name(f".{target.name}.part")
     with contextlib.closing(connect(log.absolute(), writes=part)) as con:
@@ -63,6 +68,7 @@ def export(
         query = f"SELECT {told(con)}, candidates{lists} AS slate, attempts{lists} AS tries FROM ({_whole(where)})"  # noqa: S608
         name = str(part).replace("'", "''")
         try:
+            part.unlink(missing_ok=True)  # of an export that was killed
             found = _watched(con, f"COPY ({query}) TO '{name}' ({_OPTIONS[kind]})", progress)
             part.chmod(0o600)
             part.replace(target)

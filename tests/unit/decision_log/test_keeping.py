@@ -17,7 +17,7 @@ from router.decision_log.migrations import PUBLIC_VIEWS, connect
 from router.decision_log.record import FeedbackRow
 from router.decision_log.shapes import reshape
 from router.decision_log.windows import Window
-from router.errors import LogError, LogLocked
+from router.errors import InvalidRequest, LogError, LogLocked
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC).replace(tzinfo=None)
 LATER = NOON + timedelta(days=30)
@@ -236,6 +236,20 @@ def test_an_export_that_cannot_be_written_says_so(log: DecisionLog, path: Path, 
     with pytest.raises(LogError) as error:
         export(path, tmp_path / "missing" / "x.parquet", "parquet")
     assert str(tmp_path) not in str(error.value)
+
+
+def test_an_export_never_overwrites_the_log(log: DecisionLog, path: Path, rows, tmp_path) -> None:
+    """By whatever name, nor what lies beside it; and what a killed export left is no obstacle."""
+    fill(log, rows, 2)
+    log.close()
+    before = path.read_bytes()
+    (tmp_path / "other.duckdb").symlink_to(path)
+    for name in (path.name, f"{path.name}.wal", f"{path.name}.spill", f"{path.name}.rejected.jsonl", "other.duckdb"):
+        with pytest.raises(InvalidRequest, match="log's own"):
+            export(path, tmp_path / name, "parquet")
+    assert before == path.read_bytes()
+    (tmp_path / ".x.parquet.part").write_bytes(b"half")
+    assert 2 == export(path, tmp_path / "x.parquet", "parquet")
 
 
 def exported_elsewhere(path: Path, target: Path) -> None:
