@@ -18,7 +18,7 @@ from router.decision_log.histograms import ACCURACY
 from router.decision_log.keeping import Keeper
 from router.decision_log.log import DecisionLog
 from router.decision_log.questions import QUESTIONS
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, QueryRefused
 
 NOON_US = 1_760_011_200_000_000  # 2025-10-09 12:00 UTC
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
@@ -230,6 +230,7 @@ def test_savings_have_a_sign_and_leave_out_what_is_unknown(log: DecisionLog, row
 def test_the_interval_of_savings_is_robust_to_clusters(log: DecisionLog, rows) -> None:
     """The half-width is that of a sum of clusters around their mean: wider than if decisions were independent."""
     differences = {"a": [1.0, 0.9, 1.1], "b": [-1.0, -0.8], "c": [0.5], None: [0.1]}
+    differences |= {f"s{n}": [n / 10, n / 20] for n in range(16)}
     nth = 0
     for session, of_it in differences.items():
         for difference in of_it:
@@ -245,7 +246,18 @@ def test_the_interval_of_savings_is_robust_to_clusters(log: DecisionLog, rows) -
     assert pytest.approx(sum(everyone)) == found["saved_usd"]
     assert pytest.approx((sum(everyone) - half, sum(everyone) + half)) == (
         found["saved_usd_low"], found["saved_usd_high"])  # fmt: skip
-    assert 4 == found["clusters"]
+    assert 20 == found["clusters"]
+
+
+def test_of_few_clusters_savings_have_no_interval(log: DecisionLog, rows) -> None:
+    """Two sessions are two observations, however many requests they made: normal quantiles would say far too much."""
+    for nth in range(60):
+        three(rows, log, nth=nth, usd=3.0 - nth / 60, session=f"s{nth % 19}")
+    log.flush()
+    found = {row["baseline"]: row for row in log.reader().ask("savings")["rows"]}["all-far"]
+
+    assert (19, None, None) == (found["clusters"], found["saved_usd_low"], found["saved_s_high"])
+    assert found["saved_usd"] is not None
 
 
 def test_break_even_is_rate_over_price(log: DecisionLog, rows) -> None:
@@ -323,6 +335,30 @@ def test_the_whole_is_the_sum_of_its_steps(log: DecisionLog, rows) -> None:
     zoomed = ask("timeseries", since=NOON + timedelta(minutes=10), until=NOON + timedelta(minutes=70), step="hour")
     assert [50, 10] == [row["requests"] for row in zoomed["rows"]]
     assert "minute" == ask("timeseries")["step"]
+
+
+def test_minutes_are_of_two_days_at_most(log: DecisionLog, rows) -> None:
+    """They are added up anew from every decision; without a range the log's own length counts."""
+    for day in (0, 3):
+        three(rows, log, nth=day * 86_400_000_000)
+    log.flush()
+    for span in ({}, {"since": NOON}, {"since": NOON, "until": NOON + timedelta(days=3)}):
+        with pytest.raises(InvalidRequest, match="2 days") as error:
+            log.reader().ask("timeseries", step="minute", **span)
+        assert "step" == error.value.param
+    assert log.reader().ask("timeseries", step="minute", until=NOON + timedelta(days=2))["rows"]
+
+
+def test_a_question_that_takes_too_long_is_stopped(log: DecisionLog, rows) -> None:
+    """And says so; others are answered as before."""
+    three(rows, log)
+    log.flush()
+    with log._cursor() as con:
+        con.execute("INSERT INTO nearfar_log.decision_rows BY NAME SELECT d.* REPLACE (uuid() AS decision_id) FROM "
+                    "nearfar_log.decision_rows d, range(50000)")  # fmt: skip
+    with pytest.raises(QueryRefused, match=r"savings ran longer than 0\.001 s"):
+        log.reader().ask("savings", timeout_s=0.001)
+    assert 50_001 == sum(row["requests"] for row in log.reader().ask("summary")["rows"])
 
 
 @pytest.mark.parametrize(
