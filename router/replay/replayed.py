@@ -37,6 +37,7 @@ CANNOT = {
 }
 """Policies that decide by what the log does not show."""
 MAX_ESCALATED = 0.01
+DEAREST = "its upper end takes for granted that no request costs more than the dearest one in the window"
 
 BY_CHANCE = (
     "every logged decision was certain (propensity 1): price, errors and quality can only be told where a policy does "
@@ -227,6 +228,8 @@ def _judged(figure: Figure, case: estimators.Evidence) -> Figure:
         said.append(f"{share:.0%} of the answers were judged: it is right only if these are like the others")
     if figure.missing:
         said.append(f"{figure.missing} outcomes are not known; the interval covers all they could have been")
+    if case.quantity == "price" and (figure.anytime or figure.missing or case.weighed.unseen > 0):
+        said.append(DEAREST)
     if case.weighed.unseen > 0:
         said.append(f"{case.weighed.unseen:.2%} of its choices cannot be in the log; the interval covers any outcome")
     return replace(figure, warnings=tuple(said))

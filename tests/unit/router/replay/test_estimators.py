@@ -19,7 +19,7 @@ from router.errors import InvalidRequest
 from router.replay import audit, estimators
 from router.replay.evidence import weigh
 from router.replay.logged import Logged, Tried, read, traffic
-from router.replay.replayed import Asked, Clock, judged, replay
+from router.replay.replayed import DEAREST, Asked, Clock, judged, replay
 from router.replay.targets import LOGGED, ORACLE, Target, target
 from router.replay.verdict import Figure, Replay
 from tests.unit.router.replay import logs
@@ -411,6 +411,21 @@ def test_shadows_stand_in_where_nothing_was_left_to_chance() -> None:
     assert 0.8 == pytest.approx(figures["quality"].estimate)
     assert figures["quality"].low < 0.8 < figures["quality"].high
     assert 1.0 == figures["quality"].observed
+
+
+def test_a_session_that_weighs_nearly_all_is_no_sample() -> None:
+    """Nine requests of ten are of one session: there are many clusters, and they say as much as one would."""
+    log = [replace(one, session="greedy" if n % 10 else f"s{n}") for n, one in enumerate(greedy_log(1500))]
+
+    assert "too few groups of requests weigh anything" in replayed(log, "random")["price"].refusal
+
+
+def test_the_upper_end_of_a_price_says_what_it_takes_for_granted() -> None:
+    """The interval that holds at every look needs the largest price there can be, and knows the largest it saw."""
+    watched = replayed(greedy_log(1500), "random", watched=True)
+
+    assert DEAREST in watched["price"].warnings
+    assert DEAREST not in watched["errors"].warnings
 
 
 def paired_log(shadowed: set[int], count: int = 400) -> list[Logged]:
