@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from router.cli.console import existing_log
 from router.decision_log import keeping
 from router.decision_log.columns import VIEWS
 from router.decision_log.export import FORMATS, export
@@ -179,6 +180,44 @@ def test_replay_reads_settled_decisions(log: DecisionLog, rows) -> None:
     settle(log)
     assert 6 == len(before)
     assert before == lines()
+
+
+def test_what_was_spent_and_tried_lately_is_read_of_settled_ones_too(log: DecisionLog, rows) -> None:
+    """An attempt counts by its own time, also where its decision is a little older than the range."""
+    now = datetime.now(UTC)
+    for minutes, usd in ((10, 1.0), (90, 2.0), (3000, 4.0)):
+        begun_us = round((now - timedelta(minutes=minutes)).timestamp() * 1e6)
+        decision = rows["decision"](ts_us=begun_us - 3_600_000_000, chosen="far")
+        for row in (
+            decision,
+            rows["attempt"](decision.decision_id, ts_us=begun_us, candidate_id="far", backend="remote", cost_usd=usd),
+            rows["outcome"](decision.decision_id, ts_us=begun_us, backend="remote", cost_usd=usd),
+        ):
+            log.append(row)
+    log.flush()
+
+    def read() -> tuple[float, list[str]]:
+        reader = log.reader()
+        spent = sum(each.usd for each in reader.spent(now - timedelta(hours=2)))
+        return spent, [candidate_id for candidate_id, _, _ in reader.recent_attempts(1800.0)]
+
+    assert (3.0, ["far"]) == read()
+    settle(log, now.replace(tzinfo=None) + timedelta(days=2))
+    assert 3 == there(log, "settled")
+    assert (3.0, ["far"]) == read()
+
+
+def test_a_command_that_reads_settles_and_deletes_nothing(log: DecisionLog, path: Path, rows, monkeypatch) -> None:
+    """However long it takes; and it finds a log below the home directory."""
+    fill(log, rows, 3)
+    log.close()
+    monkeypatch.setenv("HOME", str(path.parent))
+    config = path.with_name("nearfar.toml")
+    config.write_text(f'[log]\npath = "~/{path.name}"\nretention_days = 1\n', encoding="utf-8")
+    with existing_log(config) as found:
+        found._keeper.keep()
+        assert math.inf == found._keeper._next_s
+        assert 3 == there(found, "decision_rows")
 
 
 def test_sums_of_other_rules_are_added_up_anew(log: DecisionLog, path: Path, rows) -> None:
