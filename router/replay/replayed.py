@@ -53,7 +53,8 @@ class Asked(Struct, frozen=True, kw_only=True):
         given: Parameters of policies; None leaves them as they are by default.
         baselines: Whether the named baselines are replayed too.
         deadline_ms: What counts as late, where not each request's own deadline.
-        watched: Somebody looks again and again while the log grows: intervals hold at every moment at once.
+        watched: Somebody looks again and again while the log grows: intervals hold at every moment at once,
+            while the window's start stays the same.
     """
 
     policy: str
@@ -262,10 +263,13 @@ def _warnings(traffic: Traffic, *, watched: bool) -> list[str]:
     if changed := drifted(traffic):
         said.append(
             f"{', '.join(changed)} changed within the window (more than one version): intervals of price, errors and "
-            "quality hold at every moment at once, and are wider"
+            "quality hold at every moment at once while the window's start stays the same, and are wider"
         )
     elif watched:
-        said.append("intervals of price, errors and quality hold at every moment at once, and are wider")
+        said.append(
+            "intervals of price, errors and quality hold at every moment at once while the window's start stays the "
+            "same, and are wider"
+        )
     if traffic.requests and audit.is_deterministic(traffic.requests):
         said.append(BY_CHANCE)
     if traffic.clustered_by == "request":
