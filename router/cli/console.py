@@ -78,10 +78,11 @@ def existing_log(config: Path | None) -> Iterator[DecisionLog]:
         SettingsError: the configuration is broken.
     """
     settings, _ = configured(config)
-    path = Path(settings.log.path)
+    path = Path(settings.log.path).expanduser()
     if not path.exists():
         raise LogError(f"There is no log {path.name} here yet: serve or run something first.")
     log = opened_log(settings)
+    log.leave()  # a reader that takes minutes deletes nothing
     try:
         yield log
     finally:

@@ -170,7 +170,7 @@ def _listings(house: Services) -> Iterator[Finding]:
 
 
 def _log(settings: Settings) -> Finding:
-    path = Path(settings.log.path)
+    path = Path(settings.log.path).expanduser()
     if not path.exists():
         return Finding("log", "ok", f"{path.name} will be made at the first start")
     try:

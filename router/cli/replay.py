@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,9 +16,9 @@ from router.cli.client import post
 from router.cli.console import (
     config_option,
     configured,
+    existing_log,
     json_option,
     ms,
-    opened_log,
     reported,
     server_option,
     show_json,
@@ -27,7 +26,6 @@ from router.cli.console import (
 )
 from router.cli.report import instant_of
 from router.decision_log.windows import Window
-from router.errors import LogError
 from router.planning import parameters_of
 from router.replay.replayed import Asked, Clock, Stage
 from router.replay.replayed import replay as replay_it
@@ -35,6 +33,7 @@ from router.replay.verdict import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from router.replay.verdict import Figure, Verdict
 
@@ -97,9 +96,6 @@ def _ask(server: str, given: dict[str, Any]) -> Replay:
 
 def _read(config: Path | None, given: dict[str, Any]) -> Replay:
     settings, _ = configured(config)
-    path = Path(settings.log.path)
-    if not path.exists():
-        raise LogError(f"There is no log {path.name} here yet: serve or run something first.")
     window = Window(
         since=_plain(given["since"]),
         until=_plain(given["until"]),
@@ -114,12 +110,8 @@ def _read(config: Path | None, given: dict[str, Any]) -> Replay:
         deadline_ms=given["deadline_ms"],
         watched=given["watched"],
     )
-    log = opened_log(settings)
-    try:
-        with _progress() as bar:
-            return replay_it(log.reader(), window, asked, Clock(tell=_telling(bar)))
-    finally:
-        log.close()
+    with existing_log(config) as log, _progress() as bar:
+        return replay_it(log.reader(), window, asked, Clock(tell=_telling(bar)))
 
 
 def _plain(instant: datetime | None) -> datetime | None:

@@ -15,7 +15,7 @@ import duckdb
 from router.decision_log.migrations import connect, first_line
 from router.decision_log.questions.base import Asked, in_range
 from router.decision_log.shapes import told
-from router.errors import LogError
+from router.errors import InvalidRequest, LogError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ _OPTIONS: dict[Format, str] = {
     "jsonl": "FORMAT json",
 }
 _POLL_S = 0.2
+_BESIDE = ("", ".wal", ".spill", ".rejected.jsonl")
 
 
 def export(
@@ -41,8 +42,8 @@ def export(
 ) -> int:
     """Write the decisions of a range to a file and return how many: a row each, nearly in the order of time.
 
-    Columns are those of the view `decisions`, with the lists `slate` (candidates) and `tries` (attempts); in CSV
-    these are JSON. Inputs are not exported. An old file stays until the new one is complete.
+    Columns are those of the view `decisions`, with the lists `slate` (candidates) and `tries` (attempts), JSON in CSV.
+    Inputs are not exported. An old file stays until the new one is complete.
 
     Args:
         log: The decision log; nobody else may have it open.
@@ -52,17 +53,17 @@ def export(
         progress: Told the share that is done, 0..1.
 
     Raises:
+        InvalidRequest: the file is the log's own.
         LogLocked: another process has the log open.
         LogError: the log cannot be read, or the file cannot be written.
     """
-    target = target.absolute()
+    target = _kept_off(log, target)
     part = target.with_name(f".{target.name}.part")
     with contextlib.closing(connect(log.absolute(), writes=part)) as con:
-        where = in_range(Asked(since=span[0], until=span[1]))
-        lists = "::JSON" if kind == "csv" else ""
-        query = f"SELECT {told(con)}, candidates{lists} AS slate, attempts{lists} AS tries FROM ({_whole(where)})"  # noqa: S608
+        query = _query(con, kind, Asked(since=span[0], until=span[1]))
         name = str(part).replace("'", "''")
         try:
+            part.unlink(missing_ok=True)  # of an export that was killed
             found = _watched(con, f"COPY ({query}) TO '{name}' ({_OPTIONS[kind]})", progress)
             part.chmod(0o600)
             part.replace(target)
@@ -72,6 +73,18 @@ def export(
         finally:
             part.unlink(missing_ok=True)
     return found
+
+
+def _kept_off(log: Path, target: Path) -> Path:
+    file = log.resolve()
+    if target.resolve() in {file.with_name(f"{file.name}{end}") for end in _BESIDE}:
+        raise InvalidRequest(f"{target.name}: is the decision log's own file; export to another.")
+    return target.absolute()
+
+
+def _query(con: duckdb.DuckDBPyConnection, kind: Format, asked: Asked) -> str:
+    lists = "::JSON" if kind == "csv" else ""
+    return f"SELECT {told(con)}, candidates{lists} AS slate, attempts{lists} AS tries FROM ({_whole(in_range(asked))})"  # noqa: S608
 
 
 def _whole(where: str) -> str:

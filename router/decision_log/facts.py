@@ -72,9 +72,9 @@ _JOINED = """
         CASE WHEN guess.pred_ms > 0 THEN first_ms END AS first_ms, guess.pred_ms, guess.p90_ms, guess.p95_ms,
             guess.p99_ms,
         observed_ms, h.decision_id IS NOT NULL AS judged,
-        CASE WHEN alternatives > 0 THEN greatest(observed_ms - best_ms, 0) WHEN alternatives = 0 THEN 0 END AS
-            regret_ms,
-        CASE WHEN alternatives = 0 THEN o_cost_usd * 0 WHEN best_usd IS NOT NULL
+        CASE WHEN alternatives = 0 THEN observed_ms * 0 WHEN observed_ms - best_ms IS NOT NULL
+            THEN greatest(observed_ms - best_ms, 0) END AS regret_ms, -- greatest(NULL, 0) would be 0
+        CASE WHEN alternatives = 0 THEN o_cost_usd * 0 WHEN o_cost_usd - best_usd IS NOT NULL
             THEN greatest(o_cost_usd - best_usd, 0) END AS regret_usd,
         coalesce(is_beaten, false) AS is_beaten, measured,
         all_near, all_far, cheapest, fastest, random,

@@ -8,6 +8,7 @@ Runs on the thread that writes; what a step does must not keep rows waiting for 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -54,6 +55,10 @@ class Keeper:
         self._retention = None if retention_days is None else timedelta(days=retention_days)
         self._next_s = time.monotonic() + TICK_S
         self._has_deleted = False
+
+    def rest(self) -> None:
+        """Do nothing from now on."""
+        self._next_s = math.inf
 
     def keep(self) -> None:
         """Do one step of what is due, if the last one is long enough ago or left something.

@@ -199,6 +199,10 @@ class DecisionLog:
         """Return the read side, for any number of threads: it takes a cursor of its own for each question."""
         return LogReader(self._cursor)
 
+    def leave(self) -> None:
+        """Settle and delete nothing: for whoever only reads. To be called within seconds of opening."""
+        self._keeper.rest()
+
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         return self._con.cursor()  # looked up each time: `_reopen` replaces the connection
 

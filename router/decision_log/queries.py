@@ -19,7 +19,7 @@ from router.decision_log import sql, windows
 from router.decision_log.migrations import first_line
 from router.decision_log.questions import answered
 from router.decision_log.questions.base import Asked
-from router.errors import InvalidRequest, LogError
+from router.errors import InvalidRequest, LogError, QueryRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,20 +36,27 @@ _OUTCOME = r"""
     UNION ALL BY NAME SELECT COLUMNS('^o_(.*)$') AS '\1' FROM nearfar_log.settled
     WHERE decision_id = $1::UUID AND o_ts IS NOT NULL"""
 _AFTERWARDS = "SELECT * EXCLUDE (decision_id) FROM {view} WHERE decision_id = ?::UUID ORDER BY ts"
-_RECENT = """
+# The view `attempts` would take apart every decision ever settled: a condition on an attempt's own time comes after.
+_TRIED_SINCE = """(
+    SELECT * FROM nearfar_log.attempt_rows WHERE ts >= {since} UNION ALL BY NAME
+    SELECT * FROM (SELECT decision_id, unnest(attempts, max_depth := 2)
+        FROM nearfar_log.settled WHERE ts >= {since} - INTERVAL 1 DAY)  -- a decision precedes its attempts
+    WHERE ts >= {since})"""
+_RECENT = f"""
     SELECT candidate_id, error_class, epoch(now()::TIMESTAMP - ts) - total_ms / 1000 AS age_s
-    FROM (SELECT * FROM attempts WHERE ts > now()::TIMESTAMP - to_seconds(?) AND backend = 'remote'
-        AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
-    ORDER BY ts"""
+    FROM (SELECT * FROM {_TRIED_SINCE.format(since="(now()::TIMESTAMP - to_seconds($seconds))")}
+        WHERE backend = 'remote' AND status <> 'cancelled' ORDER BY ts DESC LIMIT 1000)
+    ORDER BY ts"""  # noqa: S608 - from above
 _PREDICTORS = "SELECT candidate_id, arg_max(state, ts)::VARCHAR FROM nearfar_log.predictors GROUP BY candidate_id"
 # What was asked of a candidate decides whom it is charged to: a router's attempt is logged under the name that served.
-_SPENT = """
+_SPENT = f"""
     SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
         sum(coalesce(a.cost_usd, c.pred_cost_usd)) AS usd
-    FROM attempts a JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
-    WHERE a.backend <> 'local' AND a.role <> 'shadow' AND a.ts >= $since
-        AND c.ts >= $since - INTERVAL 1 DAY AND d.ts >= $since - INTERVAL 1 DAY  -- a decision precedes its attempts
-    GROUP BY ALL HAVING usd > 0 ORDER BY ALL"""
+    FROM {_TRIED_SINCE.format(since="$since")} a
+        JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
+    WHERE a.backend <> 'local' AND a.role <> 'shadow'
+        AND c.ts >= $since - INTERVAL 1 DAY AND d.ts >= $since - INTERVAL 1 DAY
+    GROUP BY ALL HAVING usd > 0 ORDER BY ALL"""  # noqa: S608 - from above
 
 
 class Spent(NamedTuple):
@@ -119,7 +126,7 @@ class LogReader:
             LogError: the log cannot be read.
         """
         with self._reading() as con:
-            rows = con.execute(_RECENT, [seconds]).fetchall()
+            rows = con.execute(_RECENT, {"seconds": seconds}).fetchall()
         return [(candidate_id, error_class, max(0.0, age_s)) for candidate_id, error_class, age_s in rows]
 
     def predictors(self) -> dict[str, str]:
@@ -188,18 +195,26 @@ class LogReader:
         until: datetime | None = None,
         by: str | None = None,
         step: str | None = None,
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """Return the answer to a named question of analytics; see `router.decision_log.questions`.
 
-        `since` is inclusive, `until` is not; a time without zone is UTC.
+        `since` is inclusive, `until` is not; a time without zone is UTC. Without `timeout_s` it takes what it takes.
 
         Raises:
             InvalidRequest: there is no such question, or it cannot be asked like this.
+            QueryRefused: a query for it ran past `timeout_s`.
             LogError: the log cannot be read.
         """
         asked = Asked(since=_utc(since), until=_utc(until), by=by, step=step)
         with self._reading() as con:
-            return answered(con, question, asked)
+            if timeout_s is not None:
+                con.execute(f"SET max_execution_time = {max(1, int(timeout_s * 1000))}")
+            try:
+                return answered(con, question, asked)
+            except duckdb.InterruptException as error:
+                why = f"{question} ran longer than {timeout_s:g} s and was stopped; ask for a shorter range."
+                raise QueryRefused(why) from error
 
     def spent(self, since: datetime) -> list[Spent]:
         """Return what far attempts cost since then; an unknown cost counts as what was expected, where that was known.
@@ -253,7 +268,7 @@ class LogReader:
                 con.execute("BEGIN TRANSACTION READ ONLY")
                 yield con
             except duckdb.Error as error:
-                raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
+                raise LogError(f"The decision log cannot be read: {sql.without_paths(first_line(error))}") from error
 
 
 def _newest(con: duckdb.DuckDBPyConnection, clause: str, values: list[object], limit: int) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import duckdb
 
 _DECISIONS = (
@@ -58,7 +60,7 @@ def apart(con: duckdb.DuckDBPyConnection, whole: str) -> dict[str, str]:
 
 def _joined(columns: dict[str, dict[str, str]], picked: str = "true") -> str:
     """Nearly every decision has one attempt, which needs no grouping: that is most of the time this takes."""
-    ends = ", ".join(f"o.{name} AS o_{name}" for name in columns["outcome_rows"] if name != "decision_id")
+    ends = _prefixed(columns["outcome_rows"])
     fields = ", ".join(f"{name} := {name}" for name in columns["attempt_rows"] if name != "decision_id")
     ids = f"SELECT decision_id FROM nearfar_log.decision_rows WHERE {picked}"  # noqa: S608
     among = "true" if picked == "true" else f"decision_id IN ({ids})"
@@ -101,7 +103,7 @@ def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
     selected = told(con)
     con.execute(f"""
         CREATE OR REPLACE VIEW main.decisions AS
-        SELECT {selected} FROM (SELECT d.*, {_prefixed(con)} FROM nearfar_log.decision_rows d
+        SELECT {selected} FROM (SELECT d.*, {_prefixed(_columns(con, "outcome_rows"))} FROM nearfar_log.decision_rows d
             LEFT JOIN nearfar_log.outcome_rows o USING (decision_id))
         UNION ALL SELECT {selected} FROM nearfar_log.settled""")  # noqa: S608
     con.execute("""
@@ -124,8 +126,8 @@ def _every(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM nearfar_log.{table} UNION ALL BY NAME {rows}")  # noqa: S608
 
 
-def _prefixed(con: duckdb.DuckDBPyConnection) -> str:
-    return ", ".join(f"o.{name} AS o_{name}" for name in _columns(con, "outcome_rows") if name != "decision_id")
+def _prefixed(of_ends: Iterable[str]) -> str:
+    return ", ".join(f"o.{name} AS o_{name}" for name in of_ends if name != "decision_id")
 
 
 def _columns(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

@@ -224,4 +224,9 @@ def _refused(why: str) -> QueryRefused:
 def _message(error: duckdb.Error) -> str:
     """Return what DuckDB says, without any path of this machine, nor its advice to change settings."""
     text = str(error).partition("\n\nPossible solutions")[0].partition(", due to the following Python")[0].strip()
+    return without_paths(text)
+
+
+def without_paths(text: str) -> str:
+    """The text with no path of this machine in it."""
     return re.sub(r"(?<![\w.*])/(?:[\w.@+-]+/)+[\w.@+-]*", "<path>", text)

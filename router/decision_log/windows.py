@@ -32,7 +32,9 @@ _LINES = """
         UNION ALL SELECT $columns FROM nearfar_log.settled WHERE $matches AND ts >= $begin),
     f AS (
         SELECT decision_id, sum(value * weight) / sum(weight) AS score
-        FROM nearfar_log.feedback WHERE metric = 'score' AND weight > 0 GROUP BY decision_id),
+        FROM (SELECT DISTINCT ON (decision_id, source) * FROM nearfar_log.feedback WHERE metric = 'score'
+            ORDER BY decision_id, source, ts DESC)  -- whoever votes again replaces the vote before
+        WHERE weight > 0 GROUP BY decision_id),
     s AS (
         SELECT decision_id, list({candidate_id: candidate_id, reference: reference, agreement: agreement}) AS shadows
         FROM nearfar_log.shadows WHERE ts >= $begin - INTERVAL 1 HOUR GROUP BY decision_id)

@@ -75,7 +75,7 @@ def _worth(seen: Seen, facts: Facts) -> Alternative | None:
         return Alternative(
             candidate=seen.id,
             latency_ms=answered.total_ms,
-            cost_usd=answered.cost_usd if answered.cost_usd is not None else seen.cost_usd,
+            cost_usd=answered.cost_usd,  # a prediction is no measure of what nobody knows
             basis="measured",
         )
     if any(each.status == "error" and each.role != "shadow" for each in tried):

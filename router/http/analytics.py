@@ -11,6 +11,9 @@ from router.decision_log.questions import QUESTIONS
 from router.http.decisions import instant
 from router.http.services import services
 
+QUESTION_S = 30.0
+"""How long one query of a question may run."""
+
 
 @get("/v1/analytics/{question:str}", summary="A named question over the log: summary, timeseries, models, ...")
 async def question(
@@ -22,11 +25,11 @@ async def question(
     step: FromQuery[str | None] = None,
 ) -> dict[str, Any]:
     """Answer it over a range of time; `columns` of the answer says what each figure means."""
-    log = services(request).log
-    await log.committed()
-    return await asyncio.to_thread(
-        log.reader().ask, question, since=instant("since", since), until=instant("until", until), by=by, step=step
-    )
+    house = services(request)
+    span = {"since": instant("since", since), "until": instant("until", until)}
+    await house.log.committed()
+    async with house.sql_places:  # as for SQL: a long question never takes the threads that other reads need
+        return await asyncio.to_thread(house.log.reader().ask, question, by=by, step=step, timeout_s=QUESTION_S, **span)
 
 
 @get("/v1/analytics/schema", summary="What there is to query: questions, and the views with their columns")

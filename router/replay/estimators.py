@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MIN_ESS = 200.0
 """Effective requests below which no interval is given: at 13 to 114 of them, nominal 95 % covered 74 %."""
 MIN_CLUSTERS = 20
+MIN_EQUAL = 6.0
+"""Groups of equal weight below which no interval is given: with fewer, Student's t has under 5 degrees of freedom."""
 MAX_UNSEEN = 0.01
 MAX_MISSING = 0.2
 OFF, OFF_SES = 0.1, 4.0
@@ -97,10 +99,24 @@ def objection(case: Evidence) -> str | None:
         )
     if ess < MIN_ESS:
         return f"too little evidence: {total} requests say as much as {ess:.0f} would, and {MIN_ESS:.0f} are needed"
+    return _few(case) or _off(case)
+
+
+def _few(case: Evidence) -> str | None:
     clusters = len(set(case.clusters))
     if clusters < MIN_CLUSTERS:
         return f"too few independent groups of requests: {clusters}, and {MIN_CLUSTERS} are needed"
-    return _off(case)
+    equal = _effective(case)
+    if equal >= MIN_EQUAL:
+        return None
+    return f"too few groups of requests weigh anything: as {equal:.1f} equal ones would, and {MIN_EQUAL:.0f} are needed"
+
+
+def _effective(case: Evidence) -> float:
+    """How many groups of equal weight would say as much (Kish 1965)."""
+    weights = [weight for (weight,) in by_cluster(case.clusters, [case.weights])]
+    squares = sum(weight * weight for weight in weights)
+    return sum(weights) ** 2 / squares if squares else 0.0
 
 
 def _off(case: Evidence) -> str | None:

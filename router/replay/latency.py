@@ -146,7 +146,7 @@ def _lived(requests: Sequence[Logged], ran: Ran, deadline_ms: float | None) -> L
 def _late(request: Logged, latency_ms: float | None, deadline_ms: float | None) -> bool | None:
     deadline = request.deadline_ms if deadline_ms is None else deadline_ms
     if deadline is None:
-        return None if latency_ms is not None else True
+        return None
     return latency_ms is None or latency_ms > deadline
 
 

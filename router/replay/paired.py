@@ -31,7 +31,12 @@ class _Pair(NamedTuple):
 
 
 def figures(traffic: Traffic, choices: list[Choice], name: str) -> list[Figure]:
-    """Price, errors and quality over paired data; empty where no request was ever shadowed."""
+    """Price, errors and quality over paired data; empty where no request was ever shadowed.
+
+    Empty also for a target that draws its first choice: a pair shows one candidate, not what a draw would give.
+    """
+    if any(choice and max(choice.values()) < 1 for choice in choices):
+        return []
     if not any(one.role == "shadow" for request in traffic.requests for one in request.attempts):
         return []
     return [_figure(traffic, choices, name, quantity) for quantity in QUANTITIES]
@@ -43,7 +48,7 @@ def _figure(traffic: Traffic, choices: list[Choice], name: str, quantity: Quanti
         for request, choice in zip(traffic.requests, choices, strict=True)
     ]
     apart = sum(not pair.agrees for pair in pairs)
-    shadowed = sum(pair.shadowed and pair.value is not None for pair in pairs)
+    shadowed = sum(pair.shadowed and pair.value is not None for pair in pairs if name == ORACLE or not pair.agrees)
     scale = apart / shadowed if shadowed else 0.0
     if name == ORACLE:  # only where both are known can the better one be known
         pairs = [pair._replace(agrees=False) for pair in pairs]

@@ -37,6 +37,7 @@ CANNOT = {
 }
 """Policies that decide by what the log does not show."""
 MAX_ESCALATED = 0.01
+DEAREST = "its upper end takes for granted that no request costs more than the dearest one in the window"
 
 BY_CHANCE = (
     "every logged decision was certain (propensity 1): price, errors and quality can only be told where a policy does "
@@ -52,7 +53,8 @@ class Asked(Struct, frozen=True, kw_only=True):
         given: Parameters of policies; None leaves them as they are by default.
         baselines: Whether the named baselines are replayed too.
         deadline_ms: What counts as late, where not each request's own deadline.
-        watched: Somebody looks again and again while the log grows: intervals hold at every moment at once.
+        watched: Somebody looks again and again while the log grows: intervals hold at every moment at once,
+            while the window's start stays the same.
     """
 
     policy: str
@@ -227,6 +229,8 @@ def _judged(figure: Figure, case: estimators.Evidence) -> Figure:
         said.append(f"{share:.0%} of the answers were judged: it is right only if these are like the others")
     if figure.missing:
         said.append(f"{figure.missing} outcomes are not known; the interval covers all they could have been")
+    if case.quantity == "price" and (figure.anytime or figure.missing or case.weighed.unseen > 0):
+        said.append(DEAREST)
     if case.weighed.unseen > 0:
         said.append(f"{case.weighed.unseen:.2%} of its choices cannot be in the log; the interval covers any outcome")
     return replace(figure, warnings=tuple(said))
@@ -259,10 +263,13 @@ def _warnings(traffic: Traffic, *, watched: bool) -> list[str]:
     if changed := drifted(traffic):
         said.append(
             f"{', '.join(changed)} changed within the window (more than one version): intervals of price, errors and "
-            "quality hold at every moment at once, and are wider"
+            "quality hold at every moment at once while the window's start stays the same, and are wider"
         )
     elif watched:
-        said.append("intervals of price, errors and quality hold at every moment at once, and are wider")
+        said.append(
+            "intervals of price, errors and quality hold at every moment at once while the window's start stays the "
+            "same, and are wider"
+        )
     if traffic.requests and audit.is_deterministic(traffic.requests):
         said.append(BY_CHANCE)
     if traffic.clustered_by == "request":

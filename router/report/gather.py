@@ -27,14 +27,20 @@ _WORST = """
     tried AS (
         SELECT decision_id, candidate_id, bool_or(won) AS won,
             bool_or(status = 'error' AND role <> 'shadow') AS failed,
+            bool_or(status = 'ok' AND role <> 'shadow' AND NOT won) AS bettered,
+            max(cost_usd) FILTER (status = 'ok' AND NOT won) AS measured_usd,
             max(total_ms) FILTER (status = 'ok' AND NOT won) AS measured_ms,
             max(total_ms) FILTER (status = 'cancelled') AS least_ms
         FROM attempts WHERE {since} GROUP BY ALL),
+    cascades AS (SELECT DISTINCT decision_id, true AS escalated FROM attempts WHERE role = 'escalation' AND {since}),
     others AS (
-        SELECT c.decision_id, coalesce(t.measured_ms, greatest(c.pred_ms, t.least_ms), c.pred_ms) AS ms, c.pred_cost_usd
+        SELECT c.decision_id, coalesce(t.measured_ms, greatest(c.pred_ms, t.least_ms), c.pred_ms) AS ms,
+            CASE WHEN t.measured_ms IS NULL THEN c.pred_cost_usd ELSE t.measured_usd END AS usd
         FROM candidates c LEFT JOIN tried t USING (decision_id, candidate_id)
-        WHERE c.eligible AND {candidate_window} AND NOT coalesce(t.won, false) AND NOT coalesce(t.failed, false))
-    SELECT decision_id::VARCHAR, a.ms - min(o.ms) AS late_ms, a.cost_usd - min(o.pred_cost_usd) AS dearer_usd
+            LEFT JOIN cascades e ON e.decision_id = c.decision_id
+        WHERE c.eligible AND {candidate_window} AND NOT coalesce(t.won, false) AND NOT coalesce(t.failed, false)
+            AND NOT coalesce(t.bettered AND e.escalated, false))
+    SELECT decision_id::VARCHAR, a.ms - min(o.ms) AS late_ms, a.cost_usd - min(o.usd) AS dearer_usd
     FROM answered a JOIN others o USING (decision_id) GROUP BY decision_id, a.ms, a.cost_usd
     HAVING late_ms > 0 OR dearer_usd > 0
     ORDER BY {order} DESC NULLS LAST, decision_id LIMIT {limit}"""

@@ -145,8 +145,18 @@ def budget_burn(spent: Answer, limits: Sequence[Answer]) -> Part:
          figure(number(each, "spent_usd"), "usd"), said(each, "on_exceeded"))
         for each in limits
     ])  # fmt: skip
-    empty = "" if plots else "Nothing was answered far in this window, so nothing was burnt."
+    empty = "" if plots else _unburnt(rows)
     return Part("Budget burn", says, plots, [table] if limits else [], empty=empty)
+
+
+def _unburnt(rows: Rows) -> str:
+    """Why there is no spending to draw: it was nothing, or nobody knows it."""
+    requests, unknown = total(rows, "requests"), total(rows, "unknown_cost")
+    if unknown:
+        return f"Of {figure(unknown, 'count')} answers from far the cost is unknown; no other cost anything."
+    if requests:
+        return f"{figure(requests, 'count')} requests were answered far in this window, at no cost."
+    return "Nothing was answered far in this window, so nothing was burnt."
 
 
 def _burn(rows: Rows, period: str, column: str, limits: Sequence[Answer]) -> Plot | None:

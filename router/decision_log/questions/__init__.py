@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import MAXYEAR
 from typing import TYPE_CHECKING, Any
 
 from router.decision_log.questions.base import GROUPED, Asked, Question
@@ -40,6 +41,9 @@ def answered(con: duckdb.DuckDBPyConnection, name: str, asked: Asked) -> dict[st
     if asked.step is not None and (not question.steps or asked.step not in STEPS):
         allowed = f"one of {', '.join(STEPS)}" if question.steps else "no part of this question"
         raise InvalidRequest(f"step={asked.step!r}: it is {allowed}.", param="step")
+    for field in ("since", "until"):
+        if (moment := getattr(asked, field)) and moment.year == MAXYEAR:  # the hour after may be beyond the calendar
+            raise InvalidRequest(f"{field}={moment.isoformat()!r}: must be before the year {MAXYEAR}.", param=field)
     if asked.since and asked.until and asked.since >= asked.until:
         raise InvalidRequest("until: must be later than since.", param="until")
     found = question.answer(con, asked)

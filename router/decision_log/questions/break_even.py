@@ -16,10 +16,11 @@ FORMULA = (
     "Above it near wins, as the whole hour of the machine is paid however little of it is used; "
     "a utilisation above 1 cannot be reached, and far is cheaper however busy this machine is."
 )
+# Time before the log's first request, or that is still to come, is no idle time.
 _WINDOW = """
-    SELECT coalesce({since}, min(ts)) AS since, coalesce({until}, max(ts)) AS until FROM (
-        SELECT ts FROM nearfar_log.decision_rows WHERE {where} UNION ALL SELECT ts FROM nearfar_log.settled WHERE
-            {where})"""
+    WITH times AS (SELECT ts FROM nearfar_log.decision_rows UNION ALL SELECT ts FROM nearfar_log.settled)
+    SELECT greatest({since}, (SELECT min(ts) FROM times)) AS since,
+        coalesce({until}, (SELECT max(ts) FROM times WHERE {where})) AS until"""
 _QUERY = """
     WITH per_model AS (
         SELECT model, sum(n) AS requests, sum(occupancy_n) AS near_requests,
@@ -38,8 +39,10 @@ _QUERY = """
 
 def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     limits = {name: f"TIMESTAMP '{m}'" if (m := getattr(asked, name)) else "NULL" for name in ("since", "until")}
+    if asked.until:
+        limits["until"] = f"least({limits['until']}, now()::TIMESTAMP)"
     ((since, until),) = con.execute(_WINDOW.format(where=in_range(asked), **limits)).fetchall()
-    window_s = None if since is None or until is None else (until - since).total_seconds()
+    window_s = None if since is None or until is None else max(0.0, (until - since).total_seconds())
     rows = dicts(con, _QUERY.format(cells=cells_in(asked, judged=True)), {"window_s": window_s})
     return {"rows": rows, "window_s": window_s, "formula": FORMULA}
 
@@ -49,7 +52,7 @@ BREAK_EVEN = Question(
     says="For each model: requests per hour, and utilisation of this machine, above which near is cheaper than far.",
     by=("model",),
     columns={
-        "requests": "Decisions in the window.",
+        "requests": "Decisions in the window, which begins with the log's first request and ends by now.",
         "near_requests": "Of these, answered by a device of this machine whose time is known.",
         "rate_usd_per_hour": "What an hour of the device costs, as it was charged; null when nothing ran near.",
         "device_s_per_request": "Mean device time of a near answer, seconds.",

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     import duckdb
 
 _QUERY = """
-    SELECT day, spent_usd, unknown_cost, sum(spent_usd) OVER (PARTITION BY date_trunc('month', day) ORDER BY day) AS
-        month_usd
-    FROM (SELECT hour::DATE AS day, coalesce(sum(cost_usd) FILTER (near IS DISTINCT FROM true), 0) AS spent_usd,
-            coalesce(sum(cost_unknown) FILTER (near IS DISTINCT FROM true), 0)::BIGINT AS unknown_cost
+    SELECT day, requests, CASE WHEN unknown_cost = 0 OR known > 0 THEN usd END AS spent_usd, unknown_cost,
+        sum(spent_usd) OVER (PARTITION BY date_trunc('month', day) ORDER BY day) AS month_usd
+    FROM (SELECT hour::DATE AS day, coalesce(sum(n) FILTER (NOT near), 0)::BIGINT AS requests,
+            coalesce(sum(cost_usd) FILTER (NOT near), 0) AS usd,
+            coalesce(sum(cost_known) FILTER (NOT near), 0) AS known,
+            coalesce(sum(cost_unknown) FILTER (NOT near), 0)::BIGINT AS unknown_cost
         FROM ({cells}) GROUP BY day HAVING sum(n) > 0)
     ORDER BY day"""
 
@@ -30,9 +32,10 @@ BUDGETS = Question(
     "attempt, are in `/v1/system`.",
     by=("day",),
     columns={
-        "spent_usd": "Known costs of requests that were not answered near, those in vain included.",
-        "unknown_cost": "Requests not answered near whose cost nobody knows.",
-        "month_usd": "spent_usd added up since the first of the month, as far as the range has it.",
+        "requests": "Requests that were answered far. Those that nobody answered are on neither side.",
+        "spent_usd": "Their known costs; null where there are some and nobody knows the cost of any.",
+        "unknown_cost": "Those whose cost nobody knows.",
+        "month_usd": "spent_usd added up since the first of the month, as far as the range has it and it is known.",
     },
     answer=_answer,
 )

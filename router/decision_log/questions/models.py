@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import duckdb
 
 _SUMS = {
-    "near": "CASE WHEN min(near) = max(near) THEN min(near) END",
+    # by counts: a cell that was taken out again still has a side
+    "near": "CASE coalesce(sum(n) FILTER (near), 0) / nullif(sum(n) FILTER (near IS NOT NULL), 0) "
+    "WHEN 1 THEN true WHEN 0 THEN false END",
     "requests": "sum(n)::BIGINT",
     "ok": "sum(ok)::BIGINT",
     "errors": "sum(failed)::BIGINT",

@@ -15,6 +15,8 @@ NOTE = (
     "The baseline's cost and latency are what was observed where it would have chosen the candidate that answered, and "
     "what was predicted elsewhere: the intervals know nothing of errors that all predictions share."
 )
+MIN_CLUSTERS = 20
+"""Below, 1.96 standard errors of clusters are no 95 %: no interval is given."""
 _BY = tuple(name for name in GROUPS if name in {*DIMENSIONS, "day"})
 
 
@@ -30,8 +32,8 @@ def _sums(unit: str) -> str:
     return (
         f"sum({unit}_n)::BIGINT AS {unit}_n, {clusters}::BIGINT AS {unit}_clusters, "
         f"CASE WHEN sum({unit}_n) > 0 THEN sum({unit}) END AS {unit}, "
-        f"CASE WHEN {clusters} > 1 THEN 1.96 * sqrt(greatest({squares}, 0) * {clusters} / ({clusters} - 1)) END AS "
-        f"{unit}_half"
+        f"CASE WHEN {clusters} >= {MIN_CLUSTERS} "
+        f"THEN 1.96 * sqrt(greatest({squares}, 0) * {clusters} / ({clusters} - 1)) END AS {unit}_half"
     )
 
 
@@ -73,15 +75,15 @@ SAVINGS = Question(
         "left_out": "The others: no candidate on that side, or an unknown price.",
         "saved_usd": "Sum of (the baseline's cost - what was paid), dollars; below 0, we paid more.",
         "saved_usd_low": "Lower end of its 95 % interval: normal, over clusters (a session, or else a tenant, within "
-        "an "
-        "hour; else single decisions). Null with fewer than two.",
+        f"an hour; else single decisions). Null with fewer than {MIN_CLUSTERS}.",
         "saved_usd_high": "Upper end. What comes after its session's hour was added up counts as a cluster of its own, "
         "until it is settled, minutes later.",
         "saved_s": "Sum of (the baseline's latency - what was observed), seconds; below 0, we took longer.",
         "saved_s_low": "Lower end of its 95 % interval.",
         "saved_s_high": "Upper end.",
         "timed": "Decisions that count for the seconds: the baseline had a candidate.",
-        "clusters": "How many independent parts the interval of the dollars is made from.",
+        "clusters": "How many parts, taken as independent of each other, the interval of the dollars is made from: "
+        "what one session, or else one tenant, asked within an hour, else a single decision.",
     },
     answer=_answer,
 )

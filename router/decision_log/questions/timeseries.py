@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from router.decision_log.questions.base import GROUPS, SIDE, Asked, Question, cells_in, grouped, in_range
 from router.decision_log.sql import dicts
+from router.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     import duckdb
 
+MOST_MINUTES = timedelta(days=2)
 _SUMS = {
     "requests": "sum(n)::BIGINT",
     "ok": "sum(ok)::BIGINT",
@@ -34,14 +35,26 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
 
 
 def step_for(con: duckdb.DuckDBPyConnection, asked: Asked) -> str:
-    """The step asked for, or else one that makes tens to hundreds of rows of what the log has in the range."""
-    if asked.step not in {None, "auto"}:
+    """The step asked for, or else one that makes tens to hundreds of rows of what the log has in the range.
+
+    Raises:
+        InvalidRequest: minutes of more than MOST_MINUTES, which are added up from single decisions each time.
+    """
+    if asked.step not in {None, "auto", "minute"}:
         return str(asked.step)
     since, until = asked.since, asked.until
     if since is None or until is None:
         ((first, last),) = con.execute(_ENDS.format(where=in_range(asked))).fetchall()
         since, until = since or first, until or last
-    return "hour" if since is None or until is None else _step_of(until - since)
+    length = None if since is None or until is None else until - since
+    if asked.step != "minute":
+        return "hour" if length is None else _step_of(length)
+    if length is not None and length > MOST_MINUTES:
+        raise InvalidRequest(
+            f"step='minute': the range is longer than {MOST_MINUTES.days} days; ask for a shorter one, or by the hour.",
+            param="step",
+        )
+    return "minute"
 
 
 def _step_of(length: timedelta) -> str:

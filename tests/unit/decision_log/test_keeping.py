@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from router.cli.console import existing_log
 from router.decision_log import keeping
 from router.decision_log.columns import VIEWS
 from router.decision_log.export import FORMATS, export
@@ -17,7 +18,7 @@ from router.decision_log.migrations import PUBLIC_VIEWS, connect
 from router.decision_log.record import FeedbackRow
 from router.decision_log.shapes import reshape
 from router.decision_log.windows import Window
-from router.errors import LogError, LogLocked
+from router.errors import InvalidRequest, LogError, LogLocked
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC).replace(tzinfo=None)
 LATER = NOON + timedelta(days=30)
@@ -181,6 +182,44 @@ def test_replay_reads_settled_decisions(log: DecisionLog, rows) -> None:
     assert before == lines()
 
 
+def test_what_was_spent_and_tried_lately_is_read_of_settled_ones_too(log: DecisionLog, rows) -> None:
+    """An attempt counts by its own time, also where its decision is a little older than the range."""
+    now = datetime.now(UTC)
+    for minutes, usd in ((10, 1.0), (90, 2.0), (3000, 4.0)):
+        begun_us = round((now - timedelta(minutes=minutes)).timestamp() * 1e6)
+        decision = rows["decision"](ts_us=begun_us - 3_600_000_000, chosen="far")
+        for row in (
+            decision,
+            rows["attempt"](decision.decision_id, ts_us=begun_us, candidate_id="far", backend="remote", cost_usd=usd),
+            rows["outcome"](decision.decision_id, ts_us=begun_us, backend="remote", cost_usd=usd),
+        ):
+            log.append(row)
+    log.flush()
+
+    def read() -> tuple[float, list[str]]:
+        reader = log.reader()
+        spent = sum(each.usd for each in reader.spent(now - timedelta(hours=2)))
+        return spent, [candidate_id for candidate_id, _, _ in reader.recent_attempts(1800.0)]
+
+    assert (3.0, ["far"]) == read()
+    settle(log, now.replace(tzinfo=None) + timedelta(days=2))
+    assert 3 == there(log, "settled")
+    assert (3.0, ["far"]) == read()
+
+
+def test_a_command_that_reads_settles_and_deletes_nothing(log: DecisionLog, path: Path, rows, monkeypatch) -> None:
+    """However long it takes; and it finds a log below the home directory."""
+    fill(log, rows, 3)
+    log.close()
+    monkeypatch.setenv("HOME", str(path.parent))
+    config = path.with_name("nearfar.toml")
+    config.write_text(f'[log]\npath = "~/{path.name}"\nretention_days = 1\n', encoding="utf-8")
+    with existing_log(config) as found:
+        found._keeper.keep()
+        assert math.inf == found._keeper._next_s
+        assert 3 == there(found, "decision_rows")
+
+
 def test_sums_of_other_rules_are_added_up_anew(log: DecisionLog, path: Path, rows) -> None:
     """A log whose sums an older version made answers as before, once it is opened by this one."""
     fill(log, rows)
@@ -236,6 +275,20 @@ def test_an_export_that_cannot_be_written_says_so(log: DecisionLog, path: Path, 
     with pytest.raises(LogError) as error:
         export(path, tmp_path / "missing" / "x.parquet", "parquet")
     assert str(tmp_path) not in str(error.value)
+
+
+def test_an_export_never_overwrites_the_log(log: DecisionLog, path: Path, rows, tmp_path) -> None:
+    """By whatever name, nor what lies beside it; and what a killed export left is no obstacle."""
+    fill(log, rows, 2)
+    log.close()
+    before = path.read_bytes()
+    (tmp_path / "other.duckdb").symlink_to(path)
+    for name in (path.name, f"{path.name}.wal", f"{path.name}.spill", f"{path.name}.rejected.jsonl", "other.duckdb"):
+        with pytest.raises(InvalidRequest, match="log's own"):
+            export(path, tmp_path / name, "parquet")
+    assert before == path.read_bytes()
+    (tmp_path / ".x.parquet.part").write_bytes(b"half")
+    assert 2 == export(path, tmp_path / "x.parquet", "parquet")
 
 
 def exported_elsewhere(path: Path, target: Path) -> None:

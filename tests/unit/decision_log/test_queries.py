@@ -8,7 +8,7 @@ import pytest
 from router.decision_log.log import DecisionLog
 from router.decision_log.queries import Spent
 from router.decision_log.record import PolicyRow, PriceBookRow
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, LogError
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
@@ -164,6 +164,15 @@ def test_a_cost_nobody_knows_is_not_zero(log: DecisionLog, rows) -> None:
     log.append(rows["outcome"](row.decision_id, cost_usd=None))
     log.flush()
     assert (None, 1) == tuple(log.reader().report(by="model")[0][key] for key in ("cost_usd", "unknown_cost"))
+
+
+def test_an_error_of_the_log_names_no_path(log: DecisionLog) -> None:
+    """What DuckDB says of a file that it cannot read names the file; whoever asks over HTTP must not learn where."""
+    with pytest.raises(LogError) as error:
+        log.reader().rows("SELECT * FROM '/srv/secret/place.parquet'", {})
+
+    assert "/srv" not in str(error.value)
+    assert "<path>" in str(error.value)
 
 
 def test_reporting_by_something_else_is_refused(log: DecisionLog) -> None:

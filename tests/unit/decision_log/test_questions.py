@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from router.decision_log.facts import facts
 from router.decision_log.histograms import ACCURACY
 from router.decision_log.keeping import Keeper
 from router.decision_log.log import DecisionLog
 from router.decision_log.questions import QUESTIONS
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, QueryRefused
 
 NOON_US = 1_760_011_200_000_000  # 2025-10-09 12:00 UTC
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
@@ -184,6 +185,24 @@ def test_a_shadow_measures_what_was_only_predicted(log: DecisionLog, rows) -> No
     assert (1, 1.0) == (row["measured"], row["better_elsewhere"])
 
 
+def test_regret_of_what_is_not_known_is_not_zero(log: DecisionLog, rows) -> None:
+    """Neither the dollars where nobody knows what was paid, nor the seconds where no other has a prediction."""
+    three(rows, log, usd=None)
+    slate = [rows["candidate"]("near", near=True), rows["candidate"]("other", pred_ms=None)]
+    decision = rows["decision"](2, candidates=slate)
+    for row in (decision, rows["attempt"](decision.decision_id), rows["outcome"](decision.decision_id)):
+        log.append(row)
+    log.flush()
+    (row,) = log.reader().ask("regret")["rows"]
+
+    assert (2, 2, None, None) == (row["decisions"], row["unknown_usd"], row["total_usd"], row["cheaper_elsewhere"])
+    assert row["p95_usd"] is None
+    assert pytest.approx(7.0, rel=ACCURACY * 1.001) == row["p95_s"] * 1000
+    with log._cursor() as con:
+        found = con.execute(f"SELECT regret_ms FROM ({facts('FROM nearfar_log.hot')}) ORDER BY ts").fetchall()
+    assert [(pytest.approx(7.0),), (None,)] == found
+
+
 def test_whoever_failed_would_have_been_no_better(log: DecisionLog, rows) -> None:
     """A candidate that was tried in vain is no alternative, however fast it was thought to be."""
     decision = three(rows, log)
@@ -211,6 +230,7 @@ def test_savings_have_a_sign_and_leave_out_what_is_unknown(log: DecisionLog, row
 def test_the_interval_of_savings_is_robust_to_clusters(log: DecisionLog, rows) -> None:
     """The half-width is that of a sum of clusters around their mean: wider than if decisions were independent."""
     differences = {"a": [1.0, 0.9, 1.1], "b": [-1.0, -0.8], "c": [0.5], None: [0.1]}
+    differences |= {f"s{n}": [n / 10, n / 20] for n in range(16)}
     nth = 0
     for session, of_it in differences.items():
         for difference in of_it:
@@ -226,7 +246,18 @@ def test_the_interval_of_savings_is_robust_to_clusters(log: DecisionLog, rows) -
     assert pytest.approx(sum(everyone)) == found["saved_usd"]
     assert pytest.approx((sum(everyone) - half, sum(everyone) + half)) == (
         found["saved_usd_low"], found["saved_usd_high"])  # fmt: skip
-    assert 4 == found["clusters"]
+    assert 20 == found["clusters"]
+
+
+def test_of_few_clusters_savings_have_no_interval(log: DecisionLog, rows) -> None:
+    """Two sessions are two observations, however many requests they made: normal quantiles would say far too much."""
+    for nth in range(60):
+        three(rows, log, nth=nth, usd=3.0 - nth / 60, session=f"s{nth % 19}")
+    log.flush()
+    found = {row["baseline"]: row for row in log.reader().ask("savings")["rows"]}["all-far"]
+
+    assert (19, None, None) == (found["clusters"], found["saved_usd_low"], found["saved_s_high"])
+    assert found["saved_usd"] is not None
 
 
 def test_break_even_is_rate_over_price(log: DecisionLog, rows) -> None:
@@ -240,6 +271,36 @@ def test_break_even_is_rate_over_price(log: DecisionLog, rows) -> None:
     assert pytest.approx(3.6 / 3.0) == row["break_even_per_hour"]
     assert pytest.approx(1.2 * 0.1 / 3600) == row["break_even_utilisation"]
     assert pytest.approx(4 * 0.1 / 3600) == row["utilisation"]
+
+
+def test_time_before_the_log_and_still_to_come_is_not_idle(log: DecisionLog, rows) -> None:
+    """Of a month asked for, the hour counts of which there is a log; of its own idle time all."""
+    for hour in (0, 1):
+        three(rows, log, nth=hour * 3_600_000_000, took=36_000.0)
+    log.flush()
+    long_ago, next_year = NOON - timedelta(days=30), datetime.now(UTC) + timedelta(days=365)
+    (row,) = log.reader().ask("break-even", since=long_ago, until=NOON + timedelta(hours=2))["rows"]
+    assert pytest.approx(0.01) == row["utilisation"]
+    (row,) = log.reader().ask("break-even", since=NOON + timedelta(minutes=30), until=NOON + timedelta(hours=2))["rows"]
+    assert pytest.approx(36 / 5400) == row["utilisation"]
+    until_now = log.reader().ask("break-even", since=long_ago, until=next_year)["window_s"]
+    assert until_now <= (datetime.now(UTC) - NOON).total_seconds()
+
+
+def test_spending_that_nobody_knows_is_not_zero(log: DecisionLog, rows) -> None:
+    """A day of far answers of unknown cost has no spending; requests that nobody answered are no far spending."""
+    for nth, (backend, usd, status) in enumerate(
+        [("remote", None, "ok"), (None, None, "refused"), (None, None, "error")]
+    ):
+        decision = rows["decision"](nth)
+        log.append(decision)
+        log.append(
+            rows["outcome"](decision.decision_id, backend=backend, provider=backend, status=status, cost_usd=usd)
+        )
+    log.flush()
+    (row,) = log.reader().ask("budgets")["rows"]
+
+    assert (1, None, 1, None) == tuple(row[name] for name in ("requests", "spent_usd", "unknown_cost", "month_usd"))
 
 
 def test_coverage_is_the_share_at_or_below(log: DecisionLog, rows) -> None:
@@ -276,6 +337,30 @@ def test_the_whole_is_the_sum_of_its_steps(log: DecisionLog, rows) -> None:
     assert "minute" == ask("timeseries")["step"]
 
 
+def test_minutes_are_of_two_days_at_most(log: DecisionLog, rows) -> None:
+    """They are added up anew from every decision; without a range the log's own length counts."""
+    for day in (0, 3):
+        three(rows, log, nth=day * 86_400_000_000)
+    log.flush()
+    for span in ({}, {"since": NOON}, {"since": NOON, "until": NOON + timedelta(days=3)}):
+        with pytest.raises(InvalidRequest, match="2 days") as error:
+            log.reader().ask("timeseries", step="minute", **span)
+        assert "step" == error.value.param
+    assert log.reader().ask("timeseries", step="minute", until=NOON + timedelta(days=2))["rows"]
+
+
+def test_a_question_that_takes_too_long_is_stopped(log: DecisionLog, rows) -> None:
+    """And says so; others are answered as before."""
+    three(rows, log)
+    log.flush()
+    with log._cursor() as con:
+        con.execute("INSERT INTO nearfar_log.decision_rows BY NAME SELECT d.* REPLACE (uuid() AS decision_id) FROM "
+                    "nearfar_log.decision_rows d, range(50000)")  # fmt: skip
+    with pytest.raises(QueryRefused, match=r"savings ran longer than 0\.001 s"):
+        log.reader().ask("savings", timeout_s=0.001)
+    assert 50_001 == sum(row["requests"] for row in log.reader().ask("summary")["rows"])
+
+
 @pytest.mark.parametrize(
     ("question", "options", "field"),
     [
@@ -285,6 +370,8 @@ def test_the_whole_is_the_sum_of_its_steps(log: DecisionLog, rows) -> None:
         ("summary", {"step": "hour"}, "step"),
         ("timeseries", {"step": "week"}, "step"),
         ("summary", {"since": NOON, "until": NOON}, "until"),
+        ("summary", {"since": datetime(9999, 12, 31, 23, 30, tzinfo=UTC)}, "since"),
+        ("timeseries", {"until": datetime(9999, 12, 31, 23, 30, tzinfo=UTC)}, "until"),
     ],
 )
 def test_what_cannot_be_asked_names_the_field_and_the_alternatives(log: DecisionLog, question, options, field) -> None:

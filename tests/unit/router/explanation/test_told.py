@@ -345,6 +345,14 @@ def test_a_shadow_measures_what_else_could_have_been() -> None:
     assert "nobody waited for it" in found.happened.attempts[1].words
 
 
+def test_a_shadow_of_unknown_cost_measures_none() -> None:
+    """What was predicted of its price is no measurement, and no regret comes of it."""
+    shadow = attempt("b", 2, role="shadow", won=False, total_ms=500.0, cost_usd=None)
+    found = explained(row([candidate("a"), candidate("b", pred_cost_usd=0.0)], [attempt("a"), shadow]))
+
+    assert (None, None) == (found.hindsight.cheapest, found.hindsight.regret_usd)
+
+
 def test_a_cascade_is_told_as_one() -> None:
     """The first answer was not sure enough: another bettered it, and the first is no better choice for its speed."""
     attempts = [

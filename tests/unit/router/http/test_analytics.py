@@ -1,5 +1,6 @@
 """Analytics over HTTP: every named question has its route, and mistakes name the parameter."""
 
+import asyncio
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +37,9 @@ def client():
         openapi_config=None,
         logging_config=None,
     )
-    app.state.services = SimpleNamespace(log=log, dispatcher=SimpleNamespace(acknowledged=log.committed))
+    app.state.services = SimpleNamespace(
+        sql_places=asyncio.Semaphore(1), log=log, dispatcher=SimpleNamespace(acknowledged=log.committed)
+    )
     with TestClient(app) as client:
         yield client
     log.close()

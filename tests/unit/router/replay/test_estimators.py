@@ -19,8 +19,8 @@ from router.errors import InvalidRequest
 from router.replay import audit, estimators
 from router.replay.evidence import weigh
 from router.replay.logged import Logged, Tried, read, traffic
-from router.replay.replayed import Asked, Clock, judged, replay
-from router.replay.targets import LOGGED, Target, target
+from router.replay.replayed import DEAREST, Asked, Clock, judged, replay
+from router.replay.targets import LOGGED, ORACLE, Target, target
 from router.replay.verdict import Figure, Replay
 from tests.unit.router.replay import logs
 
@@ -411,6 +411,67 @@ def test_shadows_stand_in_where_nothing_was_left_to_chance() -> None:
     assert 0.8 == pytest.approx(figures["quality"].estimate)
     assert figures["quality"].low < 0.8 < figures["quality"].high
     assert 1.0 == figures["quality"].observed
+
+
+def test_a_session_that_weighs_nearly_all_is_no_sample() -> None:
+    """Nine requests of ten are of one session: there are many clusters, and they say as much as one would."""
+    log = [replace(one, session="greedy" if n % 10 else f"s{n}") for n, one in enumerate(greedy_log(1500))]
+
+    assert "too few groups of requests weigh anything" in replayed(log, "random")["price"].refusal
+
+
+def test_the_upper_end_of_a_price_says_what_it_takes_for_granted() -> None:
+    """The interval that holds at every look needs the largest price there can be, and knows the largest it saw."""
+    watched = replayed(greedy_log(1500), "random", watched=True)
+
+    assert DEAREST in watched["price"].warnings
+    assert DEAREST not in watched["errors"].warnings
+
+
+def paired_log(shadowed: set[int], count: int = 400) -> list[Logged]:
+    """Half went far, which all-near would not do; near fails where it is asked in their place, far never does."""
+    rows = []
+    for n in range(count):
+        one = logs.decision(n, [logs.candidate("near"), logs.candidate("far")], "near" if n % 2 else "far")
+        rows += [one, logs.attempt(one, one.chosen), logs.outcome(one)]
+        if n in shadowed:
+            other, status = ("far", "ok") if n % 2 else ("near", "error")
+            rows.append(logs.attempt(one, other, attempt=2, role="shadow", won=False, status=status))
+    log = logs.filled(rows)
+    try:
+        return read(log.reader(), Window(), lambda: None).requests
+    finally:
+        log.close()
+
+
+def test_shadows_stand_for_the_requests_at_which_the_target_disagrees_and_no_others() -> None:
+    """How many requests were shadowed at which it agrees with the log changes nothing."""
+    apart = set(range(0, 400, 8))  # a quarter of where it disagrees
+    for agreeing in (set(), set(range(1, 400, 2))):
+        errors = replayed(paired_log(apart | agreeing), "all-near")["errors"]
+        assert ("paired", 0.5) == (errors.method, pytest.approx(errors.estimate))
+
+
+def test_pairs_say_nothing_of_a_target_that_draws_its_first_choice() -> None:
+    """Of equal shares none is the choice; the oracle, which has none either, is judged by pairs."""
+    log = traffic(paired_log(set(range(400))))
+    for name, there in (("random", False), (ORACLE, True)):
+        verdict = judged(log, [target(name)], Asked(policy=name), Clock()).verdicts[0]
+        assert there == any(figure.method == "paired" for figure in (*verdict.figures, *verdict.others))
+
+
+def test_a_vote_that_was_replaced_no_longer_counts() -> None:
+    """Of each source its last word, and the mean of the sources."""
+    one = logs.decision(1, [logs.candidate("near")], "near")
+    votes = [("user", 0.0, 1), ("user", 1.0, 2), ("judge", 0.5, 1)]
+    said = [replace(logs.feedback(one, value), source=who, ts_us=one.ts_us + at) for who, value, at in votes]
+    log = logs.filled([one, logs.attempt(one, "near"), logs.outcome(one), *said])
+    try:
+        (found,) = read(log.reader(), Window(), lambda: None).requests
+    finally:
+        log.close()
+
+    assert 0.75 == found.score
 
 
 def test_a_name_that_is_no_policy_is_refused_with_the_names_there_are() -> None:

@@ -213,6 +213,14 @@ def test_without_deadlines_nothing_is_late_until_somebody_says_what_is() -> None
     assert 0 < replayed(log, "all-far", deadline_ms=500.0)["deadline_misses"].estimate <= 1
 
 
+def test_without_a_deadline_no_answer_is_a_failure_and_not_late() -> None:
+    """Nine of ten were answered and none had a deadline: nothing is known of misses, not that all were late."""
+    log = [replace(one, status="error") if n % 10 == 0 else one for n, one in enumerate(requests_of(*[5.0] * 1000))]
+
+    misses = replayed(log, LOGGED)["deadline_misses"]
+    assert (None, None) == (misses.observed, misses.estimate)
+
+
 def test_it_says_so_where_nobody_was_ever_seen_waiting() -> None:
     """How many a side serves at once is then not known."""
     arrivals = worlds.made_up_arrivals(400, 0.2, random.Random(4))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.replay import anytime
 from router.replay.anytime import sequence
 from router.replay.arms import Arms
 from router.replay.intervals import by_cluster, dof_of, mean_of, share, spread, student, t_quantile
@@ -103,6 +104,22 @@ def test_a_confidence_sequence_holds_the_truth_at_every_look_at_once() -> None:
 
     assert caught["sequence"] <= 5
     assert caught["student"] > 10
+
+
+def test_what_is_staked_is_set_before_the_window_s_length_is_known(monkeypatch) -> None:
+    """Bets tuned anew to each length are another sequence at each look, and none of them holds at all looks at once."""
+    staked, tuned = set(), anytime._tuned
+
+    def spy(weights, rewards, hope, horizon):
+        staked.add((hope, horizon))
+        return tuned(weights, rewards, hope, horizon)
+
+    monkeypatch.setattr(anytime, "_tuned", spy)
+    for count in (*range(1, 400, 37), 3000):
+        sequence([1.0] * count, [0.5] * count, 1.0)
+
+    assert {100, 1000, 10_000} == {horizon for _, horizon in staked}
+    assert [pytest.approx(math.log(2 * len(anytime.HORIZONS) / 0.05))] == list({hope for hope, _ in staked})
 
 
 def test_the_direct_model_has_not_seen_what_it_judges() -> None:

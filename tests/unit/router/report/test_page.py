@@ -15,12 +15,14 @@ from router.cli import main
 from router.cli.sources import LogSource, ServerSource
 from router.decision_log.log import DecisionLog
 from router.house import open_house
-from router.report.gather import Report, Window, gathered, page
+from router.report.gather import Report, Window, gathered, most_regretted, page
 from router.report.judging import wilson
 from router.report.page import html
+from router.report.sections import budget_burn
 from router.sections import RoutingSettings, Settings
 from router.settings import Secrets
 from tests.unit.router.house import chat, chat_model, embed, fake, vector_model
+from tests.unit.router.replay import logs
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 WITHOUT_TEXT = {"meta", "br"}
@@ -195,6 +197,36 @@ def test_a_step_without_a_request_costs_nothing() -> None:
 def test_coverage_has_a_score_interval(share, count, low, high) -> None:
     """Published values of Wilson's interval; never beyond 0 or 1."""
     assert (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4)) == wilson(share, count)
+
+
+def test_doubted_answers_of_cascades_do_not_hide_what_is_regretted() -> None:
+    """A cascade's first answer is always sooner, and no regret: it takes no place of those that are told."""
+    rows = []
+    for n in range(12):
+        one = logs.decision(n, [logs.candidate("near", pred_ms=9_000.0), logs.candidate("far")], "near")
+        asked = logs.attempt(one, "near", won=False, total_ms=10.0)
+        rows += [one, asked, logs.attempt(one, "far", attempt=2, role="escalation"), logs.outcome(one, latency_ms=5e3)]
+    slow = logs.decision(20, [logs.candidate("near"), logs.candidate("far", pred_ms=50.0)], "near")
+    log = logs.filled([*rows, slow, logs.attempt(slow, "near"), logs.outcome(slow)])
+    try:
+        told = most_regretted(LogSource(log.reader(), ()), Window(None, None))
+    finally:
+        log.close()
+
+    assert [slow.decision_id] == [each["decision_id"] for each in told]
+
+
+def test_spending_that_is_unknown_is_not_nothing() -> None:
+    """A day of far answers of unknown cost is not told as a day without any."""
+    for rows, words in (
+        (
+            [{"day": "2026-11-23", "requests": 3, "unknown_cost": 3, "spent_usd": None}],
+            "Of 3 answers from far the cost",
+        ),
+        ([{"day": "2026-11-23", "requests": 3, "unknown_cost": 0, "spent_usd": 0.0}], "3 requests were answered far"),
+        ([{"day": "2026-11-23", "requests": 0, "unknown_cost": 0, "spent_usd": 0.0}], "Nothing was answered far"),
+    ):
+        assert budget_burn({"rows": rows}, []).empty.startswith(words)
 
 
 # --- the command ------------------------------------------------------------------------------------
