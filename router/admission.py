@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 LEAST, FIRST, MOST = 4, 1024, 4096
 TOLERANCE = 1.5  # an answer that takes half as long again as usual is no sign yet
+UNNOTICED_S = 0.25  # on top of every answer: what is quick may take ten times as long before that is anybody's load
 SMOOTHING = 0.5
 EVERY = 0.25  # of what was under way lately: so many answers between two moves
 RECENT = 15  # answers that say how it is now
@@ -201,7 +202,8 @@ class Admission:
             self._limits[candidate.id] = Limit(listed=listed_of(candidate))
         limit = self._limits[candidate.id]
         expected_s = sum(prior_parts(candidate, seen.size, limit.listed))
-        limit.observe(seen.total_s / expected_s, in_flight, in_vain=seen.in_vain)
+        took = (seen.total_s + UNNOTICED_S) / (expected_s + UNNOTICED_S)
+        limit.observe(took, in_flight, in_vain=seen.in_vain)
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate takes no further request now; None when it does."""

@@ -98,7 +98,7 @@ def test_a_machine_without_packages_has_no_meter(tmp_path) -> None:
 
 def test_counters_that_only_root_may_read_are_no_meter() -> None:
     """Most kernels show them to root alone; the reason says so."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # the folder of a test is for its own user alone
         Path(folder).chmod(0o755)
         zone(Path(folder), "intel-rapl:0", "package-0", 1).chmod(0o600)
         before = os.geteuid()
