@@ -1,6 +1,7 @@
 """Meters of energy: RAPL on a tree of real files, NVML on a module that pretends. What is not readable is no meter."""
 
 import os
+import tempfile
 import threading
 from pathlib import Path
 
