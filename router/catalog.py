@@ -94,6 +94,10 @@ class Catalog:
         found = (self.aliases[name].models if name in self.aliases else (name,) for name in names)
         return tuple(dict.fromkeys(chain.from_iterable(found)))
 
+    def entries_of(self, *names: str) -> list[ModelEntry]:
+        """The entries of those models; one that the catalogue does not have is left out."""
+        return [entry for name in self.models_of(*names) if (entry := self.find(name)) is not None]
+
     def first_for(self, task: str) -> str:
         """The id of the first model that does the task: what a request gets that names only a task.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from router.catalog import Catalog
-    from router.sections import CandidateEntry, ModelEntry, Settings, UseEntry
+    from router.sections import CandidateEntry, ModelEntry, Settings
 
 RANKS_BY_QUALITY = frozenset({"balanced", "budget"})  # the others only keep `min_quality`
 
@@ -105,19 +105,12 @@ def _lacks(ranking: Ranking) -> Iterator[str]:
 
 
 def _lacks_of_a_cascade(models: Sequence[ModelEntry]) -> Iterator[str]:
-    near = [entry.id for entry in models if any(_is_near(candidate) for candidate in entry.candidates)]
-    far = [entry.id for entry in models if not all(_is_near(candidate) for candidate in entry.candidates)]
+    near = [entry.id for entry in models if any(is_near(candidate) for candidate in entry.candidates)]
+    far = [entry.id for entry in models if not all(is_near(candidate) for candidate in entry.candidates)]
     if models and not near:
         yield f"{', '.join(entry.id for entry in models)}: {Cascade.name!r} finds none near, and asks far at once"
     elif near and not any(set(near) - {name} for name in far):
         yield f"{near[0]}: {Cascade.name!r} finds no other model far, so no answer is asked for again"
-
-
-def models_of(catalog: Catalog, use: UseEntry) -> list[ModelEntry]:
-    """The models that a route gives; none where it leaves them open."""
-    names = (use.alias,) if use.alias is not None else use.models
-    found = (catalog.find(name) for name in catalog.models_of(*names))
-    return [entry for entry in found if entry is not None]
 
 
 def _rankings(settings: Settings, catalog: Catalog) -> Iterator[Ranking]:
@@ -126,12 +119,11 @@ def _rankings(settings: Settings, catalog: Catalog) -> Iterator[Ranking]:
         alias = None if route.use.alias is None else catalog.alias(route.use.alias)
         chosen = route.use.policy or (alias.policy if alias is not None else None)
         where = ("routes", index, f"routes: {name_of(index, route)}")
-        models = models_of(catalog, route.use)
+        models = catalog.entries_of(*route.use.names)
         yield Ranking(where, chosen or default, models, route.use.min_quality, chosen=chosen is not None)
     for index, entry in enumerate(settings.aliases):
         where = ("aliases", index, f"aliases: {entry.name}")
-        found = [catalog.find(name) for name in catalog.models_of(entry.name)]
-        models = [model for model in found if model is not None]
+        models = catalog.entries_of(entry.name)
         yield Ranking(where, entry.policy or default, models, chosen=entry.policy is not None)
     for index, model in enumerate(settings.models):
         yield Ranking(("models", index, "models"), default, [model])
@@ -149,8 +141,9 @@ def _may_have_price(candidate: CandidateEntry) -> bool:
     return priced or candidate.backend == "local" or candidate.provider == ROUTER
 
 
-def _is_near(candidate: CandidateEntry) -> bool:
-    return candidate.backend == "local" or candidate.script.get("near") is True  # a fake may pretend to be
+def is_near(candidate: CandidateEntry) -> bool:
+    """Whether it is on this machine; a fake may pretend to be."""
+    return candidate.backend == "local" or candidate.script.get("near") is True
 
 
 def _name(entry: ModelEntry, candidate: CandidateEntry) -> str:

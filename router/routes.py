@@ -98,9 +98,7 @@ def rule(index: int, entry: RouteEntry, catalog: Catalog) -> Rule:
     Raises:
         ValueError: its hours are none, or nobody knows its zone.
     """
-    named = [entry.use.alias] if entry.use.alias is not None else list(entry.use.models)
-    alias = catalog.alias(named[0]) if named else None
-    first = catalog.find(alias.models[0] if alias is not None else named[0]) if named else None
+    first = next(iter(catalog.entries_of(*entry.use.names)), None)
     return rule_of(name_of(index, entry), entry.match, entry.use, None if first is None else first.task)
 
 

@@ -111,7 +111,7 @@ def rule_of(name: str, match: MatchEntry, use: UseEntry, task: str | None) -> Ru
         least_tokens=match.min_input_tokens,
         most_tokens=match.max_input_tokens,
         window=_window(match),
-        names=(use.alias,) if use.alias is not None else use.models,
+        names=use.names,
         replaces=match.model is not None or match.alias is not None,
     )
 

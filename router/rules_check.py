@@ -12,7 +12,7 @@ from backends.remote.provider import ROUTER, SUB_PROVIDERS
 from router.catalog import KNOWN_TASKS
 from router.errors import SettingsError
 from router.intents.sets import definition_of
-from router.policy_check import models_of, objection_to_policy
+from router.policy_check import is_near, objection_to_policy
 from router.routes import name_of, rule
 from router.rules import AUTO, covers, is_glob
 from router.settings import intents_dir
@@ -78,7 +78,7 @@ def _unknown_candidates(catalog: Catalog, use: UseEntry) -> Iterator[str]:
     for name in use.models:
         if catalog.find(name) is None and catalog.alias(name) is None:
             yield f"use.models: unknown model {name!r}; near ones: {', '.join(catalog.alternatives(name)) or 'none'}"
-    tasks = sorted({entry.task for entry in models_of(catalog, use)})
+    tasks = sorted({entry.task for entry in catalog.entries_of(*use.names)})
     if len(tasks) > 1:
         yield f"use: its models do different tasks: {', '.join(tasks)}"
 
@@ -137,7 +137,7 @@ def _labels(settings: Settings, name: str) -> tuple[str, ...] | None:
 
 def _tasks(catalog: Catalog, entry: RouteEntry) -> Iterator[str]:
     """A route whose names and candidates do another task than it matches never matches, or never serves."""
-    given = models_of(catalog, entry.use)
+    given = catalog.entries_of(*entry.use.names)
     wanted = set(_listed(entry.match.task)) or ({given[0].task} if given else set(KNOWN_TASKS))
     if given and given[0].task not in wanted:
         yield f"it matches {', '.join(sorted(wanted))}, but its candidates do {given[0].task}"
@@ -145,7 +145,7 @@ def _tasks(catalog: Catalog, entry: RouteEntry) -> Iterator[str]:
         names = _listed(getattr(entry.match, field))
         if not names or any(is_glob(name) or name == AUTO for name in names):
             continue
-        tasks = [model.task for name in catalog.models_of(*names) if (model := catalog.find(name)) is not None]
+        tasks = [model.task for model in catalog.entries_of(*names)]
         if len(tasks) == len(catalog.models_of(*names)) and wanted.isdisjoint(tasks):
             does = ", ".join(sorted(set(tasks)))
             yield f"it can never match: {', '.join(names)} does {does}, not {', '.join(sorted(wanted))}"
@@ -164,7 +164,7 @@ def _contradictions(catalog: Catalog, entry: RouteEntry) -> Iterator[str]:
     if use.policy == "local-only" and use.backend == "remote":
         yield "use.policy = 'local-only' keeps requests on this machine, but use.backend = 'remote' sends them away"
     tasks = _listed(entry.match.task)
-    models = models_of(catalog, use) or [model for model in catalog if not tasks or model.task in tasks]
+    models = catalog.entries_of(*use.names) or [model for model in catalog if not tasks or model.task in tasks]
     candidates = list(chain.from_iterable(model.candidates for model in models))
     if not any(_may_serve(use, candidate) for candidate in candidates):
         yield f"nobody may serve its requests: none of the candidates of {_some(models)} is left by {_limits(use)}"
@@ -174,7 +174,7 @@ def _may_serve(use: UseEntry, candidate: CandidateEntry) -> bool:
     names = {candidate.backend, candidate.provider or candidate.backend}
     if candidate.provider == ROUTER:
         names |= SUB_PROVIDERS  # any of those that are reached through it
-    near = candidate.backend == "local" or candidate.script.get("near") is True
+    near = is_near(candidate)
     return (
         (use.backend == "any" or use.backend in names)
         and (not use.only or not names.isdisjoint(use.only))

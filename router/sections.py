@@ -300,6 +300,11 @@ class UseEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_quality: Unit | None = None
     private: bool = False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The alias or the models that it gives; none where it leaves them open."""
+        return (self.alias,) if self.alias is not None else self.models
+
 
 class RouteEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule. The first that matches a request decides how it is routed."""
