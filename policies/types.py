@@ -210,7 +210,7 @@ class Decision:
     @property
     def propensity(self) -> float | None:
         """The probability with which the first of `ranked` was put there; None where nothing was."""
-        return self.propensities.get(self.ranked[0], 1.0) if self.ranked else None
+        return self.propensity_of(self.ranked[0]) if self.ranked else None
 
     def propensity_of(self, candidate_id: str) -> float | None:
         """The probability with which this one was put first; None for whoever was rejected."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from router.candidates import CandidateFinder
-    from router.catalog import Catalog
     from router.decision_log.judgements import Judged, Place
     from router.decision_log.log import DecisionLog
     from router.quality import Figure
@@ -52,13 +51,11 @@ class Feedback:
         self,
         log: DecisionLog,
         judgement: Judgement,
-        catalog: Catalog,
         finder: CandidateFinder,
         settings: QualitySettings,
     ) -> None:
         self._log = log
         self._judgement = judgement
-        self._catalog = catalog
         self._finder = finder
         self._half_life_days = settings.half_life_days
         self._one_at_a_time = asyncio.Lock()
@@ -128,6 +125,6 @@ class Feedback:
 
     def _listed(self, place: Place, listed: Mapping[str, str] | None = None) -> str:
         """The catalogue's id of a model that answered; what it was called there, where the catalogue has it no more."""
-        if place.asked is not None and self._catalog.find(place.asked) is not None:
+        if place.asked is not None and self._finder.catalog.find(place.asked) is not None:
             return place.asked
         return (self._every() if listed is None else listed).get(place.candidate_id, place.model)

@@ -212,7 +212,7 @@ def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, catal
 def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:
     hedging = Hedging(routing.hedging, runner.lessons.patience)
     attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
-    shadows = Shadows(runner, finder.every, routing.shadow, runner.lessons.compared)
+    shadows = Shadows(runner, finder.every, routing.shadow)
     return Dispatcher(finder, planner, attempts, runner.ledger, shadows)
 
 
@@ -237,7 +237,7 @@ async def _estimator(
 
 def _remembered(lessons: Lessons, finder: CandidateFinder, log: DecisionLog, routing: RoutingSettings) -> Feedback:
     """What was said of answers before still counts, and who failed shortly before this start is left alone still."""
-    feedback = Feedback(log, lessons.judgement, finder.catalog, finder, routing.quality)
+    feedback = Feedback(log, lessons.judgement, finder, routing.quality)
     feedback.restore()
     by_id = {candidate.id: candidate for candidate in finder.every()}
     now = time.monotonic()

@@ -207,17 +207,8 @@ def _kind(route: str | None, call: Call, policy: str) -> Kind:
 
 def parameters_of(settings: RoutingSettings) -> Parameters:
     """The configured parameters of the policies in their own type."""
-    worth = settings.worth
     return Parameters(
-        weights=weights_of(settings),
+        weights=Weights(**structs.asdict(settings.weights)),
         slo_target=settings.slo_target,
-        second_usd=worth.second_usd,
-        quality_usd=worth.quality_usd,
-        pacing_gain=worth.pacing_gain,
+        **structs.asdict(settings.worth),
     )
-
-
-def weights_of(settings: RoutingSettings) -> Weights:
-    """The configured weights in the policies' own type."""
-    weights = settings.weights
-    return Weights(latency=weights.latency, cost=weights.cost, quality=weights.quality, lateness=weights.lateness)

@@ -73,20 +73,12 @@ class Shadows:
         runner: Starts runs.
         every: All candidates of the catalogue, as they are now.
         share: Of the requests answered far, in 0..1; 0 is none.
-        told: Hears of each agreement that was found, after its row was written, and of the near answer's confidence.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        every: Callable[[], list[Candidate]],
-        share: float,
-        told: Callable[[Plan, ShadowRow, float | None], None] = lambda _plan, _row, _confidence: None,
-    ) -> None:
+    def __init__(self, runner: Runner, every: Callable[[], list[Candidate]], share: float) -> None:
         self._runner = runner
         self._every = every
         self._share = share
-        self._told = told
         self._waiting: deque[_Waiting] = deque()
         self._came = asyncio.Event()
         self._run = 0
@@ -189,7 +181,7 @@ class Shadows:
             agreement=found.value,
         )
         self._runner.ledger.agreed(row)
-        self._told(waiting.plan, row, attempt.confidence)
+        self._runner.lessons.compared(waiting.plan, row, attempt.confidence)
 
     def _idle(self) -> bool:
         """Whether nothing is under way or queued on this machine: of requests, and of what is not one (a warm-up)."""

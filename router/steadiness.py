@@ -59,7 +59,7 @@ class Incumbents:
     def of(self, kind: Kind, candidates: Sequence[Candidate]) -> str | None:
         """The incumbent, where it is a candidate now; a fallback of an alias that had to help out is none."""
         last = self._recent.of(kind)
-        return next((c.id for c in candidates if last is not None and c.id == last and not c.fallback), None)
+        return next((c.id for c in candidates if c.id == last and not c.fallback), None)
 
     def chose(self, kind: Kind, routing: Routing, decision: Decision) -> None:
         """Remember who goes first now, unless that was left to chance, or is one sender's wish and nobody else's."""

@@ -13,14 +13,13 @@ from policies.types import Weights
 from router.decision_log.windows import Window
 from router.errors import ReplayStopped
 from router.http.decisions import utc_instant
-from router.http.schemas import Body
+from router.http.schemas import Body, NonNegative
 from router.http.services import services
 from router.planning import parameters_of
 from router.replay.replayed import Asked, Clock, replay
 
 TIME_LIMIT_S = 120.0
 MAX_ROWS = 200_000
-NonNegative = Annotated[float, Meta(ge=0)]
 
 
 class WeightsBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
