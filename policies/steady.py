@@ -11,7 +11,7 @@ from math import floor, inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from policies.base import Policy
     from policies.types import Constraints, Decision, Estimate
@@ -44,11 +44,10 @@ class Steady:
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """The policy's decision, held at the incumbent where the request did not order its providers itself."""
         decision = self.policy.decide(estimates, constraints)
-        latencies = {e.candidate_id: e.latency_s for e in estimates}
-        return decision if constraints.order else held(decision, self.incumbent, self.margin, latencies)
+        return decision if constraints.order else held(decision, self.incumbent, self.margin, estimates)
 
 
-def held(decision: Decision, incumbent: str | None, margin: float, latencies: Mapping[str, float]) -> Decision:
+def held(decision: Decision, incumbent: str | None, margin: float, estimates: Sequence[Estimate]) -> Decision:
     """Put the incumbent first where the best is better than it by no more than `margin` of the incumbent's score.
 
     Only where the policy's scores are comparable (`Decision.scale`), and never across groups. What a request loses by
@@ -61,8 +60,10 @@ def held(decision: Decision, incumbent: str | None, margin: float, latencies: Ma
     best, mine = _comparable(decision, ranked[0]), _comparable(decision, incumbent)
     if best is None or mine is None or best[0] != mine[0] or not (1 - margin) * mine[1] <= best[1] <= mine[1]:
         return decision
-    if best == mine and latencies[ranked[0]] < (1 - margin) * latencies[incumbent]:
-        return decision
+    if best == mine:
+        latencies = {e.candidate_id: e.latency_s for e in estimates}
+        if latencies[ranked[0]] < (1 - margin) * latencies[incumbent]:
+            return decision
     stays = f"{incumbent} was first before and stays so: {ranked[0]} is better by {margin:.0%} or less."
     return _first(decision, {incumbent}, stays)
 

@@ -20,9 +20,11 @@ def no_capacity(
     model: str, decision: Decision, estimates: Sequence[Estimate], constraints: Constraints
 ) -> NoCapacity | None:
     """The refusal where nobody is eligible and a queue or an admission limit is why; None otherwise."""
+    if decision.ranked:
+        return None
     codes = {r.candidate_id: r.code for r in decision.rejections}
     waits = [_free_in_s(e, constraints) for e in estimates if codes.get(e.candidate_id) in {"queue", "overloaded"}]
-    if decision.ranked or not waits:
+    if not waits:
         return None
     refusals = [Refusal(r.candidate_id, r.code, r.reason) for r in decision.rejections]
     return NoCapacity(model, refusals, min(waits))

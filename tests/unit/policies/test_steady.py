@@ -95,7 +95,7 @@ def test_what_chance_decided_is_left_alone() -> None:
     """Its propensities would no longer be those of the choice."""
     drawn = replace(after(None, A, B), draw=0.4, explore_rate=0.05, propensities={"a": 0.025, "b": 0.975})
 
-    assert drawn == held(drawn, "a", 0.05, {})
+    assert drawn == held(drawn, "a", 0.05, ())
     assert drawn == kept(drawn, {"a"}, "m")
 
 
@@ -103,7 +103,7 @@ def test_scores_without_a_scale_are_not_compared() -> None:
     """Only their order means anything."""
     plain = replace(after(None, A, B), scale=None)
 
-    assert plain == held(plain, "a", 0.5, {})
+    assert plain == held(plain, "a", 0.5, ())
 
 
 def test_every_policy_with_comparable_scores_says_so() -> None:

@@ -209,4 +209,4 @@ def test_a_choice_of_chance_makes_nobody_the_incumbent() -> None:
     incumbents.chose(kind, Routing(), Decision(ranked=("a",), reason="", policy="p", version="1", explored=True))
 
     assert None is incumbents._recent.of(kind)
-    assert held(decision := Decision(("a",), "", "p", "1"), None, 0.5, {}) is decision
+    assert held(decision := Decision(("a",), "", "p", "1"), None, 0.5, ()) is decision
