@@ -48,6 +48,11 @@ FAR_S_PER_DRAWING, FAR_S_PER_PHOTO, FAR_S_PER_AUDIO_S = 5.0, 0.3, 0.02
 Parts = tuple[float, float, float]
 
 
+def weighed(factors: Parts, parts: Parts) -> float:
+    """The parts, each times its factor, added up."""
+    return factors[0] * parts[0] + factors[1] * parts[1] + factors[2] * parts[2]
+
+
 class Listed(NamedTuple):
     """What a far candidate's router measured of it for all its users; None where nobody said."""
 

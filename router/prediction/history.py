@@ -17,7 +17,7 @@ from router.curves import Curve
 from router.prediction.lengths import IntentLengths
 from router.prediction.service import ServiceModel
 from router.prediction.spread import Spread
-from router.priors import Listed, Parts
+from router.priors import Listed, Parts, weighed
 
 Source = Literal["prior", "warm-up", "calibrated", "observed"]
 Identity = list[str | int | None]
@@ -119,8 +119,7 @@ class History:
 
     def service_s(self, parts: Parts) -> float:
         """What a request of these parts should take once its turn has come."""
-        factors = self.factors
-        return factors[0] * parts[0] + factors[1] * parts[1] + factors[2] * parts[2]
+        return weighed(self.factors, parts)
 
     def latency(self, base: Base) -> Quantiles | None:
         """The distribution of the whole latency; None while no request was observed.
@@ -142,8 +141,7 @@ class History:
         """The distribution of the seconds to the first piece; None while none was observed."""
         if self._first is None or base.first_parts is None:
             return None
-        factors, parts = self._first_factors, base.first_parts
-        service_s = factors[0] * parts[0] + factors[1] * parts[1] + factors[2] * parts[2]
+        service_s = weighed(self._first_factors, base.first_parts)
         return _around(base.queue_s + service_s, self._first, base.load_s)
 
     # --- learning -------------------------------------------------------------------------------

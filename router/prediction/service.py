@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from router.priors import weighed
+
 if TYPE_CHECKING:
     from router.priors import Parts
 
@@ -68,8 +70,7 @@ class ServiceModel(Struct):
 
     def seconds(self, parts: Parts) -> float:
         """What a request of these parts should take."""
-        a, b, c = self.factors()
-        return a * parts[0] + b * parts[1] + c * parts[2]
+        return weighed(self.factors(), parts)
 
     def observe(self, parts: Parts, seconds: float) -> Change | None:
         """Take in how long a request took; the change, where that shows that the level is another one now."""
