@@ -25,9 +25,6 @@ class Prompt(NamedTuple):
     session: str | None
 
 
-Pick = "Callable[[Prompt], int]"
-
-
 @dataclass(frozen=True)
 class Logger:
     """An epsilon-greedy logging policy; `wrong` scales what it says was left to chance."""
@@ -55,7 +52,6 @@ class Logger:
             version="1",
             chosen=str(asked),
             propensity=shares[asked],
-            explore_rate=said,
             session=prompt.session,
             status="ok",
             latency_ms=100.0,
@@ -66,7 +62,7 @@ class Logger:
 
 def _shown(name: str, pred_ms: float, usd: float, propensity: float, **other: object) -> Shown:
     fields = {"backend": "remote", "provider": name, "device": "cpu", "near": False, "eligible": True, "warm": True}
-    fields |= {"queued": 0, "load_ms": 0.0, "queue_ms": 0.0, **other}
+    fields |= {"load_ms": 0.0, "queue_ms": 0.0, **other}
     return Shown(candidate_id=name, pred_ms=pred_ms, cost_usd=usd, propensity=propensity, **fields)  # type: ignore[arg-type]
 
 
@@ -151,8 +147,6 @@ def live(arrivals: Sequence[Arrival], near: Callable[[int], bool], share: float 
             candidate_id="near" if here else "far",
             role="primary",
             status="ok",
-            censored=False,
-            won=True,
             begun_ms=START_MS + arrival.at_ms,
             total_ms=took,
             queue_ms=wait if here else None,

@@ -18,14 +18,13 @@ AT_ONCE = 500
 _MATCHES = """mode = 'policy' AND ($since IS NULL OR ts >= $since) AND ($until IS NULL OR ts < $until)
     AND ($task IS NULL OR task = $task) AND ($model IS NULL OR model = $model)"""
 _COLUMNS = """
-    decision_id, ts, seq, task, model, input_tokens, output_tokens_est, batch_items, deadline_ms, max_cost_usd,
-    max_latency_ms, min_quality, private, policy, policy_version, chosen, propensity, explore_rate, tenant, session,
-    candidates, attempts, o_status, o_latency_ms, o_overhead_ms, o_cost_usd"""
+    decision_id, ts, seq, deadline_ms, max_cost_usd, max_latency_ms, min_quality, private, policy, policy_version,
+    chosen, propensity, tenant, session, candidates, attempts, o_status, o_latency_ms, o_overhead_ms, o_cost_usd"""
 _TIMES = f"""
     SELECT ts FROM nearfar_log.decision_rows WHERE {_MATCHES}
     UNION ALL SELECT ts FROM nearfar_log.settled WHERE {_MATCHES}"""  # noqa: S608 - from above, as all below
-_FOUND = f"SELECT count(*), min(ts), max(ts) FROM ({_TIMES})"  # noqa: S608
-_NEWEST = f"SELECT count(*), min(ts), max(ts) FROM (FROM ({_TIMES}) ORDER BY ts DESC LIMIT $max_rows)"  # noqa: S608
+_FOUND = f"SELECT count(*), min(ts) FROM ({_TIMES})"  # noqa: S608
+_NEWEST = f"SELECT count(*), min(ts) FROM (FROM ({_TIMES}) ORDER BY ts DESC LIMIT $max_rows)"  # noqa: S608
 _LINES = """
     WITH d AS (
         SELECT $columns FROM nearfar_log.hot WHERE $matches AND ts >= $begin
@@ -36,23 +35,22 @@ _LINES = """
             ORDER BY decision_id, source, ts DESC)  -- whoever votes again replaces the vote before
         WHERE weight > 0 GROUP BY decision_id),
     s AS (
-        SELECT decision_id, list({candidate_id: candidate_id, reference: reference, agreement: agreement}) AS shadows
+        SELECT decision_id, list({candidate_id: candidate_id, agreement: agreement}) AS shadows
         FROM nearfar_log.shadows WHERE ts >= $begin - INTERVAL 1 HOUR GROUP BY decision_id)
     SELECT to_json({
-        at_ms: epoch_us(d.ts) / 1000, task: task, model: model, input_tokens: input_tokens,
-        output_tokens: output_tokens_est, items: batch_items, deadline_ms: deadline_ms, max_cost_usd: max_cost_usd,
+        at_ms: epoch_us(d.ts) / 1000, deadline_ms: deadline_ms, max_cost_usd: max_cost_usd,
         max_latency_ms: max_latency_ms, min_quality: min_quality, private: private, policy: policy,
-        version: policy_version, chosen: chosen, propensity: propensity, explore_rate: coalesce(explore_rate, 0),
+        version: policy_version, chosen: chosen, propensity: propensity,
         tenant: tenant, session: session, status: o_status, latency_ms: o_latency_ms, overhead_ms: o_overhead_ms,
         cost_usd: o_cost_usd, score: f.score, shadows: coalesce(shadows, []),
         slate: list_transform(candidates, lambda c: {
             candidate_id: c.candidate_id, backend: c.backend, provider: c.provider, device: c.device,
             near: coalesce(c.near, c.backend = 'local'), eligible: c.eligible, code: c.code, warm: c.warm,
-            queued: c.queued, load_ms: c.load_ms, queue_ms: c.queue_ms, pred_ms: c.pred_ms, p90_ms: c.p90_ms,
+            load_ms: c.load_ms, queue_ms: c.queue_ms, pred_ms: c.pred_ms, p90_ms: c.p90_ms,
             p95_ms: c.p95_ms, p99_ms: c.p99_ms, cost_usd: c.pred_cost_usd, quality: c.pred_quality,
-            score: c.score, propensity: c.propensity}),
+            propensity: c.propensity}),
         attempts: list_transform(coalesce(attempts, []), lambda a: {
-            candidate_id: a.candidate_id, role: a.role, status: a.status, censored: a.censored, won: a.won,
+            candidate_id: a.candidate_id, role: a.role, status: a.status,
             begun_ms: epoch_us(a.ts) / 1000, total_ms: a.total_ms, queue_ms: a.queue_ms, load_ms: a.load_ms,
             service_ms: a.service_ms, batch_size: a.batch_size, cost_usd: a.cost_usd})})::VARCHAR
     FROM d LEFT JOIN f USING (decision_id) LEFT JOIN s USING (decision_id)
@@ -70,23 +68,22 @@ class Window(NamedTuple):
 
 
 class Found(NamedTuple):
-    """How many decisions a window holds, how many of them are read, and when the first and last of these were made."""
+    """How many decisions a window holds, how many of them are read, and when the first of these was made."""
 
     held: int
     read: int
     first: datetime | None
-    last: datetime | None
 
 
 def found(con: duckdb.DuckDBPyConnection, window: Window) -> Found:
     """What a window holds. Decisions that no policy was asked about (`mode` = refused) are not in it."""
     values = window._asdict()
     max_rows = values.pop("max_rows")
-    [(held, first, last)] = con.execute(_FOUND, values).fetchall()
+    [(held, first)] = con.execute(_FOUND, values).fetchall()
     if held <= max_rows:
-        return Found(held, held, first, last)
-    [(read, first, last)] = con.execute(_NEWEST, {**values, "max_rows": max_rows}).fetchall()
-    return Found(held, read, first, last)
+        return Found(held, held, first)
+    [(read, first)] = con.execute(_NEWEST, {**values, "max_rows": max_rows}).fetchall()
+    return Found(held, read, first)
 
 
 def lines(con: duckdb.DuckDBPyConnection, window: Window, what: Found) -> Iterator[str]:

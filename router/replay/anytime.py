@@ -29,8 +29,7 @@ HORIZONS = (100, 1_000, 10_000, 100_000, 1_000_000)
 def sequence(weights: Sequence[float], rewards: Sequence[float], bound: float) -> Interval:
     """The value of a policy, from importance weights and rewards in 0..`bound`, in the order in which they came.
 
-    The estimate is the weighted mean (IPS), kept within the interval. Unlike others, `se` is half the interval's width
-    over 1.96: what would give this interval elsewhere.
+    The estimate is the weighted mean (IPS), kept within the interval.
     """
     scaled = [reward / bound for reward in rewards] if bound > 0 else [0.0] * len(rewards)
     low = _lower(weights, scaled)
@@ -39,7 +38,7 @@ def sequence(weights: Sequence[float], rewards: Sequence[float], bound: float) -
     low, high = max(0.0, low), min(1.0, high)
     low, high = min(low, high), max(low, high)
     estimate = min(high, max(low, mean))
-    return Interval(estimate * bound, low * bound, high * bound, (high - low) * bound / 3.92)
+    return Interval(estimate * bound, low * bound, high * bound)
 
 
 def _lower(weights: Sequence[float], rewards: Sequence[float]) -> float:

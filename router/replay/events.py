@@ -40,7 +40,6 @@ class _Job(NamedTuple):
     shown: Shown
     ranked: tuple[str, ...]  # who is left after this one
     served: Served
-    entered_ms: float
 
 
 class _Queue:
@@ -139,7 +138,7 @@ class _Run:
         if name not in slate:
             return
         served = self.stations[name].serve(request, number, slate[name], self.salt)
-        job = _Job(number, slate[name], ranked[1:], served, now_ms)
+        job = _Job(number, slate[name], ranked[1:], served)
         queue = self.queues.get(name)
         if queue is None:
             self._later(now_ms + served.hold_ms + served.rest_ms, name, (job,))

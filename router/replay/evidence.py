@@ -66,7 +66,7 @@ def weigh(requests: Sequence[Logged], choices: list[Choice]) -> Weighed:
     weights, squares, variance, unseen, agrees, known = [], 0.0, 0.0, 0.0, True, True
     for request, choice in zip(requests, choices, strict=True):
         weights.append(_weight(request, choice))
-        agrees = agrees and _does(request, choice) == 1.0
+        agrees = agrees and does(request, choice) == 1.0
         if request.chosen is None or not choice:
             unseen += float(bool(choice) != (request.chosen is not None))
             squares += 1.0
@@ -101,14 +101,14 @@ def _propensities(request: Logged) -> dict[str, float | None]:
     }
 
 
-def _does(request: Logged, choice: Choice) -> float:
+def does(request: Logged, choice: Choice) -> float:
     """The target's probability of what was done: somebody asked, or nobody."""
     return float(not choice) if request.chosen is None else choice.get(request.chosen, 0.0)
 
 
 def _weight(request: Logged, choice: Choice) -> float:
     certain = request.chosen is None or request.propensity is None
-    return _does(request, choice) / (1.0 if certain else request.propensity or 1.0)
+    return does(request, choice) / (1.0 if certain else request.propensity or 1.0)
 
 
 def values(requests: Sequence[Logged], quantity: Quantity) -> list[float | None]:

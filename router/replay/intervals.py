@@ -23,12 +23,11 @@ _NORMAL = NormalDist()
 
 
 class Interval(NamedTuple):
-    """A figure and what it lies between at the level, with the standard error behind."""
+    """A figure and what it lies between at the level."""
 
     estimate: float
     low: float
     high: float
-    se: float
 
 
 Sums = tuple[float, ...]
@@ -88,7 +87,7 @@ def dof_of(weights: Iterable[float]) -> float:
 def student(estimate: float, se: float, dof: float) -> Interval:
     """Estimate and interval of a figure without bounds."""
     half = max(t_quantile((1 + LEVEL) / 2, dof) * se, 1e-9 * abs(estimate))  # of equal values, what adding them lost
-    return Interval(estimate, estimate - half, estimate + half, se)
+    return Interval(estimate, estimate - half, estimate + half)
 
 
 def share(estimate: float, se: float, dof: float, ess: float) -> Interval:
@@ -97,8 +96,8 @@ def share(estimate: float, se: float, dof: float, ess: float) -> Interval:
     spread = estimate * (1 - estimate)
     n = spread / se**2 if se > 1e-9 and spread > 1e-12 else ess
     if se == inf or n < 1e-6:
-        return Interval(estimate, 0.0, 1.0, se)
+        return Interval(estimate, 0.0, 1.0)
     t2 = t_quantile((1 + LEVEL) / 2, dof) ** 2
     centre = (estimate + t2 / (2 * n)) / (1 + t2 / n)
     half = sqrt(t2 * (spread / n + t2 / (4 * n * n))) / (1 + t2 / n)
-    return Interval(estimate, max(0.0, min(estimate, centre - half)), min(1.0, max(estimate, centre + half)), se)
+    return Interval(estimate, max(0.0, min(estimate, centre - half)), min(1.0, max(estimate, centre + half)))

@@ -26,7 +26,6 @@ class Shown(Struct, frozen=True, kw_only=True, gc=False):
     near: bool
     eligible: bool
     warm: bool
-    queued: int
     load_ms: float
     queue_ms: float
     pred_ms: float
@@ -36,7 +35,6 @@ class Shown(Struct, frozen=True, kw_only=True, gc=False):
     p99_ms: float | None = None
     cost_usd: float | None = None
     quality: float | None = None
-    score: float | None = None
     propensity: float | None = None
 
     @property
@@ -46,13 +44,11 @@ class Shown(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Tried(Struct, frozen=True, kw_only=True, gc=False):
-    """One attempt. `begun_ms` counts from 1970; `censored`: `total_ms` is only a lower bound."""
+    """One attempt. `begun_ms` counts from 1970."""
 
     candidate_id: str
     role: str
     status: str
-    censored: bool
-    won: bool
     begun_ms: float
     total_ms: float
     queue_ms: float | None = None
@@ -66,7 +62,6 @@ class Agreement(Struct, frozen=True, kw_only=True, gc=False):
     """How well a shadow's answer agrees with the one that was given, in 0..1."""
 
     candidate_id: str
-    reference: str
     agreement: float
 
 
@@ -86,11 +81,6 @@ class Logged(Struct, frozen=True, kw_only=True):
     slate: list[Shown]
     attempts: list[Tried]
     shadows: list[Agreement]
-    task: str | None = None
-    model: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    items: int = 0
     deadline_ms: float | None = None
     max_cost_usd: float | None = None
     max_latency_ms: float | None = None
@@ -100,7 +90,6 @@ class Logged(Struct, frozen=True, kw_only=True):
     version: str | None = None
     chosen: str | None = None
     propensity: float | None = None
-    explore_rate: float = 0.0
     tenant: str | None = None
     session: str | None = None
     status: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
+from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from policies.types import Parameters
 from router.errors import ReplayStopped
 from router.replay import audit, estimators, latency, paired
-from router.replay.evidence import QUANTITIES, drifted, weigh
+from router.replay.evidence import QUANTITIES, does, drifted, weigh
 from router.replay.logged import read
 from router.replay.stations import stations
 from router.replay.targets import BASELINES, LOGGED, ORACLE, Target, target
@@ -129,7 +130,10 @@ def judged(traffic: Traffic, targets: list[Target], asked: Asked, clock: Clock) 
     anytime = asked.watched or bool(drifted(traffic))
     case = _Case(traffic, here, audit.objection(traffic.requests), anytime=anytime)
     verdicts = tuple(case.verdict(one, clock) for one in targets)
-    ends = [datetime.fromtimestamp(one.at_ms / 1000, UTC).isoformat() for one in traffic.requests]
+    ends = [
+        datetime.fromtimestamp(one.at_ms / 1000, UTC).isoformat()
+        for one in traffic.requests[:1] + traffic.requests[-1:]
+    ]
     return Replay(
         since=ends[0] if ends else None,
         until=ends[-1] if ends else None,
@@ -161,10 +165,7 @@ class _Case:
         clock.begin("simulating", one.name)
         best += self._by_events(one, clock, same=same)
         best = _reconciled(best)
-        asked = list(zip(self._traffic.requests, choices, strict=True))
-        agreed = sum(
-            choice.get(request.chosen or "", 0.0) if choice else not request.chosen for request, choice in asked
-        )
+        agreed = sum(map(does, self._traffic.requests, choices))
         return Verdict(
             policy=one.name,
             version=one.version,
@@ -217,8 +218,12 @@ class _Case:
         reason = CANNOT.get(one.name, reason)
         if reason is None:
             return latency.figures(self._here, one, clock.tick)
-        known = latency.blank(self._here, "events") if self._traffic.requests else _nothing()
-        return [replace(figure, refusal=reason) for figure in known]
+        return [replace(figure, refusal=reason) for figure in self._known]
+
+    @cached_property
+    def _known(self) -> list[Figure]:
+        """What every refused target is told: the log's own figures, and intervals that take a while."""
+        return latency.blank(self._here, "events") if self._traffic.requests else _nothing()
 
 
 def _judged(figure: Figure, case: estimators.Evidence) -> Figure:

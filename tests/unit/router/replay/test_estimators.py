@@ -502,7 +502,7 @@ def test_a_policy_that_decides_by_what_the_log_does_not_show_is_refused(name) ->
 
 def test_answers_that_were_escalated_are_not_taken_for_first_answers() -> None:
     """A cascade's log says what a request cost in all, not what its near answer alone was worth."""
-    on = Tried(candidate_id="1", role="escalation", status="ok", censored=False, won=True, begun_ms=0.0, total_ms=1.0)
+    on = Tried(candidate_id="1", role="escalation", status="ok", begun_ms=0.0, total_ms=1.0)
     log = [replace(one, attempts=[on]) if n % 10 == 0 else one for n, one in enumerate(greedy_log(300))]
 
     assert "10% of the requests went on to a better model" in replayed(log, "random")["price"].refusal

@@ -41,13 +41,13 @@ def requests_of(*services_ms: float, gap_ms: float = 1.0, deadline_ms: float | N
             slate=[
                 Shown(
                     candidate_id="near", backend="local", provider="local", device="cpu", near=True, eligible=True,
-                    warm=True, queued=0, load_ms=0.0, queue_ms=0.0, pred_ms=service_ms, propensity=1.0,
+                    warm=True, load_ms=0.0, queue_ms=0.0, pred_ms=service_ms, propensity=1.0,
                 )
             ],
             attempts=[
                 Tried(
                     **{
-                        "candidate_id": "near", "role": "primary", "status": "ok", "censored": False, "won": True,
+                        "candidate_id": "near", "role": "primary", "status": "ok",
                         "begun_ms": n * gap_ms, "total_ms": service_ms, "queue_ms": 0.0, "load_ms": 0.0,
                         "service_ms": service_ms,
                     } | attempt
@@ -99,7 +99,7 @@ def test_a_failed_attempt_goes_on_to_the_next_candidate_after_the_time_it_took()
     """As in the house."""
     one = requests_of(10.0)[0]
     far = replace(one.slate[0], candidate_id="far", near=False, backend="remote", pred_ms=30.0)
-    failed = replace(one.attempts[0], status="error", total_ms=7.0, service_ms=None, queue_ms=None, won=False)
+    failed = replace(one.attempts[0], status="error", total_ms=7.0, service_ms=None, queue_ms=None)
     then = replace(one.attempts[0], candidate_id="far", role="fallback", begun_ms=7.0, total_ms=30.0, service_ms=None)
     log = [replace(one, slate=[one.slate[0], far], attempts=[failed, then])]
 
@@ -133,7 +133,7 @@ def test_servers_and_batches_are_read_off_the_log() -> None:
 def test_a_given_up_attempt_counts_as_one_that_takes_longer() -> None:
     """A hedge's loser, cancelled after 50 ms, is drawn as one of those that did take more than that."""
     log = [replace(one, slate=[replace(one.slate[0], pred_ms=50.0)]) for one in requests_of(*[10.0, 100.0] * 20)]
-    given_up = replace(log[0].attempts[0], status="cancelled", censored=True, total_ms=50.0, service_ms=50.0)
+    given_up = replace(log[0].attempts[0], status="cancelled", total_ms=50.0, service_ms=50.0)
     known = stations([replace(log[0], attempts=[given_up]), *log[1:]], tick)["near"]
 
     assert not known.seen[0].bound
