@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import duckdb
 
 from router.decision_log.migrations import connect, first_line
-from router.decision_log.questions.base import Asked, in_range
+from router.decision_log.questions.base import Asked, whole_in
 from router.decision_log.shapes import told
 from router.errors import InvalidRequest, LogError
 
@@ -84,14 +84,7 @@ def _kept_off(log: Path, target: Path) -> Path:
 
 def _query(con: duckdb.DuckDBPyConnection, kind: Format, asked: Asked) -> str:
     lists = "::JSON" if kind == "csv" else ""
-    return f"SELECT {told(con)}, candidates{lists} AS slate, attempts{lists} AS tries FROM ({_whole(in_range(asked))})"  # noqa: S608
-
-
-def _whole(where: str) -> str:
-    return (
-        f"SELECT * FROM nearfar_log.settled WHERE {where} "  # noqa: S608 - a condition of our own
-        f"UNION ALL BY NAME SELECT * FROM nearfar_log.hot WHERE {where}"
-    )
+    return f"SELECT {told(con)}, candidates{lists} AS slate, attempts{lists} AS tries FROM ({whole_in(asked)})"  # noqa: S608
 
 
 def _watched(con: duckdb.DuckDBPyConnection, copy: str, progress: Callable[[float], None]) -> int:

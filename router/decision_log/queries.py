@@ -11,7 +11,7 @@ import contextlib
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -24,17 +24,11 @@ from router.errors import InvalidRequest, LogError, QueryRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-GroupBy = Literal["backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent"]
 _MAX_LIMIT = 1000
-_INPUTS = """
-    SELECT inputs FROM nearfar_log.decision_rows WHERE decision_id = $1::UUID
-    UNION ALL SELECT inputs FROM nearfar_log.settled WHERE decision_id = $1::UUID"""
+_INPUTS = "SELECT inputs FROM nearfar_log.every_decision WHERE decision_id = ?::UUID"
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
-_OUTCOME = r"""
-    SELECT * EXCLUDE (decision_id) FROM nearfar_log.outcome_rows WHERE decision_id = $1::UUID
-    UNION ALL BY NAME SELECT COLUMNS('^o_(.*)$') AS '\1' FROM nearfar_log.settled
-    WHERE decision_id = $1::UUID AND o_ts IS NOT NULL"""
+_OUTCOME = "SELECT * EXCLUDE (decision_id) FROM nearfar_log.every_outcome WHERE decision_id = ?::UUID"
 _AFTERWARDS = "SELECT * EXCLUDE (decision_id) FROM {view} WHERE decision_id = ?::UUID ORDER BY ts"
 # The view `attempts` would take apart every decision ever settled: a condition on an attempt's own time comes after.
 _TRIED_SINCE = """(
@@ -172,20 +166,6 @@ class LogReader:
         for attempt in one["attempts"]:
             attempt["carbon_g"] = _carbon_g(attempt["energy_j"], factor)
         return one
-
-    def report(self, since: datetime | None = None, by: GroupBy = "backend") -> list[dict[str, Any]]:
-        """Return what was asked, answered and spent: the rows of `summary`, by one column.
-
-        `cost_usd` adds up the known costs and is None when none is known; `unknown_cost` says how many are missing.
-        `near_share` is the part of the answered requests that this machine served. `estimate_error` is the median of
-        |predicted - observed| / observed over first attempts of the chosen candidate that succeeded.
-
-        Raises:
-            InvalidRequest: `by` is none of these.
-            LogError: the log cannot be read.
-        """
-        rows: list[dict[str, Any]] = self.ask("summary", since=since, by=by)["rows"]
-        return rows
 
     def ask(
         self,

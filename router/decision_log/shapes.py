@@ -39,7 +39,7 @@ def reshape(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute(f"CREATE TABLE IF NOT EXISTS nearfar_log.settled ({kinds})")
     _widen(con)
-    _public(con, [name for name in columns["attempt_rows"] if name != "decision_id"])
+    _public(con)
 
 
 def joined(con: duckdb.DuckDBPyConnection, picked: str) -> str:
@@ -99,7 +99,7 @@ def told(con: duckdb.DuckDBPyConnection) -> str:
     )
 
 
-def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
+def _public(con: duckdb.DuckDBPyConnection) -> None:
     selected = told(con)
     con.execute(f"""
         CREATE OR REPLACE VIEW main.decisions AS
@@ -112,11 +112,7 @@ def _public(con: duckdb.DuckDBPyConnection, of_attempts: list[str]) -> None:
         FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM nearfar_log.decision_rows
             UNION ALL SELECT decision_id, ts, chosen, unnest(candidates) FROM nearfar_log.settled)""")
     _every(con)
-    con.execute(f"""
-        CREATE OR REPLACE VIEW main.attempts AS SELECT decision_id, {", ".join(of_attempts)} FROM
-            nearfar_log.attempt_rows
-        UNION ALL SELECT decision_id, {", ".join(f"a.{name}" for name in of_attempts)}
-        FROM (SELECT decision_id, unnest(attempts) AS a FROM nearfar_log.settled)""")  # noqa: S608
+    con.execute("CREATE OR REPLACE VIEW main.attempts AS SELECT * FROM nearfar_log.every_attempt")
 
 
 def _every(con: duckdb.DuckDBPyConnection) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from msgspec import Struct
@@ -19,9 +19,6 @@ from router.decision_log.histograms import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-By = Literal["backend", "model", "task", "policy", "day", "candidate", "tenant", "route", "intent"]
-Step = Literal["auto", "minute", "hour", "day"]
 
 HOUR = timedelta(hours=1)
 GROUPS: dict[str, str] = {
@@ -122,10 +119,10 @@ def _dimension(asked: Asked) -> str:
 
 
 def whole_in(asked: Asked) -> str:
-    """A query of all whole decisions in the range."""
+    """A query of all whole decisions in the range, the older ones first as a rule."""
     where = in_range(asked)
     return (
-        f"SELECT * FROM nearfar_log.hot WHERE {where} UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where}"  # noqa: S608
+        f"SELECT * FROM nearfar_log.settled WHERE {where} UNION ALL BY NAME SELECT * FROM nearfar_log.hot WHERE {where}"  # noqa: S608
     )
 
 

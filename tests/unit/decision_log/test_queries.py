@@ -146,15 +146,15 @@ def test_the_report_adds_up(log: DecisionLog, rows) -> None:
         if outcome is not None:
             log.append(rows["outcome"](row.decision_id, **outcome))
     log.flush()
-    (line,) = log.reader().report(by="day")
+    (line,) = log.reader().ask("summary", by="day")["rows"]
     assert {
         "day": "2025-10-09", "requests": 7, "ok": 3, "failed": 1, "refused": 1, "cancelled": 1, "open": 1,
         "cost_usd": 1.5, "unknown_cost": 4, "near_share": pytest.approx(2 / 3),
         "p50_ms": pytest.approx(21.0, rel=0.02), "p95_ms": pytest.approx(41.0, rel=0.02),
         "estimate_error": pytest.approx(0.5, rel=0.02),
     } == line  # fmt: skip
-    assert ["local", "remote", None] == [line["backend"] for line in log.reader().report()]
-    assert [] == log.reader().report(since=NOON + timedelta(days=1))
+    assert ["local", "remote", None] == [line["backend"] for line in log.reader().ask("summary", by="backend")["rows"]]
+    assert [] == log.reader().ask("summary", by="backend", since=NOON + timedelta(days=1))["rows"]
 
 
 def test_a_cost_nobody_knows_is_not_zero(log: DecisionLog, rows) -> None:
@@ -163,7 +163,9 @@ def test_a_cost_nobody_knows_is_not_zero(log: DecisionLog, rows) -> None:
     log.append(row)
     log.append(rows["outcome"](row.decision_id, cost_usd=None))
     log.flush()
-    assert (None, 1) == tuple(log.reader().report(by="model")[0][key] for key in ("cost_usd", "unknown_cost"))
+    assert (None, 1) == tuple(
+        log.reader().ask("summary", by="model")["rows"][0][key] for key in ("cost_usd", "unknown_cost")
+    )
 
 
 def test_an_error_of_the_log_names_no_path(log: DecisionLog) -> None:
@@ -178,5 +180,5 @@ def test_an_error_of_the_log_names_no_path(log: DecisionLog) -> None:
 def test_reporting_by_something_else_is_refused(log: DecisionLog) -> None:
     """Only what the log can group by is accepted."""
     with pytest.raises(InvalidRequest) as error:
-        log.reader().report(by="seq")
+        log.reader().ask("summary", by="seq")
     assert "by" == error.value.param
