@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from router.sections import Settings
 
 WIDTH_WITHOUT_TERMINAL = 160
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}  # of ages
 
 config_option = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (default: ./nearfar.toml)."
@@ -69,18 +72,26 @@ def opened_log(settings: Settings) -> DecisionLog:
     )
 
 
+def log_file(settings: Settings) -> Path:
+    """Where the configured decision log is.
+
+    Raises:
+        LogError: there is none yet.
+    """
+    path = Path(settings.log.path).expanduser()
+    if not path.exists():
+        raise LogError(f"There is no log {path.name} here yet: serve or run something first.")
+    return path
+
+
 @contextmanager
-def existing_log(config: Path | None) -> Iterator[DecisionLog]:
+def existing_log(settings: Settings) -> Iterator[DecisionLog]:
     """The configured decision log, to be read only.
 
     Raises:
         LogError: there is none yet, another process owns it, or it cannot be opened.
-        SettingsError: the configuration is broken.
     """
-    settings, _ = configured(config)
-    path = Path(settings.log.path).expanduser()
-    if not path.exists():
-        raise LogError(f"There is no log {path.name} here yet: serve or run something first.")
+    log_file(settings)
     log = opened_log(settings)
     log.leave()  # a reader that takes minutes deletes nothing
     try:
@@ -126,3 +137,19 @@ def size(count: int | None) -> str:
             return f"{amount:.0f} {unit}"
         amount /= 1024
     return f"{amount:.1f} GiB"
+
+
+def instant_of(text: str | None) -> datetime | None:
+    """An ISO 8601 instant or an age such as 24h, in UTC and without a zone, as the log keeps it.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
+    if text is None:
+        return None
+    age = re.fullmatch(r"(\d+)([mhd])", text)
+    try:
+        moment = datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}) if age else datetime.fromisoformat(text)
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo is not None else moment
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(f"{text!r} is neither an ISO 8601 instant nor an age like 24h.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from router.cli.client import get
 from router.cli.console import (
     config_option,
+    configured,
     existing_log,
     json_option,
     ms,
@@ -20,6 +20,7 @@ from router.cli.console import (
     show_table,
     usd,
 )
+from router.cli.sources import ServerSource
 from router.errors import RouterError
 from router.explanation.told import explained
 
@@ -40,7 +41,7 @@ def explain(decision_id: str | None, config: Path | None, server: str | None, *,
         if server is not None:
             told = _asked(server, decision_id)
         else:
-            with existing_log(config) as log:
+            with existing_log(configured(config)[0]) as log:
                 told = _read(log.reader(), decision_id)
         if as_json:
             show_json(told)
@@ -61,8 +62,7 @@ def _asked(server: str, decision_id: str | None) -> dict[str, Any]:
     newest = decision_id or next((row["decision_id"] for row in get(server, "/v1/decisions?limit=1")["data"]), None)
     if newest is None:
         raise _no_decision(decision_id)
-    told: dict[str, Any] = get(server, f"/v1/decisions/{quote(newest, safe='')}")["explanation"]
-    return told
+    return ServerSource(server).explained(newest)
 
 
 def _no_decision(decision_id: str | None) -> RouterError:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json
-from router.cli.report import instant_of
+from router.cli.console import (
+    config_option,
+    configured,
+    instant_of,
+    json_option,
+    log_file,
+    opened_log,
+    reported,
+    show_json,
+)
 from router.decision_log.export import FORMATS, Format
 from router.decision_log.export import export as write
 from router.errors import InvalidRequest, LogError, LogLocked
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @click.command()
@@ -37,16 +48,14 @@ def export(  # noqa: PLR0913 - one argument per option
     """Write the decision log to PATH: a row per decision, with its candidates and attempts. Needs the log to itself."""
     with reported():
         settings, _ = configured(config)
-        log = Path(settings.log.path).expanduser()
-        if not log.exists():
-            raise LogError(f"There is no log {log.name} here yet: serve or run something first.")
+        log = log_file(settings)
         if path.exists() and not force:
             raise InvalidRequest(f"{path.name}: exists already; --force overwrites it.")
         if not path.absolute().parent.is_dir():
             raise InvalidRequest(f"{path.name}: its folder does not exist.")
         try:
             opened_log(settings).close()  # takes in what a process that was killed left beside it
-            span = (_utc(instant_of(since)), _utc(instant_of(until)))
+            span = (instant_of(since), instant_of(until))
             rows = _written(log, path, kind or _by_ending(path), span)
         except LogLocked as error:
             raise LogError(
@@ -70,7 +79,3 @@ def _written(log: Path, path: Path, kind: Format, span: tuple[datetime | None, d
 def _by_ending(path: Path) -> Format:
     endings: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
     return endings.get(path.suffix.lower(), "parquet")
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)

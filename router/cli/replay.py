@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +16,7 @@ from router.cli.console import (
     config_option,
     configured,
     existing_log,
+    instant_of,
     json_option,
     ms,
     reported,
@@ -24,7 +24,6 @@ from router.cli.console import (
     show_json,
     show_table,
 )
-from router.cli.report import instant_of
 from router.decision_log.windows import Window
 from router.planning import parameters_of
 from router.replay.replayed import Asked, Clock, Stage
@@ -97,8 +96,8 @@ def _ask(server: str, given: dict[str, Any]) -> Replay:
 def _read(config: Path | None, given: dict[str, Any]) -> Replay:
     settings, _ = configured(config)
     window = Window(
-        since=_plain(given["since"]),
-        until=_plain(given["until"]),
+        since=given["since"],
+        until=given["until"],
         task=given["task"],
         model=given["model"],
         max_rows=given["max_rows"],
@@ -110,12 +109,8 @@ def _read(config: Path | None, given: dict[str, Any]) -> Replay:
         deadline_ms=given["deadline_ms"],
         watched=given["watched"],
     )
-    with existing_log(config) as log, _progress() as bar:
+    with existing_log(settings) as log, _progress() as bar:
         return replay_it(log.reader(), window, asked, Clock(tell=_telling(bar)))
-
-
-def _plain(instant: datetime | None) -> datetime | None:
-    return None if instant is None else instant.astimezone(UTC).replace(tzinfo=None)
 
 
 def _progress() -> Progress:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from router.cli.console import (
     config_option,
     configured,
     existing_log,
+    instant_of,
     json_option,
     ms,
     reported,
@@ -32,8 +32,6 @@ from router.report.scales import figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 @click.command()
@@ -65,7 +63,7 @@ def _found(config: Path | None, server: str | None, window: Window) -> Report:
     if server is not None:
         return gathered(ServerSource(server), window)
     settings, _ = configured(config)
-    with existing_log(config) as log:
+    with existing_log(settings) as log:
         return gathered(LogSource(log.reader(), settings.budgets), window)
 
 
@@ -119,22 +117,5 @@ def _saving(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _instant(text: str | None) -> str | None:
-    """The instant, in UTC and without a zone, as the log keeps it."""
     instant = instant_of(text)
-    return None if instant is None else instant.replace(tzinfo=None).isoformat()
-
-
-def instant_of(text: str | None) -> datetime | None:
-    """An ISO 8601 instant or an age such as 24h; without an offset it is UTC.
-
-    Raises:
-        click.BadParameter: it is neither.
-    """
-    if text is None:
-        return None
-    age = re.fullmatch(r"(\d+)([mhd])", text)
-    try:
-        moment = datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])}) if age else datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise click.BadParameter(f"{text!r} is neither an ISO 8601 instant nor an age like 24h.") from error
+    return None if instant is None else instant.isoformat()

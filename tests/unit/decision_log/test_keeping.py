@@ -19,6 +19,7 @@ from router.decision_log.record import FeedbackRow
 from router.decision_log.shapes import reshape
 from router.decision_log.windows import Window
 from router.errors import InvalidRequest, LogError, LogLocked
+from router.settings import load
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC).replace(tzinfo=None)
 LATER = NOON + timedelta(days=30)
@@ -214,7 +215,7 @@ def test_a_command_that_reads_settles_and_deletes_nothing(log: DecisionLog, path
     monkeypatch.setenv("HOME", str(path.parent))
     config = path.with_name("nearfar.toml")
     config.write_text(f'[log]\npath = "~/{path.name}"\nretention_days = 1\n', encoding="utf-8")
-    with existing_log(config) as found:
+    with existing_log(load(config, {})) as found:
         found._keeper.keep()
         assert math.inf == found._keeper._next_s
         assert 3 == there(found, "decision_rows")

@@ -70,7 +70,8 @@ def test_the_command_asks_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
             return {"data": [{"decision_id": "id"}]}
         return {"explanation": told | {"exploration": {"words": "No chance."}}}
 
-    monkeypatch.setattr(sys.modules["router.cli.explain"], "get", get)
+    for module in ("router.cli.explain", "router.cli.sources"):
+        monkeypatch.setattr(sys.modules[module], "get", get)
     done = CliRunner().invoke(main, ["explain", "--server", "http://server"])
 
     assert (0, "So it was.\n\nNo chance.\n") == (done.exit_code, done.output)
