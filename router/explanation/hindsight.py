@@ -23,7 +23,7 @@ from policies.base import dollars, seconds
 from policies.registry import UnknownPolicy, create
 from policies.types import Constraints, Estimate, Parameters, Quantiles, Weights
 from router.explanation.values import Alternative, Hindsight
-from router.explanation.words import difference, ms
+from router.explanation.words import difference, less, ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,15 +206,11 @@ def _verdict(facts: Facts, best: str | None, other: Alternative | None, by: str)
     if other is None:
         return f"In hindsight {best} was the best choice, by {by}."
     gained = [
-        difference(_less(facts.observed_ms, other.latency_ms), ms, "sooner", "later", "as soon"),
-        difference(_less(facts.cost_usd, other.cost_usd), dollars, "cheaper", "dearer", ""),
+        difference(less(facts.observed_ms, other.latency_ms), ms, "sooner", "later", "as soon"),
+        difference(less(facts.cost_usd, other.cost_usd), dollars, "cheaper", "dearer", ""),
     ]
     how = " and ".join(filter(None, gained))
     return f"In hindsight {best} would have been the better choice, by {by}: {how}, {_on(other)}."
-
-
-def _less(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
 
 
 def _on(other: Alternative) -> str:

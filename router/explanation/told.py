@@ -10,7 +10,7 @@ from router.explanation.facts import facts_of
 from router.explanation.happening import happened, prediction
 from router.explanation.hindsight import hindsight
 from router.explanation.values import CandidateWords, Explanation, Exploration, LimitWords
-from router.explanation.words import against, counted, difference, expected, ms, place, sentence
+from router.explanation.words import against, counted, difference, expected, less, ms, place, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,10 +78,10 @@ def _candidate(facts: Facts, seen: Seen) -> CandidateWords:
         predicted_p95_ms=seen.p95_ms,
         predicted_cost_usd=seen.cost_usd,
         predicted_quality=seen.quality,
-        slower_ms=None if first is None else _less(seen.pred_ms, first.pred_ms),
-        dearer_usd=None if first is None else _less(seen.cost_usd, first.cost_usd),
+        slower_ms=None if first is None else less(seen.pred_ms, first.pred_ms),
+        dearer_usd=None if first is None else less(seen.cost_usd, first.cost_usd),
         score=seen.score,
-        score_behind=None if first is None else _less(seen.score, first.score),
+        score_behind=None if first is None else less(seen.score, first.score),
         propensity=seen.propensity,
         measured_ms=None if answered is None else answered.total_ms,
         measured_usd=None if answered is None else answered.cost_usd,
@@ -99,8 +99,8 @@ def _why(facts: Facts, seen: Seen, first: Seen | None) -> str:
     if first is None:
         return f"Eligible; {figures}{_of_it(seen)}."
     apart_by = [
-        difference(_less(seen.pred_ms, first.pred_ms), ms, "slower", "faster", "no slower"),
-        difference(_less(seen.cost_usd, first.cost_usd), dollars, "dearer", "cheaper", "no dearer"),
+        difference(less(seen.pred_ms, first.pred_ms), ms, "slower", "faster", "no slower"),
+        difference(less(seen.cost_usd, first.cost_usd), dollars, "dearer", "cheaper", "no dearer"),
     ]
     than = " and ".join(filter(None, apart_by))
     compared = f", {than} than {first.id}" if than else ""
@@ -135,10 +135,6 @@ def _tried(facts: Facts, seen: Seen) -> str:
         f"{'' if each.total_ms is None else f' after {ms(each.total_ms)}'}."
         for each in later
     )
-
-
-def _less(mine: float | None, other: float | None) -> float | None:
-    return None if mine is None or other is None else mine - other
 
 
 def _exploration(facts: Facts) -> Exploration:

@@ -77,6 +77,11 @@ def price(usd: float | None) -> str:
     return "cost unknown" if usd is None else dollars(usd)
 
 
+def less(mine: float | None, other: float | None) -> float | None:
+    """How much more one is than the other; None where either is not known."""
+    return None if mine is None or other is None else mine - other
+
+
 def difference(value: float | None, show: Callable[[float], str], more: str, less: str, same: str) -> str:
     """How far something is from something else: `32.0 ms slower`; empty where that is not known."""
     if value is None:
