@@ -213,7 +213,9 @@ def routing(everything: Prompts, vectors: Vectors, seed: int, progress: Progress
     """Every way of choosing on the held-out half; limits are chosen on the other half, out of fold."""
     seen_rows, held_rows = halves(everything.texts, seed)
     seen, held = everything.only(seen_rows), everything.only(held_rows)
-    one, other = (seen.only(rows) for rows in halves(seen.texts, seed + 1))
+    split = halves(seen.texts, seed + 1)
+    one, other = (seen.only(rows) for rows in split)
+    known = seen.only(np.concatenate(split[::-1]))  # as they are judged below: the others, then the ones
     bar = progress.add_task("predicting", total=len(PREDICTORS) * 3)
     found: dict[str, Any] = {}
     dice = np.random.default_rng(seed)
@@ -222,10 +224,9 @@ def routing(everything: Prompts, vectors: Vectors, seed: int, progress: Progress
         progress.advance(bar)
         folds = []
         for fitting, judging in ((one, other), (other, one)):
-            folds.append((predict(fitting, judging, vectors), judging))
+            folds.append(predict(fitting, judging, vectors))
             progress.advance(bar)
-        before = Predicted(*(np.concatenate(parts) for parts in zip(*(fold for fold, _ in folds), strict=True)))
-        known = Prompts_joined(*(judged for _, judged in folds))
+        before = Predicted(*(np.concatenate(parts) for parts in zip(*folds, strict=True)))
         found[name] = routed(told.strong - told.weak, held, dice) | {
             "by_weak_alone": routed(-told.weak, held, dice)["calls_for"],
             "min_quality": by_min_quality(told, (before, known), held),
@@ -235,15 +236,6 @@ def routing(everything: Prompts, vectors: Vectors, seed: int, progress: Progress
     found["oracle"] = routed(held.strong - held.weak, held, dice)
     return {"seen": len(seen.texts), "held_out": len(held.texts), "weak": float(held.weak.mean()),
             "strong": float(held.strong.mean()), "ways": found}  # fmt: skip
-
-
-def Prompts_joined(one: Prompts, other: Prompts) -> Prompts:  # noqa: N802
-    return type(one)(
-        one.texts + other.texts,
-        one.subjects + other.subjects,
-        np.concatenate([one.weak, other.weak]),
-        np.concatenate([one.strong, other.strong]),
-    )
 
 
 # --- intents, near and far ----------------------------------------------------------------------

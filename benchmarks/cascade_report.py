@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from charts import Panel, Series, page
+from delivery import rule
 
 ROUTING = (
     "| who goes to the strong model | strong calls for 50 % of its gain | for 80 % | for 95 % "
@@ -24,7 +25,7 @@ def _routing(one: dict[str, Any]) -> str:
         f"Weak {one['weak']:.3f}, strong {one['strong']:.3f} on {one['held_out']} held-out prompts; learnt from "
         f"{one['seen']} others. 95 % intervals by bootstrap over prompts:"
     )
-    lines = [title, "", ROUTING, _rule(ROUTING)]
+    lines = [title, "", ROUTING, rule(ROUTING)]
     for name, way in one["ways"].items():
         limit = way.get("min_quality")
         chosen = f"{limit['strong_share']:.0%}, {limit['gain']:.0%}" if limit else ""
@@ -40,7 +41,7 @@ def _cascades(report: dict[str, Any]) -> str:
         "hold the target), and what it keeps is measured. Of one choice Wilson's 95 % interval, of many the 5th and "
         "95th percentile and how many hold:"
     )
-    lines = [title, "", CASCADE, _rule(CASCADE)]
+    lines = [title, "", CASCADE, rule(CASCADE)]
     for name, way in report["routing"]["ways"].items():
         lines += [_one(f"weak answers, by {name}", kept) for kept in way.get("cascade", [])]
     for name, one in report["near_and_far"].items():
@@ -84,10 +85,6 @@ def drawn(report: dict[str, Any]) -> str:
 
 def _between(ends: list[float], digits: int) -> str:
     return "..".join(dict.fromkeys(f"{value:.{digits}f}" for value in ends))
-
-
-def _rule(columns: str) -> str:
-    return "|---" * (columns.count("|") - 1) + "|"
 
 
 def _cell(figure: dict[str, Any]) -> str:

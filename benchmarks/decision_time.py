@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 import upstream
+from delivery import deliver, said
 from load import Plan, measure
 from machine import ROOT, describe_machine
 
@@ -318,23 +319,18 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def said(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--decisions", type=int, default=5000, help="of each policy")
     parser.add_argument("--requests", type=int, default=2000, help="of each policy, in process and over HTTP")
     parser.add_argument("--no-http", action="store_true", help="leave the server out")
-    parser.add_argument("--json", action="store_true", help="print all figures")
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="write the report as JSON; no FILE: print it"
+    )
     parser.add_argument("--save", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
     given = parser.parse_args()
     report = run(Options(given.decisions, given.requests, over_http=not given.no_http))
-    text = json.dumps(report, indent=1)
-    if given.save:
-        RESULT.write_text(text + "\n", encoding="utf-8")
-    print(text if given.json else table(report))
+    deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where a benchmark's report goes: told on a terminal, written as JSON, and kept beside the others."""
+"""Where a benchmark's words go: its report on a terminal, as JSON and beside the others; its progress; its tables."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def deliver(report: dict[str, Any], told: str, *, to: str | None, keep: Path | N
     if keep is not None:
         keep.parent.mkdir(exist_ok=True)
         keep.write_text(text, encoding="utf-8")
+
+
+def said(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def rule(head: str) -> str:
+    """The line below a Markdown table's head."""
+    return "|---" * (head.count("|") - 1) + "|"

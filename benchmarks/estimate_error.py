@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import charts
 import far_run
 import near_run
-from delivery import deliver
+from delivery import deliver, rule, said
 from far_process import PROCESSES, Request
 from machine import ROOT, describe_machine
 
@@ -216,7 +216,7 @@ def table(report: dict[str, Any]) -> str:
         + " | ".join(f"{label}, times best" for label in BASELINES)
         + " | below p50 / p90 / p95 / p99 | p95 ÷ median |",
     ]
-    lines.append(_rule(lines[0]))
+    lines.append(rule(lines[0]))
     for row in report["far"]["rows"]:
         cells = [
             row["name"], str(row["requests"]), f"{row['error']:.1%}", f"{row['best_error']:.1%}",
@@ -228,7 +228,7 @@ def table(report: dict[str, Any]) -> str:
     if report["near"]:
         head = "| near | requests (after) | median ms | error | ten-sample mean | EWMA | below p50 / p90 / p95 / p99 "
         head += "| first token: error, p95 |"
-        lines += ["", head, _rule(head)]
+        lines += ["", head, rule(head)]
         lines += [_near_line(row) for row in report["near"]]
     took = report["cost"]
     lines += [
@@ -255,10 +255,6 @@ def _shares(covered: dict[str, float | None]) -> str:
     return " / ".join("-" if share is None else f"{100 * share:.1f}" for share in covered.values()) + " %"
 
 
-def _rule(head: str) -> str:
-    return "|---" * (head.count("|") - 1) + "|"
-
-
 def plot(report: dict[str, Any]) -> str:
     """The share of answers below the predicted p95, over time."""
     told = report["far"]
@@ -275,10 +271,6 @@ def plot(report: dict[str, Any]) -> str:
         for name, shares in told["p95_over_time"].items()
     ]
     return charts.page(panels, columns=2, below="observations of the candidate")
-
-
-def said(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def parsed() -> argparse.Namespace:

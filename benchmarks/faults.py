@@ -23,7 +23,7 @@ import duckdb
 import faults_arms
 import httpx
 import upstream
-from delivery import deliver
+from delivery import deliver, said
 from faults_arms import ARMS, DIRECT, LIMIT_S, TASKS
 from faults_load import Answer, Asked, ask_all, text_of
 from faults_report import Cell, charts, summary, table
@@ -175,10 +175,6 @@ def cell_of(what: dict[str, Any], answers: list[Answer], wall_s: float, bills: M
         attempts=sum(bill.attempts for bill in found) if logged else None,
         hedges=sum(bill.hedges for bill in found) if logged else None,
     )
-
-
-def said(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # --- the command --------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402, TID253 -- arithmetic on arrays is what this file does
-from delivery import deliver  # noqa: E402
+from delivery import deliver, rule  # noqa: E402
 from intents_data import Corpus, Vectors, corpora  # noqa: E402
 from machine import describe_machine  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -239,7 +239,7 @@ def _accuracy(name: str, one: dict[str, Any]) -> str:
         f"**{name}**, {one['labels']} intents, {one['test_texts']} test texts; label names alone: accuracy "
         f"{_cell(one['zero_shot']['accuracy'])}, AUROC of strangers {one['zero_shot']['auroc']['mean']:.3f}:"
     )
-    lines = [title, "", ACCURACY_COLUMNS, _rule(ACCURACY_COLUMNS)]
+    lines = [title, "", ACCURACY_COLUMNS, rule(ACCURACY_COLUMNS)]
     for shots, found in one["shots"].items():
         head = found["head"]
         cells = [_cell(found[method]["accuracy"]) for method in ("centroid", "logistic", "head")]
@@ -259,7 +259,7 @@ def _unknown(report: dict[str, Any]) -> str:
         "Strangers, at the thresholds chosen from the examples alone, and with 100 other strangers given as `unknown`; "
         "AUROC of what could be compared with the threshold:"
     )
-    lines = [title, "", UNKNOWN_COLUMNS, _rule(UNKNOWN_COLUMNS)]
+    lines = [title, "", UNKNOWN_COLUMNS, rule(UNKNOWN_COLUMNS)]
     for name, one in report["sets"].items():
         for shots, found in one["shots"].items():
             if "likeness" not in found:
@@ -277,10 +277,6 @@ def _unknown(report: dict[str, Any]) -> str:
         f"fitted in {own['fit_s']:.1f} s."
     )
     return "\n".join([*lines, "", last])
-
-
-def _rule(columns: str) -> str:
-    return "|---" * (columns.count("|") - 1) + "|"
 
 
 def _cell(figure: dict[str, Any]) -> str:

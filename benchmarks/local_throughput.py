@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import duckdb
 import embedding_peers
 from children import Child, Server
-from delivery import deliver
+from delivery import deliver, said
 from embedding_texts import TextSet, text_sets
 from machine import ROOT, describe_machine
 from raw_loops import SENTENCE_TRANSFORMERS
@@ -195,10 +195,6 @@ def faults(agreement: Mapping[str, float], cells: list[dict[str, Any]], requests
     found += [f"{failed} requests to {NEARFAR} failed"] if failed else []
     found += [f"{requests['sent']} requests were sent, {requests['logged']} logged"] * (len(set(requests.values())) > 1)
     return found
-
-
-def said(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # --- the command --------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import log_rows
+from delivery import deliver, said
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -326,11 +327,6 @@ def show(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def said(text: str) -> None:
-    """Progress, on standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Fill, open, write and ask."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -339,7 +335,9 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="ask a log that is already at --path")
     parser.add_argument("--rate", type=int, default=500, help="decisions written per second")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="write the report as JSON; no FILE: print it"
+    )
     parser.add_argument("--save", action="store_true", help=f"write it to {RESULT.name}")
     options = parser.parse_args()
     machine = describe_machine(("duckdb", "msgspec"))
@@ -363,9 +361,7 @@ def main() -> None:
         "asked": asked,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    if options.save:
-        RESULT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=1) if options.json else show(report))
+    deliver(report, show(report), to=options.json, keep=RESULT if options.save else None)
 
 
 if __name__ == "__main__":

@@ -77,11 +77,7 @@ def _simulated(requests: Sequence[Any], places: Sequence[Place], options: argpar
         for name, chooser in _arms(options).items():
             done = simulate(world, chooser(world, seed), deadline_s=options.deadline, max_tokens=MOST_OUTPUT)
             arms.setdefault(name, []).append(_figures(done, options.value))
-        oracle = [
-            _figures(simulate(world, seer, deadline_s=options.deadline, max_tokens=MOST_OUTPUT), options.value)
-            for seer in _seers(world, options)
-        ]
-        arms.setdefault("oracle", []).append(max(oracle, key=lambda figures: figures["utility"]))
+        arms.setdefault("oracle", []).append(_oracle(world, options))
     best = [figures["utility"] for figures in arms["oracle"]]
     return {name: _over_worlds(figures, best) for name, figures in arms.items()}
 
@@ -110,11 +106,17 @@ def _others() -> Arms:
     }
 
 
-def _seers(world: World, options: argparse.Namespace) -> list[Clairvoyant]:
-    return [
+def _oracle(world: World, options: argparse.Namespace) -> dict[str, float]:
+    """The best of the clairvoyants."""
+    seers = (
         Clairvoyant(world, deadline_s=options.deadline, value_usd=options.value, near_usd_per_s=price)
         for price in NEAR_PRICES
+    )
+    found = [
+        _figures(simulate(world, seer, deadline_s=options.deadline, max_tokens=MOST_OUTPUT), options.value)
+        for seer in seers
     ]
+    return max(found, key=lambda figures: figures["utility"])
 
 
 def _figures(done: Sequence[Done], value_usd: float) -> dict[str, float]:
@@ -149,11 +151,7 @@ def _live(requests: Sequence[Any], places: Sequence[Place], options: argparse.Na
                 chooser = None if arm in POLICIES else _others()[arm](world, 0)
                 live = Live(arm if arm in POLICIES else None, chooser, options.deadline, MOST_OUTPUT)
                 arms[arm] = _figures(asyncio.run(replayed(server.url, world, live)), options.value)
-    oracle = [
-        _figures(simulate(world, seer, deadline_s=options.deadline, max_tokens=MOST_OUTPUT), options.value)
-        for seer in _seers(world, options)
-    ]
-    arms["oracle"] = max(oracle, key=lambda figures: figures["utility"])
+    arms["oracle"] = _oracle(world, options)
     return {"requests": len(part), "arms": {k: _over_worlds([v], [arms["oracle"]["utility"]]) for k, v in arms.items()}}
 
 

@@ -7,7 +7,6 @@ that is not begun by its deadline is dropped, and one that is running then is st
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,7 +38,6 @@ class Machine:
         s_per_token: What the near place took for a token it wrote, lately; None before its first answer.
     """
 
-    now_s: float = 0.0
     under_way: dict[str, int] = field(default_factory=dict)
     s_per_token: float | None = None
     waiting_tokens: float = 0.0
@@ -63,13 +61,13 @@ class Chooser(Protocol):
 
 def simulate(world: World, chooser: Chooser, *, deadline_s: float, max_tokens: int) -> list[Done]:
     """Every request of the world through the chooser, in the order in which they came."""
-    machine, near_free_s, answers = Machine(), 0.0, deque[Done]()
+    machine, near_free_s = Machine(), 0.0
+    answers: list[Done] = []
     ends: list[tuple[float, int, Done]] = []
     for index, request in enumerate(world.requests):
         while ends and ends[0][0] <= request.at_s:
             _, _, done = heapq.heappop(ends)
             _end(machine, chooser, done, max_tokens)
-        machine.now_s = request.at_s
         place = chooser.choose(index, request, machine)
         service_s = world.service_s(place, index)
         starts_s = max(request.at_s, near_free_s) if place.near else request.at_s
@@ -80,7 +78,7 @@ def simulate(world: World, chooser: Chooser, *, deadline_s: float, max_tokens: i
         machine.under_way[place.name] = machine.under_way.get(place.name, 0) + 1
         heapq.heappush(ends, (request.at_s + done.latency_s, index, done))
         answers.append(done)
-    return list(answers)
+    return answers
 
 
 def _done(request: Request, place: Place, starts_s: float, service_s: float, deadline_s: float) -> Done:
@@ -99,7 +97,6 @@ def _done(request: Request, place: Place, starts_s: float, service_s: float, dea
 
 
 def _end(machine: Machine, chooser: Chooser, done: Done, max_tokens: int) -> None:
-    machine.now_s = done.request.at_s + done.latency_s
     machine.under_way[done.place.name] -= 1
     if done.place.near:
         machine.waiting_tokens -= max_tokens

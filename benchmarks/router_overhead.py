@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import duckdb
 import psutil
 import upstream
-from delivery import deliver
+from delivery import deliver, said
 from load import Measurement, Plan, measure
 from machine import ROOT, describe_machine
 
@@ -289,10 +289,6 @@ def _line(level: dict[str, Any]) -> str:
         str(level["errors"]),
     ]
     return f"| {' | '.join(columns)} |"
-
-
-def said(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # --- the command --------------------------------------------------------------------------------
