@@ -107,7 +107,14 @@ class Product:
         )
 
 
-class Fixed:
+class Untaught:
+    """What it sees makes no difference to it."""
+
+    def learn(self, done: Done) -> None:
+        """Nothing to learn."""
+
+
+class Fixed(Untaught):
     """Always the same place."""
 
     def __init__(self, place: Place) -> None:
@@ -116,11 +123,8 @@ class Fixed:
     def choose(self, index: int, request: Request, machine: Machine) -> Place:
         return self._place
 
-    def learn(self, done: Done) -> None:
-        """Nothing to learn."""
 
-
-class Random:
+class Random(Untaught):
     """Any place, by chance."""
 
     def __init__(self, places: Sequence[Place], seed: int) -> None:
@@ -129,11 +133,8 @@ class Random:
     def choose(self, index: int, request: Request, machine: Machine) -> Place:
         return self._chance.choice(self._places)
 
-    def learn(self, done: Done) -> None:
-        """Nothing to learn."""
 
-
-class RoundRobin:
+class RoundRobin(Untaught):
     """Each place in turn."""
 
     def __init__(self, places: Sequence[Place]) -> None:
@@ -142,11 +143,8 @@ class RoundRobin:
     def choose(self, index: int, request: Request, machine: Machine) -> Place:
         return self._places[index % len(self._places)]
 
-    def learn(self, done: Done) -> None:
-        """Nothing to learn."""
 
-
-class LeastBusy:
+class LeastBusy(Untaught):
     """The place with the fewest requests under way; ties by chance."""
 
     def __init__(self, places: Sequence[Place], seed: int) -> None:
@@ -154,9 +152,6 @@ class LeastBusy:
 
     def choose(self, index: int, request: Request, machine: Machine) -> Place:
         return min(self._places, key=lambda place: (machine.under_way.get(place.name, 0), self._chance.random()))
-
-    def learn(self, done: Done) -> None:
-        """Nothing to learn."""
 
 
 class LowestMeanLatency:
