@@ -245,7 +245,7 @@ def _interval(case: Evidence, method: Method) -> tuple[Interval, Interval]:
     weight = sum(weights)
     value = sum(base) / len(base) + (sum(weighed) / weight if weight else 0.0)
     return (
-        _bounded(case, value, spread(values), dof),
+        _bounded(case, value, spread(values), dof, case.ess),
         student(value - sum(rewards) / len(rewards), spread(changes), dof),
     )
 
@@ -262,11 +262,12 @@ def _left_out(groups: Sequence[Sums]) -> tuple[list[float], list[float]]:
     return values, changes
 
 
-def _bounded(case: Evidence, value: float, se: float, dof: float) -> Interval:
+def _bounded(case: Evidence, value: float, se: float, dof: float, ess: float) -> Interval:
+    """No price is below 0, and no share outside 0..1."""
     if case.quantity == "price":
         plain = student(value, se, dof)
         return plain._replace(low=max(0.0, plain.low))
-    return share(value, se, dof, case.ess)
+    return share(value, se, dof, ess)
 
 
 def _direct(case: Evidence, there: Sequence[int]) -> tuple[list[float], list[float]]:
@@ -299,5 +300,5 @@ def _observed(case: Evidence) -> dict[str, float]:
     groups = by_cluster([case.clusters[n] for n in there], [case.known, [1.0] * len(there)])
     mean, se = mean_of(groups)
     dof = dof_of(count for _, count in groups)
-    seen = student(mean, se, dof) if case.quantity == "price" else share(mean, se, dof, float(len(there)))
+    seen = _bounded(case, mean, se, dof, float(len(there)))
     return {"observed": mean, "observed_low": seen.low, "observed_high": seen.high}

@@ -210,6 +210,14 @@ def test_the_logging_policy_itself_gets_the_observed_figures() -> None:
     assert 0 == figures["price"].difference
 
 
+def test_of_two_requests_no_price_is_below_nothing() -> None:
+    """However little is known: what was observed has the same bounds as what is estimated."""
+    log = [replace(one, cost_usd=usd) for one, usd in zip(greedy_log(2), (0.0, 1e-5), strict=True)]
+    price = replayed(log, LOGGED)["price"]
+
+    assert 0.0 == price.low == price.observed_low < price.estimate < price.high
+
+
 def test_a_policy_that_decides_as_the_log_did_gets_the_observed_figures() -> None:
     """Nothing would have been different, latency included."""
     rng = random.Random(1)
