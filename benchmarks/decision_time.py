@@ -46,6 +46,7 @@ RESULT = Path(__file__).parent / "results" / "decision_time.json"
 P50_US, P99_US = 250.0, 1000.0
 MODEL, CANDIDATES, NEAR = "bench/chat", 10, 3
 WARM_UP = 30
+ROUNDS = 10
 PACKAGES = ("msgspec", "litestar", "uvicorn", "duckdb")
 HEADINGS = (
     "| policy | plan() p50 / p95 / p99 us | of it CPU | find | estimate | policy | rest "
@@ -153,39 +154,63 @@ async def measured(options: Options) -> dict[str, dict[str, Any]]:
 
 
 async def _measure(folder: Path, policies: list[str], options: Options, found: dict[str, dict[str, Any]]) -> None:
+    """In rounds over the policies, so that a machine that is slow for a while is so for all of them."""
     async with warm_house(folder, budgets="budget" in policies) as house:
         for policy in policies:
-            try:
-                plan = await house.dispatcher.plan(next(calls(policy=policy)))
-            except RouterError as error:
-                found[policy] = {"refused": str(error)}
-                continue
-            if not plan.decision.ranked:
-                found[policy] = {"refused": plan.decision.reason}
-                continue
-            found[policy] = {
-                "candidates": len(plan.candidates),
-                "eligible": len(plan.decision.ranked),
-                **await whole_plans(house, policy, options.decisions),
-                "parts": await parts(house, policy, options.decisions),
-                "request": quantiles(await requests(house, policy, options.requests)),
-            }
-            said(f"{policy}: plan() p50 {found[policy]['plan']['p50_us']:.0f} us")
+            found[policy] = await trial(house, policy)
+        able = [policy for policy in policies if "refused" not in found[policy]]
+        taken = {policy: Taken() for policy in able}
+        for number in range(ROUNDS):
+            for policy in able:
+                await taken[policy].more(house, policy, options)
+            said(f"round {number + 1} of {ROUNDS}: {', '.join(able)}")
+        for policy in able:
+            found[policy] |= taken[policy].report()
 
 
-async def whole_plans(house: Services, policy: str, times: int) -> dict[str, dict[str, float]]:
-    """Quantiles of `plan()`, on the clock and on this thread's processor, with nothing else running here."""
-    wall, cpu = [], []
-    for call in itertools.islice(calls(policy=policy), times):
-        began, worked = time.perf_counter_ns(), time.thread_time_ns()
-        await house.dispatcher.plan(call)
-        cpu.append(time.thread_time_ns() - worked)
-        wall.append(time.perf_counter_ns() - began)
-    return {"plan": quantiles(wall), "plan_cpu": quantiles(cpu)}
+async def trial(house: Services, policy: str) -> dict[str, Any]:
+    """How many candidates the policy has here; why it has none."""
+    try:
+        plan = await house.dispatcher.plan(next(calls(policy=policy)))
+    except RouterError as error:
+        return {"refused": str(error)}
+    if not plan.decision.ranked:
+        return {"refused": plan.decision.reason}
+    return {"candidates": len(plan.candidates), "eligible": len(plan.decision.ranked)}
 
 
-async def parts(house: Services, policy: str, times: int) -> dict[str, float]:
-    """Median microseconds of the parts of a plan, and of what lies between them."""
+class Taken:
+    """Nanoseconds of one policy: of whole plans on the clock and on the processor, of their parts, of requests."""
+
+    def __init__(self) -> None:
+        self.wall: list[int] = []
+        self.cpu: list[int] = []
+        self.parts: dict[str, list[int]] = {"find": [], "estimate": [], "policy": [], "rest": []}
+        self.requests: list[int] = []
+
+    async def more(self, house: Services, policy: str, options: Options) -> None:
+        """One round."""
+        for call in itertools.islice(calls(policy=policy), options.decisions // ROUNDS):
+            began, worked = time.perf_counter_ns(), time.thread_time_ns()
+            await house.dispatcher.plan(call)
+            self.cpu.append(time.thread_time_ns() - worked)
+            self.wall.append(time.perf_counter_ns() - began)
+        for name, taken in (await parts(house, policy, options.decisions // ROUNDS)).items():
+            self.parts[name] += taken
+        self.requests += await requests(house, policy, options.requests // ROUNDS)
+
+    def report(self) -> dict[str, Any]:
+        """Quantiles, and of the parts the medians, in microseconds."""
+        return {
+            "plan": quantiles(self.wall),
+            "plan_cpu": quantiles(self.cpu),
+            "parts": {f"{name}_us": statistics.median(taken) / 1000 for name, taken in self.parts.items()},
+            "request": quantiles(self.requests),
+        }
+
+
+async def parts(house: Services, policy: str, times: int) -> dict[str, list[int]]:
+    """Nanoseconds of the parts of each plan, and of what lies between them."""
     planner = house.dispatcher._planner  # noqa: SLF001 - a part of it is replaced by the same with a clock
     spent: dict[str, list[int]] = {"find": [], "estimate": [], "policy": []}
     chosen = planner.policy
@@ -209,8 +234,7 @@ async def parts(house: Services, policy: str, times: int) -> dict[str, float]:
     finally:
         for owner, name, _ in replaced:
             delattr(owner, name)
-    rest = [all_ns - sum(each) for all_ns, *each in zip(whole, *spent.values(), strict=True)]
-    return {f"{name}_us": statistics.median(taken) / 1000 for name, taken in (spent | {"rest": rest}).items()}
+    return spent | {"rest": [all_ns - sum(each) for all_ns, *each in zip(whole, *spent.values(), strict=True)]}
 
 
 async def requests(house: Services, policy: str, times: int) -> list[int]:

@@ -86,7 +86,10 @@ def conclude(
 
 def placed(e: Estimate, order: Sequence[str]) -> int:
     """Where the request's `order` puts a candidate: the place of its backend or provider there, or behind all."""
-    return next((i for i, name in enumerate(order) if name in {e.backend, e.provider}), len(order))
+    for i, name in enumerate(order):
+        if name in {e.backend, e.provider}:
+            return i
+    return len(order)
 
 
 @lru_cache(maxsize=256)

@@ -33,18 +33,17 @@ def chance_within(e: Estimate, within_s: float) -> float:
         return 0.0
     within_s = max(within_s, LEAST_S)
     if e.latency is None:
-        return _cdf((log(within_s) - log(max(e.latency_s, LEAST_S))) / PRIOR_SPREAD)
+        return _cdf(log(within_s / max(e.latency_s, LEAST_S)) / PRIOR_SPREAD)
     return _interpolated(e.latency, within_s)
 
 
 def _interpolated(latency: Quantiles, within_s: float) -> float:
-    points = (latency.p50_s, latency.p90_s, latency.p95_s, latency.p99_s)
-    i = min(max(bisect_right(points, within_s), 1), len(points) - 1)  # the piece that begins at i - 1
-    low, high = max(points[i - 1], LEAST_S), max(points[i], LEAST_S)
-    spread = log(high) - log(low)
+    i = bisect_right(latency, within_s, 1, len(P) - 1)  # the piece that begins at i - 1
+    low, high = max(latency[i - 1], LEAST_S), max(latency[i], LEAST_S)
+    spread = log(high / low)
     if spread <= 0:  # a step: the time is below all of it, or above
-        return 0.0 if within_s < low else P[i - 1] if i < len(points) - 1 else 1.0
-    chance = _cdf(Z[i - 1] + (log(within_s) - log(low)) * (Z[i] - Z[i - 1]) / spread)
+        return 0.0 if within_s < low else P[i - 1] if i < len(P) - 1 else 1.0
+    chance = _cdf(Z[i - 1] + log(within_s / low) * (Z[i] - Z[i - 1]) / spread)
     least, most = P[i - 1] if within_s >= low else 0.0, P[i] if within_s < high else 1.0
     return min(max(chance, least), most)  # p95 itself is 0.95, not a bit less
 

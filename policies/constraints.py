@@ -12,19 +12,20 @@ nobody. A cold model alone is no overload: loading it once is what makes the nex
 
 from __future__ import annotations
 
-from itertools import chain
+from functools import partial
 from typing import TYPE_CHECKING
 
 from policies.base import apart, dollars, known, seconds
 from policies.types import Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from policies.base import Slate
     from policies.types import Constraints, Estimate, RejectionCode
 
     Objection = tuple[RejectionCode, str]
+    Check = Callable[[Estimate], Objection | None]
 
 _CHOOSE = "or choose a policy that does not rank by cost (fastest, local-first, remote-first)"
 _PRICE = "give it a price in the catalogue"
@@ -33,9 +34,7 @@ PRICE_HINT = f"price unknown: {_PRICE} {_CHOOSE}"
 POWER_HINT = f"price unknown: {_POWER} {_CHOOSE}"  # this machine's rate has a default, and is unknown by power alone
 
 
-def apply(
-    estimates: Sequence[Estimate], constraints: Constraints, *own: Callable[[Estimate], Objection | None]
-) -> Slate:
+def apply(estimates: Sequence[Estimate], constraints: Constraints, *own: Check) -> Slate:
     """The candidates that may serve the request, in input order, and the others, each with its first objection.
 
     Args:
@@ -44,11 +43,14 @@ def apply(
         own: What the policy itself objects to. Given here and not sifted out afterwards, so that the queue cap knows
             who is left when it asks whether anybody is.
     """
+    checks = (*_places(constraints), _unable, *_limits(constraints), *own, _overloaded)
 
     def first_objection(e: Estimate) -> Objection | None:
-        hard = chain(_place(e, constraints), _ability(e), _limits(e, constraints))
-        found = next(hard, None) or next(filter(None, (objection(e) for objection in own)), None)
-        return found or (("overloaded", e.overloaded) if e.overloaded is not None else None)
+        for check in checks:  # a loop, as this is asked of every candidate of every request
+            objection = check(e)
+            if objection is not None:
+                return objection
+        return None
 
     return _capped(sift((list(estimates), ()), first_objection), constraints)
 
@@ -76,7 +78,7 @@ def too_late(e: Estimate, c: Constraints) -> bool:
     return allowed_s is not None and e.latency_s > allowed_s
 
 
-def sift(slate: Slate, objection: Callable[[Estimate], Objection | None]) -> Slate:
+def sift(slate: Slate, objection: Check) -> Slate:
     """Move every eligible candidate that meets an objection to the rejections; both sides keep their order."""
     eligible, rejections = slate
     found = [(e, objection(e)) for e in eligible]
@@ -89,12 +91,14 @@ def _capped(slate: Slate, c: Constraints) -> Slate:
     if allowed_s is None:
         return slate
     cap_s = c.queue_share * allowed_s
-    within = any(waiting_s(e) <= cap_s for e in slate[0])
+    crowded = sum(waiting_s(e) > cap_s for e in slate[0])
+    if not crowded:
+        return slate
 
     def objection(e: Estimate) -> Objection | None:
         if waiting_s(e) <= cap_s:
             return None
-        if within or (e.queue_s > cap_s and too_late(e, c)):
+        if crowded < len(slate[0]) or (e.queue_s > cap_s and too_late(e, c)):
             return "queue", _crowded(e, cap_s, allowed_s, c.queue_share)
         return None
 
@@ -107,58 +111,84 @@ def _crowded(e: Estimate, cap_s: float, allowed_s: float, share: float) -> str:
     return f"a wait of {wait}{loading} before it begins, over {cap}: {share:g} of the {seconds(allowed_s)} there is"
 
 
-def _place(e: Estimate, c: Constraints) -> Iterator[Objection]:
-    names = {e.backend, e.provider}
-    if c.offline and not e.near:
-        yield "offline", f"{e.provider} is not on this machine, and in offline mode nothing may leave it"
-    if c.private and not e.near:
-        yield "private", f"{e.provider} is not on this machine, and this request is private: it may not leave it"
-    if c.backend != "any" and c.backend not in names:
-        yield "excluded", f"{_naming(e)} is not the backend asked for, {c.backend}"
-    if c.only and names.isdisjoint(c.only):
-        yield "excluded", f"{_naming(e)} is not among those allowed (only: {', '.join(c.only)})"
+def _places(c: Constraints) -> Iterator[Check]:
+    """What the limits that bind say of where a request may run."""
+    if c.offline:
+        yield lambda e: None if e.near else ("offline", f"{_abroad(e)}, and in offline mode nothing may leave it")
+    if c.private:
+        yield (
+            lambda e: None if e.near else ("private", f"{_abroad(e)}, and this request is private: it may not leave it")
+        )
+    if c.backend != "any":
+        yield _outside((c.backend,), f"is not the backend asked for, {c.backend}")
+    if c.only:
+        yield _outside(c.only, f"is not among those allowed (only: {', '.join(c.only)})")
     for allowed in c.within:
-        if names.isdisjoint(allowed):
-            yield "excluded", f"{_naming(e)} is not among those the route allows ({', '.join(allowed)})"
-    if not names.isdisjoint(c.ignore):
-        yield "excluded", f"{_naming(e)} is among those ruled out (ignore: {', '.join(c.ignore)})"
+        yield _outside(allowed, f"is not among those the route allows ({', '.join(allowed)})")
+    if c.ignore:
+        excluded = f"is among those ruled out (ignore: {', '.join(c.ignore)})"
+        yield lambda e: ("excluded", f"{_naming(e)} {excluded}") if _among(e, c.ignore) else None
 
 
-def _ability(e: Estimate) -> Iterator[Objection]:
+def _outside(allowed: Collection[str], why: str) -> Check:
+    return lambda e: None if _among(e, allowed) else ("excluded", f"{_naming(e)} {why}")
+
+
+def _among(e: Estimate, names: Collection[str]) -> bool:
+    return e.backend in names or e.provider in names
+
+
+def _unable(e: Estimate) -> Objection | None:
     if known(e.latency_s) is None:
-        yield "unavailable", f"unavailable: its expected latency, {e.latency_s} s, is not a duration"
+        return "unavailable", f"unavailable: its expected latency, {e.latency_s} s, is not a duration"
     if e.unavailable is not None:
-        yield "unavailable", f"unavailable: {e.unavailable}"
+        return "unavailable", f"unavailable: {e.unavailable}"
     if e.does_not_fit is not None:
-        yield "does_not_fit", f"does not fit this machine: {e.does_not_fit}"
-    if e.over_budget is not None:
-        yield "budget", e.over_budget
+        return "does_not_fit", f"does not fit this machine: {e.does_not_fit}"
+    return None if e.over_budget is None else ("budget", e.over_budget)
 
 
-def _limits(e: Estimate, c: Constraints) -> Iterator[Objection]:
+def _overloaded(e: Estimate) -> Objection | None:
+    return None if e.overloaded is None else ("overloaded", e.overloaded)
+
+
+def _limits(c: Constraints) -> Iterator[Check]:
+    """What the limits that bind say of cost, latency and quality."""
     if c.max_cost_usd is not None:
-        cost = known(e.cost_usd)
-        if cost is None:
-            limit = dollars(c.max_cost_usd)
-            hint = _POWER if e.backend == "local" else _PRICE
-            yield "price_unknown", f"price unknown and the limit is {limit}: {hint}"
-        elif cost > c.max_cost_usd:
-            yield "too_dear", _above(dollars, cost, c.max_cost_usd)
-    if c.max_latency_s is not None and e.latency_s > c.max_latency_s:
-        yield "too_slow", _above(seconds, e.latency_s, c.max_latency_s)
+        yield partial(_too_dear, limit_usd=c.max_cost_usd)
+    if c.max_latency_s is not None:
+        yield partial(_too_slow, limit_s=c.max_latency_s)
     if c.min_quality is not None:
-        quality = known(e.quality)
-        if quality is None:
-            yield "quality_unknown", f"quality unknown, but {c.min_quality} is asked for: give it one in the catalogue"
-        elif quality < c.min_quality:
-            yield (
-                "quality_too_low",
-                "quality {}, less than the limit of {}".format(*apart(_share, quality, c.min_quality)),
-            )
+        yield partial(_too_poor, limit=c.min_quality)
+
+
+def _too_dear(e: Estimate, limit_usd: float) -> Objection | None:
+    cost = known(e.cost_usd)
+    if cost is None:
+        hint = _POWER if e.backend == "local" else _PRICE
+        return "price_unknown", f"price unknown and the limit is {dollars(limit_usd)}: {hint}"
+    return ("too_dear", _above(dollars, cost, limit_usd)) if cost > limit_usd else None
+
+
+def _too_slow(e: Estimate, limit_s: float) -> Objection | None:
+    return ("too_slow", _above(seconds, e.latency_s, limit_s)) if e.latency_s > limit_s else None
+
+
+def _too_poor(e: Estimate, limit: float) -> Objection | None:
+    quality = known(e.quality)
+    if quality is None:
+        return "quality_unknown", f"quality unknown, but {limit} is asked for: give it one in the catalogue"
+    if quality >= limit:
+        return None
+    return "quality_too_low", "quality {}, less than the limit of {}".format(*apart(_share, quality, limit))
 
 
 def _share(value: float, digits: int) -> str:
     return f"{value:.{digits}g}"
+
+
+def _abroad(e: Estimate) -> str:
+    return f"{e.provider} is not on this machine"
 
 
 def _naming(e: Estimate) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 RejectionCode = Literal[
     "offline",
@@ -25,8 +25,7 @@ RejectionCode = Literal[
 Scale = Literal["ratio", "grouped"]
 
 
-@dataclass(frozen=True, slots=True)
-class Quantiles:
+class Quantiles(NamedTuple):
     """A predictive distribution of seconds, by four of its points; they never fall."""
 
     p50_s: float
@@ -35,17 +34,17 @@ class Quantiles:
     p99_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pacing:
+class Pacing(NamedTuple):
     """How a budget stands in its present period: which shares of its money are `spent`, of its time `elapsed`."""
 
     spent: float
     elapsed: float
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What is predicted of one candidate for one request, and where each figure comes from.
+
+    A tuple, as ten of them are made for each request: that takes a third of the time of a frozen dataclass.
 
     Attributes:
         candidate_id: The candidate's id, unique in one slate.

@@ -72,9 +72,8 @@ class Balanced:
         lateness = 0.0 if constraints.deadline_s is None else self.weights.lateness
         late = [_late(e, constraints.deadline_s) for e in slate[0]]
         scores = {
-            e.candidate_id: (sum(share * term[i] for share, term in weighed) / total + lateness * late[i])
-            / (1 + lateness)
-            for i, e in enumerate(slate[0])
+            e.candidate_id: (part / total + lateness * chance) / (1 + lateness)
+            for e, part, chance in zip(slate[0], _added(weighed, len(late)), late, strict=True)
         }
 
         def because(first: Estimate, second: Estimate) -> str:
@@ -106,6 +105,14 @@ def _risk(mine: float, other: float) -> str:
 def _against_largest(values: list[float]) -> list[float]:
     largest = max(values, default=0.0)
     return [value / largest if largest else 0.0 for value in values]
+
+
+def _added(weighed: Sequence[tuple[float, list[float]]], count: int) -> list[float]:
+    """The weighted sum of the terms of each of so many candidates."""
+    sums = [0.0] * count
+    for share, term in weighed:
+        sums = [so_far + share * value for so_far, value in zip(sums, term, strict=True)]
+    return sums
 
 
 def _shortfalls(qualities: list[float | None]) -> list[float]:

@@ -37,7 +37,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import replace as marked
 from statistics import fmean, median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -217,7 +216,7 @@ class Admission:
     def mark(self, estimates: Sequence[Estimate], candidates: Sequence[Candidate]) -> list[Estimate]:
         """The estimates, each with why its candidate takes no further request where that is so."""
         found = ((e, self.refusal(c)) for e, c in zip(estimates, candidates, strict=True))
-        return [e if why is None else marked(e, overloaded=why) for e, why in found]
+        return [e if why is None else e._replace(overloaded=why) for e, why in found]
 
     def states(self) -> list[AdmissionState]:
         """Everybody who has something under way, or a limit that was learnt."""

@@ -161,6 +161,11 @@ class _Budget:
             return True
         return period.taken + _exact(cost) <= self.limit
 
+    def pacing(self, now: float) -> Pacing:
+        period = self.at(now)
+        elapsed = (now - period.starts_at) / (period.ends_at - period.starts_at)
+        return Pacing(period.share, min(1.0, max(0.0, elapsed)))
+
     def reason(self, now: float, usd: float | None) -> str:
         entry, period, cost = self.entry, self.at(now), known(usd)
         whole = f"{dollars(entry.limit_usd, 6)} a {entry.period} ({entry.scope})"
@@ -179,6 +184,7 @@ class Budgets:
         self._clock = clock
         ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
         self._budgets = [_Budget(entry, clock()) for entry in ordered]
+        self._daily = [budget for budget in self._budgets if budget.entry.period == "day"]
 
     def __len__(self) -> int:
         """How many there are; none makes it false."""
@@ -187,7 +193,7 @@ class Budgets:
     @property
     def daily(self) -> bool:
         """Whether any has the period of a day: what the policy `budget` paces itself by."""
-        return any(budget.entry.period == "day" for budget in self._budgets)
+        return bool(self._daily)
 
     def pacing(self, charge: Charge) -> Pacing | None:
         """Of the daily budgets that the charge concerns, the one whose money goes fastest against the clock.
@@ -195,8 +201,8 @@ class Budgets:
         What is reserved counts as spent. None where no daily budget is concerned.
         """
         now = self._clock()
-        paced = [_pacing(b, now) for b in self._of(charge) if b.entry.period == "day"]
-        return max(paced, key=lambda pacing: pacing.spent - pacing.elapsed, default=None)
+        paced = [b.pacing(now) for b in self._daily if b.concerns(charge)]
+        return paced[0] if len(paced) == 1 else max(paced, key=lambda p: p.spent - p.elapsed, default=None)
 
     def refusal(self, charge: Charge, usd: float | None) -> Exceeded | None:
         """The strictest budget that an attempt of this cost does not fit into; None when it may be made.
@@ -243,9 +249,9 @@ class Budgets:
         return [_state(budget.entry, budget.at(now)) for budget in self._budgets]
 
     def _refusal(self, now: float, charge: Charge, usd: float | None) -> Exceeded | None:
-        for budget in self._of(charge):
+        for budget in self._budgets:
             entry = budget.entry
-            if entry.on_exceeded != "warn" and not budget.holds(now, usd):
+            if entry.on_exceeded != "warn" and budget.concerns(charge) and not budget.holds(now, usd):
                 return Exceeded(
                     scope=entry.scope,
                     period=entry.period,
@@ -291,12 +297,6 @@ def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], provid
     for scope, period, on_exceeded in kinds:
         if kinds.count((scope, period, on_exceeded)) > 1:
             raise SettingsError(f"budgets: {scope!r} has two budgets a {period} that {on_exceeded}.")
-
-
-def _pacing(budget: _Budget, now: float) -> Pacing:
-    period = budget.at(now)
-    elapsed = (now - period.starts_at) / (period.ends_at - period.starts_at)
-    return Pacing(spent=period.share, elapsed=min(1.0, max(0.0, elapsed)))
 
 
 def _exact(usd: float) -> Fraction:

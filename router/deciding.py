@@ -64,7 +64,7 @@ def decide(
     """
     over = {name: said for name, ask in asked.items() if (said := budgets.refusal(*ask)) is not None}
     told = [_paced(e, budgets, asked) for e in estimates] if paced else list(estimates)
-    marked = [replace(e, over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in told]
+    marked = [e._replace(over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in told]
     decision = choose(marked)
     if over and asked.keys().isdisjoint(decision.ranked):
         wanted = next(iter(choose(told).ranked), "")
@@ -77,7 +77,7 @@ def decide(
 
 def _paced(estimate: Estimate, budgets: Budgets, asked: Asked) -> Estimate:
     ask = asked.get(estimate.candidate_id)
-    return estimate if ask is None else replace(estimate, pacing=budgets.pacing(ask[0]))
+    return estimate if ask is None else estimate._replace(pacing=budgets.pacing(ask[0]))
 
 
 def _noted(decision: Decision, over: dict[str, Exceeded], budgets: Budgets, asked: Asked) -> Decision:

@@ -5,7 +5,6 @@ Knows candidates and estimates, no log and no HTTP; who hears a judgement tells 
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
@@ -100,4 +99,4 @@ class Judgement:
 
     def _marked(self, estimate: Estimate, candidate: Candidate) -> Estimate:
         threshold = self.threshold(candidate.listed_as)
-        return dataclasses.replace(estimate, accept_from=threshold.value, accept_why=threshold.why)
+        return estimate._replace(accept_from=threshold.value, accept_why=threshold.why)

@@ -152,22 +152,19 @@ def most_usd(price: Price | None, size: Size) -> float | None:
     else:  # texts and photos generate nothing; how many tokens a recording or a drawing is counted as, nobody knows
         drawn = size.images is not None and size.input_tokens is not None
         completion_tokens = None if drawn or size.audio_s is not None or size.output_tokens is not None else 0
-    costs = [
-        priced_usd(
-            price,
-            Usage(
-                prompt_tokens=size.input_tokens,
-                completion_tokens=completion_tokens,
-                images=size.images,
-                steps=None if size.images is None or size.steps is None else size.images * size.steps,
-                audio_s=size.audio_s,
-                cached_tokens=cached,
-            ),
-        )
-        for cached in ((0,) if price is None or price.cached_input_per_1m_usd is None else (0, size.input_tokens))
-    ]
-    known = [cost for cost in costs if cost is not None]
-    return max(known) if len(known) == len(costs) else None
+    usage = Usage(
+        prompt_tokens=size.input_tokens,
+        completion_tokens=completion_tokens,
+        images=size.images,
+        steps=None if size.images is None or size.steps is None else size.images * size.steps,
+        audio_s=size.audio_s,
+        cached_tokens=0,
+    )
+    cost = priced_usd(price, usage)
+    if cost is None or price is None or price.cached_input_per_1m_usd is None:
+        return cost
+    cached = priced_usd(price, replace(usage, cached_tokens=size.input_tokens))
+    return None if cached is None else max(cost, cached)
 
 
 def asked_usd(candidate: Candidate, size: Size, estimate: Estimate) -> float | None:

@@ -33,7 +33,7 @@ class Lengths:
         seen: Newest last; one that was cut at its limit is negative.
     """
 
-    __slots__ = ("_masses", "_new", "_tokens", "_weighted", "seen")
+    __slots__ = ("_masses", "_middle", "_new", "_tokens", "_weighted", "seen")
 
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
@@ -50,7 +50,7 @@ class Lengths:
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
-        middle = self._tokens[min(bisect_left(self._masses, 0.5 - 1e-9), len(self._tokens) - 1)]
+        middle = self._middle
         below = len(self._tokens) if limit is None else bisect_left(self._tokens, limit)
         mean = self._weighted[below]
         if limit is not None:
@@ -72,6 +72,8 @@ class Lengths:
             masses[-1] += left  # the longest was cut: that is all that is known of what is left
         self._tokens = [abs(tokens) for tokens in ranked]
         self._masses = list(accumulate(masses))
+        half = min(bisect_left(self._masses, 0.5 - 1e-9), len(self._tokens) - 1)
+        self._middle = self._tokens[half] if ranked else 0
         self._weighted = [0.0, *accumulate(t * m for t, m in zip(self._tokens, masses, strict=True))]
 
 

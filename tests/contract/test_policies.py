@@ -156,7 +156,7 @@ def test_deciding_twice_decides_the_same(policy, slate, constraints) -> None:
 @given(slate=slates(), constraints=limits, extra=estimates())
 def test_an_ineligible_candidate_changes_nothing_for_the_others(policy, slate, constraints, extra) -> None:
     """Ranking, scores and reason are those of the slate without it."""
-    down = replace(extra, unavailable="down")
+    down = extra._replace(unavailable="down")
     without, with_it = policy.decide(slate, constraints), policy.decide([down, *slate], constraints)
 
     assert (without.ranked, without.scores) == (with_it.ranked, with_it.scores)

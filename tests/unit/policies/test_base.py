@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from policies.base import apart, conclude, dollars, known, seconds, tie_break, versioned
@@ -21,8 +19,8 @@ A = Estimate(
     cost_usd=3e-7,
     cost_source="occupancy",
 )
-B = replace(A, candidate_id="b", backend="remote", provider="groq", near=False, latency_s=0.1, cost_usd=None)
-C = replace(B, candidate_id="c", provider="together", latency_s=0.2)
+B = A._replace(candidate_id="b", backend="remote", provider="groq", near=False, latency_s=0.1, cost_usd=None)
+C = B._replace(candidate_id="c", provider="together", latency_s=0.2)
 
 
 def ended(*eligible: Estimate, order: tuple[str, ...] = (), rejections: tuple[Rejection, ...] = ()) -> Decision:
@@ -38,7 +36,7 @@ def ended(*eligible: Estimate, order: tuple[str, ...] = (), rejections: tuple[Re
 
 def test_equal_scores_go_by_latency_then_id() -> None:
     """Nothing is left to the order of the input."""
-    twin = replace(B, candidate_id="b2")
+    twin = B._replace(candidate_id="b2")
 
     assert ("b", "b2", "c", "a") == ended(A, C, twin, B).ranked
 
@@ -121,7 +119,7 @@ def test_apart_gives_the_digits_it_takes() -> None:
 def test_a_tie_is_explained_by_what_broke_it() -> None:
     """Latency when it differs, else the name."""
     assert "latency, 100 ms against 200 ms" == tie_break(B, C)
-    assert "name" == tie_break(B, replace(B, candidate_id="z"))
+    assert "name" == tie_break(B, B._replace(candidate_id="z"))
 
 
 def test_known_lets_only_figures_pass() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -14,12 +13,12 @@ from policies.types import Constraints, Estimate, Pacing
 
 NEAR = Estimate("near", "local", "local", near=True, latency_s=5.0, latency_source="observed", service_s=5.0,
                 cost_usd=0.0, cost_source="occupancy")  # fmt: skip
-FAR = replace(NEAR, candidate_id="far", backend="remote", provider="far", near=False, latency_s=1.0, cost_usd=0.001)
+FAR = NEAR._replace(candidate_id="far", backend="remote", provider="far", near=False, latency_s=1.0, cost_usd=0.001)
 shares = st.floats(0, 1)
 
 
 def goes_far(near: Estimate = NEAR, far: Estimate = FAR, **pacing: float) -> bool:
-    paced = replace(far, pacing=Pacing(**pacing)) if pacing else far
+    paced = far._replace(pacing=Pacing(**pacing)) if pacing else far
     return Budget().decide([near, paced], Constraints()).ranked[0] == "far"
 
 
@@ -33,7 +32,7 @@ def test_four_seconds_are_worth_more_than_a_tenth_of_a_cent() -> None:
 
 def test_the_reason_has_the_shadow_price_and_where_it_comes_from() -> None:
     """Whoever reads it can check the sum."""
-    paced = replace(FAR, pacing=Pacing(spent=0.6, elapsed=0.5))
+    paced = FAR._replace(pacing=Pacing(spent=0.6, elapsed=0.5))
     reason = Budget().decide([NEAR, paced], Constraints()).reason
 
     assert reason == (
@@ -44,19 +43,19 @@ def test_the_reason_has_the_shadow_price_and_where_it_comes_from() -> None:
 
 def test_quality_is_worth_money_too() -> None:
     """As fast and much better goes far; unknown quality counts as the median of the known, so as no gain."""
-    slow = replace(FAR, latency_s=5.0)
+    slow = FAR._replace(latency_s=5.0)
 
-    assert goes_far(replace(NEAR, quality=0.2), replace(slow, quality=0.9))
-    assert not goes_far(NEAR, replace(slow, quality=0.9))
+    assert goes_far(NEAR._replace(quality=0.2), slow._replace(quality=0.9))
+    assert not goes_far(NEAR, slow._replace(quality=0.9))
     assert not goes_far(NEAR, slow)
 
 
 def test_near_money_is_not_the_budgets() -> None:
     """What this machine costs counts once, however the day's money stands."""
-    dear = replace(NEAR, cost_usd=0.004)
+    dear = NEAR._replace(cost_usd=0.004)
 
-    assert not goes_far(NEAR, replace(FAR, cost_usd=0.0045))
-    assert goes_far(dear, replace(FAR, cost_usd=0.0045))
+    assert not goes_far(NEAR, FAR._replace(cost_usd=0.0045))
+    assert goes_far(dear, FAR._replace(cost_usd=0.0045))
 
 
 @pytest.mark.parametrize("wrong", [{"second_usd": -1.0}, {"quality_usd": float("nan")}, {"gain": float("inf")}])
@@ -72,7 +71,7 @@ def test_figures_that_are_none_are_refused(wrong) -> None:
 def test_more_money_left_never_means_less_far(spent, elapsed, latency_s, cents) -> None:
     """Nor does more of the day gone."""
     less, more = sorted(spent)
-    far = replace(FAR, latency_s=latency_s, cost_usd=cents / 100)
+    far = FAR._replace(latency_s=latency_s, cost_usd=cents / 100)
 
     if goes_far(NEAR, far, spent=more, elapsed=elapsed):
         assert goes_far(NEAR, far, spent=less, elapsed=elapsed)
@@ -85,10 +84,10 @@ def a_day(limit_usd: float, gain: float, *, requests: int = 4000) -> tuple[list[
     spent = bought = 0.0
     by_quarter = []
     for i in range(requests):
-        near = replace(NEAR, latency_s=drawn.expovariate(1 / 5.0))
+        near = NEAR._replace(latency_s=drawn.expovariate(1 / 5.0))
         pacing = Pacing(spent=spent / limit_usd, elapsed=i / requests)
         over = "spent" if spent + 0.001 > limit_usd else None
-        far = replace(FAR, latency_s=near.latency_s * 0.2, pacing=pacing, over_budget=over)
+        far = FAR._replace(latency_s=near.latency_s * 0.2, pacing=pacing, over_budget=over)
         if policy.decide([near, far], Constraints()).ranked[0] == "far":
             spent, bought = spent + 0.001, bought + near.latency_s - far.latency_s
         if (i + 1) % (requests // 4) == 0:

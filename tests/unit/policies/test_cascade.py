@@ -1,7 +1,6 @@
 """`cascade`: near first, and when to go on."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -78,7 +77,7 @@ def test_a_near_model_that_is_never_sure_enough_is_not_asked_first() -> None:
 @pytest.mark.parametrize(("order", "accept"), [(("dear",), 0.8), (("near",), INF), ((), INF)])
 def test_near_answers_are_judged_whoever_goes_first(order, accept) -> None:
     """By the sender's order as well: a near answer that may be wrong is one wherever it stands."""
-    found = decided(replace(NEAR, accept_from=accept), DEAR, order=order)
+    found = decided(NEAR._replace(accept_from=accept), DEAR, order=order)
 
     assert accept == found.escalate_below
 
@@ -86,7 +85,7 @@ def test_near_answers_are_judged_whoever_goes_first(order, accept) -> None:
 def test_the_reason_says_nothing_of_an_escalation_that_will_not_be() -> None:
     """Where the only far one is no better, whether or not the near one can be sure."""
     for accept in (0.8, INF):
-        found = decided(replace(NEAR, accept_from=accept), replace(DEAR, quality=0.6))
+        found = decided(NEAR._replace(accept_from=accept), DEAR._replace(quality=0.6))
 
         assert (("near", "dear"), None) == (found.ranked, found.escalate_below)
         assert "nobody far is known to be better, so no answer is escalated; next is dear" in found.reason

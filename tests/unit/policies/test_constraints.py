@@ -21,8 +21,8 @@ NEAR = Estimate(
     cost_source="occupancy",
     quality=0.7,
 )
-FAR = replace(
-    NEAR, candidate_id="far", backend="remote", provider="together", near=False, latency_s=2.31, cost_usd=0.02
+FAR = NEAR._replace(
+    candidate_id="far", backend="remote", provider="together", near=False, latency_s=2.31, cost_usd=0.02
 )
 
 
@@ -87,7 +87,7 @@ def test_backend_only_and_ignore_take_backends_and_providers() -> None:
 
 def test_unavailable_and_too_large_say_why() -> None:
     """The reasons found elsewhere are passed on in words."""
-    down, huge = replace(FAR, unavailable="breaker open"), replace(NEAR, does_not_fit="needs 14 GiB, 6 GiB are free")
+    down, huge = FAR._replace(unavailable="breaker open"), NEAR._replace(does_not_fit="needs 14 GiB, 6 GiB are free")
 
     assert ("unavailable", "unavailable: breaker open") == rejection(down)
     assert ("does_not_fit", "does not fit this machine: needs 14 GiB, 6 GiB are free") == rejection(huge)
@@ -95,7 +95,7 @@ def test_unavailable_and_too_large_say_why() -> None:
 
 def test_what_would_overspend_a_budget_is_rejected_with_its_sentence() -> None:
     """A budget is a hard limit: no score outweighs it."""
-    assert ("budget", "over budget: $5 a day") == rejection(replace(FAR, over_budget="over budget: $5 a day"))
+    assert ("budget", "over budget: $5 a day") == rejection(FAR._replace(over_budget="over budget: $5 a day"))
 
 
 @pytest.mark.parametrize("latency_s", [float("nan"), float("inf"), -1.0])
@@ -103,13 +103,13 @@ def test_a_latency_that_is_no_duration_is_unavailable(latency_s: float) -> None:
     """NaN compares false with everything, so it must not reach a sort."""
     expected = f"unavailable: its expected latency, {latency_s} s, is not a duration"
 
-    assert ("unavailable", expected) == rejection(replace(NEAR, latency_s=latency_s), max_latency_s=1.0)
+    assert ("unavailable", expected) == rejection(NEAR._replace(latency_s=latency_s), max_latency_s=1.0)
 
 
 @pytest.mark.parametrize("cost_usd", [None, float("nan"), float("inf"), -1.0])
 def test_an_unknown_price_keeps_no_cost_limit(cost_usd: float | None) -> None:
     """Unknown is not zero: it is rejected under a cost limit, however high, and only there."""
-    unpriced = replace(FAR, cost_usd=cost_usd)
+    unpriced = FAR._replace(cost_usd=cost_usd)
 
     assert None is rejection(unpriced)
     assert ("price_unknown", "price unknown and the limit is $1000: give it a price in the catalogue") == rejection(
@@ -120,13 +120,13 @@ def test_an_unknown_price_keeps_no_cost_limit(cost_usd: float | None) -> None:
 def test_an_unknown_quality_keeps_no_quality_limit() -> None:
     """A floor for quality cannot be met by a candidate nobody has rated."""
     assert ("quality_unknown", "quality unknown, but 0.1 is asked for: give it one in the catalogue") == rejection(
-        replace(NEAR, quality=None), min_quality=0.1
+        NEAR._replace(quality=None), min_quality=0.1
     )
 
 
 def test_the_first_limit_in_the_stated_order_is_the_reason() -> None:
     """Offline is asked first, quality last; lifting one limit brings the next to light."""
-    worst = replace(FAR, unavailable="down", does_not_fit="huge", over_budget="spent", quality=0.1)
+    worst = FAR._replace(unavailable="down", does_not_fit="huge", over_budget="spent", quality=0.1)
     limits = Constraints(True, True, "local", max_cost_usd=0.0, max_latency_s=0.0, min_quality=1.0)
     lifts = {
         "offline": {"offline": False},
@@ -143,21 +143,21 @@ def test_the_first_limit_in_the_stated_order_is_the_reason() -> None:
     for code, lift in lifts.items():
         assert [code] == [r.code for r in apply([worst], limits)[1]]
         limits = replace(limits, **lift)
-        worst = worst if lift else replace(worst, **{"over_budget" if code == "budget" else code: None})
+        worst = worst if lift else worst._replace(**{"over_budget" if code == "budget" else code: None})
     assert ([worst], ()) == apply([worst], limits)
 
 
 def test_figures_that_differ_never_read_the_same() -> None:
     """A limit missed by a hair is shown with as many digits as it takes."""
     assert ("too_slow", "expected 1.00040 s, more than the limit of 1.00000 s") == rejection(
-        replace(NEAR, latency_s=1.0004), max_latency_s=1.0
+        NEAR._replace(latency_s=1.0004), max_latency_s=1.0
     )
 
 
 def test_unknown_prices_are_rejected_with_the_way_out() -> None:
     """Policies that rank by cost say what to do instead of guessing: near it is the power that is missing."""
-    unknown = [replace(each, cost_usd=None, cost_source="unknown") for each in (FAR, NEAR)]
-    eligible, rejections = apply([*unknown, replace(NEAR, candidate_id="known")], Constraints(), unpriced)
+    unknown = [each._replace(cost_usd=None, cost_source="unknown") for each in (FAR, NEAR)]
+    eligible, rejections = apply([*unknown, NEAR._replace(candidate_id="known")], Constraints(), unpriced)
     of_near = rejection(unknown[1], max_cost_usd=1.0)
 
     assert ["known"] == [each.candidate_id for each in eligible]

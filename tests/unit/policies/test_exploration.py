@@ -26,8 +26,8 @@ NEAR = Estimate(
     cost_usd=1e-7,
     cost_source="occupancy",
 )
-A = replace(NEAR, candidate_id="a", backend="remote", provider="groq", near=False, latency_s=1.0, cost_usd=0.01)
-B = replace(A, candidate_id="b", provider="together", latency_s=2.0)
+A = NEAR._replace(candidate_id="a", backend="remote", provider="groq", near=False, latency_s=1.0, cost_usd=0.01)
+B = A._replace(candidate_id="b", provider="together", latency_s=2.0)
 SLATE = [NEAR, A, B]
 FREE = Constraints()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from policies.hardware import LocalFirst, LocalOnly, RemoteFirst
@@ -20,14 +18,14 @@ CPU = Estimate(
     cost_usd=1e-6,
     cost_source="occupancy",
 )
-GPU = replace(CPU, candidate_id="local:gpu", accelerated=True, latency_s=3.0)
-FAR = replace(CPU, candidate_id="groq:m", backend="remote", provider="groq", near=False, latency_s=0.5, cost_usd=None)
-FARTHER = replace(FAR, candidate_id="together:m", provider="together", latency_s=0.9)
+GPU = CPU._replace(candidate_id="local:gpu", accelerated=True, latency_s=3.0)
+FAR = CPU._replace(candidate_id="groq:m", backend="remote", provider="groq", near=False, latency_s=0.5, cost_usd=None)
+FARTHER = FAR._replace(candidate_id="together:m", provider="together", latency_s=0.9)
 FREE = Constraints()
 
 
 def queued(e: Estimate, queue_s: float) -> Estimate:
-    return replace(e, queue_s=queue_s, latency_s=e.service_s + queue_s)
+    return e._replace(queue_s=queue_s, latency_s=e.service_s + queue_s)
 
 
 def test_local_first_takes_gpu_then_cpu_then_far() -> None:
@@ -58,7 +56,7 @@ def test_local_first_stays_near_at_the_limit_itself() -> None:
 
 def test_local_first_counts_the_queue_alone() -> None:
     """A slow near model with an empty queue is not a queue: it stays first."""
-    assert ("local:cpu", "groq:m") == LocalFirst().decide([FAR, replace(CPU, latency_s=60.0)], FREE).ranked
+    assert ("local:cpu", "groq:m") == LocalFirst().decide([FAR, CPU._replace(latency_s=60.0)], FREE).ranked
 
 
 def test_local_first_spills_each_candidate_by_its_own_queue() -> None:
@@ -75,7 +73,7 @@ def test_local_first_measures_only_against_the_eligible() -> None:
 
     assert ("local:gpu", "local:cpu") == LocalFirst().decide(near, FREE).ranked
     assert ("local:gpu", "local:cpu") == LocalFirst().decide([FAR, *near], Constraints(private=True)).ranked
-    assert ("local:gpu", "local:cpu") == LocalFirst().decide([replace(FAR, unavailable="down"), *near], FREE).ranked
+    assert ("local:gpu", "local:cpu") == LocalFirst().decide([FAR._replace(unavailable="down"), *near], FREE).ranked
 
 
 def test_spill_factor_is_settable() -> None:

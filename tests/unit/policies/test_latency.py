@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from policies.latency import Fastest
 from policies.types import Constraints, Estimate
 
@@ -18,14 +16,14 @@ NEAR = Estimate(
     cost_usd=3e-7,
     cost_source="occupancy",
 )
-FAR = replace(
-    NEAR, candidate_id="hf-inference:MiniLM", backend="remote", provider="hf-inference", near=False, latency_s=0.08
+FAR = NEAR._replace(
+    candidate_id="hf-inference:MiniLM", backend="remote", provider="hf-inference", near=False, latency_s=0.08
 )
 
 
 def test_the_shortest_latency_wins_whatever_it_costs() -> None:
     """Cost plays no part, known or not; the score is the latency."""
-    decision = Fastest().decide([FAR, replace(NEAR, cost_usd=None)], Constraints())
+    decision = Fastest().decide([FAR, NEAR._replace(cost_usd=None)], Constraints())
 
     assert ("local:MiniLM", "hf-inference:MiniLM") == decision.ranked
     assert {"local:MiniLM": 0.012, "hf-inference:MiniLM": 0.08} == decision.scores
@@ -35,7 +33,7 @@ def test_the_shortest_latency_wins_whatever_it_costs() -> None:
 
 def test_a_tie_is_called_a_tie() -> None:
     """Two candidates of the same latency go by name, and the reason does not pretend otherwise."""
-    decision = Fastest().decide([replace(FAR, latency_s=0.012), NEAR], Constraints())
+    decision = Fastest().decide([FAR._replace(latency_s=0.012), NEAR], Constraints())
 
     assert ("hf-inference:MiniLM", "local:MiniLM") == decision.ranked
     assert "hf-inference:MiniLM is as fast as local:MiniLM, 12.0 ms, and goes first by name." == decision.reason

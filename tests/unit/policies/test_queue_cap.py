@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,11 +22,11 @@ NEAR = Estimate(
     cost_usd=1e-7,
     cost_source="occupancy",
 )
-FAR = replace(NEAR, candidate_id="far", backend="remote", provider="groq", near=False, latency_s=2.0, cost_usd=0.02)
+FAR = NEAR._replace(candidate_id="far", backend="remote", provider="groq", near=False, latency_s=2.0, cost_usd=0.02)
 
 
 def waiting(e: Estimate, queue_s: float = 0.0, load_s: float = 0.0) -> Estimate:
-    return replace(e, queue_s=queue_s, load_s=load_s, latency_s=e.service_s + queue_s + load_s)
+    return e._replace(queue_s=queue_s, load_s=load_s, latency_s=e.service_s + queue_s + load_s)
 
 
 def found(*slate: Estimate, **limits: object) -> tuple[list[str], dict[str, str]]:
@@ -78,7 +76,7 @@ def test_without_a_deadline_no_queue_is_too_long() -> None:
 
 def test_where_the_cap_would_leave_nobody_it_degrades_to_who_still_answers_in_time() -> None:
     """A long wait near is better than a refusal; who would be too late is still out."""
-    slow, hopeless = waiting(NEAR, queue_s=8.0), waiting(replace(NEAR, candidate_id="other"), queue_s=9.5)
+    slow, hopeless = waiting(NEAR, queue_s=8.0), waiting(NEAR._replace(candidate_id="other"), queue_s=9.5)
 
     assert (["near"], {"other": "queue"}) == found(slow, hopeless, deadline_s=10.0)
     assert (["near"], {"far": "private"}) == found(slow, FAR, deadline_s=10.0, private=True)
@@ -102,7 +100,7 @@ def test_a_deadline_that_has_passed_refuses_nobody_who_does_not_wait() -> None:
 def test_the_policys_own_objections_come_first() -> None:
     """Who is within the cap but not eligible under the policy leaves the others as they were."""
     crowded, limits = waiting(NEAR, queue_s=8.0), Constraints(deadline_s=10.0)
-    unknown = replace(FAR, cost_usd=None)
+    unknown = FAR._replace(cost_usd=None)
 
     assert ("near",) == LocalOnly().decide([crowded, FAR], limits).ranked
     assert ("near",) == Cheapest().decide([crowded, unknown], limits).ranked
@@ -111,20 +109,20 @@ def test_the_policys_own_objections_come_first() -> None:
 
 def test_an_admission_limit_rejects_after_all_that_is_lasting() -> None:
     """Whoever is refused for good must not read that it is for now."""
-    full = replace(FAR, overloaded="overloaded: 4 of 4")
+    full = FAR._replace(overloaded="overloaded: 4 of 4")
 
     assert (["near"], {"far": "overloaded"}) == found(NEAR, full)
     assert (["near"], {"far": "private"}) == found(NEAR, full, private=True)
     assert (["near"], {"far": "too_dear"}) == found(NEAR, full, max_cost_usd=0.01)
     assert {"far": "price_unknown"} == {
-        r.candidate_id: r.code for r in apply([replace(full, cost_usd=None)], Constraints(), unpriced)[1]
+        r.candidate_id: r.code for r in apply([full._replace(cost_usd=None)], Constraints(), unpriced)[1]
     }
 
 
 figures = st.floats(0, 20)
 crowds = st.lists(st.tuples(st.booleans(), figures, figures, figures), max_size=6).map(
     lambda rows: [
-        waiting(replace(NEAR if near else FAR, candidate_id=f"c{i}", service_s=service_s), queue_s, load_s)
+        waiting((NEAR if near else FAR)._replace(candidate_id=f"c{i}", service_s=service_s), queue_s, load_s)
         for i, (near, service_s, queue_s, load_s) in enumerate(rows)
     ]
 )

@@ -14,8 +14,8 @@ from policies.types import Constraints, Decision, Estimate, Quantiles
 
 A = Estimate("a", "remote", "a", near=False, latency_s=1.0, latency_source="observed", service_s=1.0, cost_usd=0.001,
              cost_source="priced")  # fmt: skip
-B = replace(A, candidate_id="b", provider="b", latency_s=0.97)
-NEAR = replace(A, candidate_id="near", backend="local", provider="local", near=True)
+B = A._replace(candidate_id="b", provider="b", latency_s=0.97)
+NEAR = A._replace(candidate_id="near", backend="local", provider="local", near=True)
 margins = st.floats(0, 0.5)
 
 
@@ -25,8 +25,7 @@ def slates(draw: st.DrawFn) -> list[Estimate]:
     for i in range(draw(st.integers(1, 5))):
         latency_s = draw(st.floats(0.01, 10))
         made.append(
-            replace(
-                NEAR if draw(st.booleans()) else A,
+            (NEAR if draw(st.booleans()) else A)._replace(
                 candidate_id=f"c{i}",
                 latency_s=latency_s,
                 cost_usd=draw(st.none() | st.integers(0, 20).map(lambda n: n / 1e4)),
@@ -54,7 +53,7 @@ def test_a_blip_moves_nothing() -> None:
 
 def test_what_is_clearly_better_takes_over() -> None:
     """And with a margin of 0 everything is."""
-    assert ("b", "a") == after("a", A, replace(B, latency_s=0.9)).ranked
+    assert ("b", "a") == after("a", A, B._replace(latency_s=0.9)).ranked
     assert ("b", "a") == after("a", A, B, margin=0.0).ranked
 
 
@@ -67,26 +66,26 @@ def test_groups_are_never_outweighed() -> None:
     """A place on this machine is another thing than one far away, however close their scores; so is being in time."""
     local_first = Steady(create("local-first"), "a", 0.5)
     slo = Steady(create("slo"), "a", 0.5)
-    late = replace(A, latency=Quantiles(1.0, 1.0, 1.0, 1.0), cost_usd=0.0)
-    in_time = replace(B, latency=Quantiles(0.9, 0.9, 0.9, 0.9), cost_usd=1e9)
+    late = A._replace(latency=Quantiles(1.0, 1.0, 1.0, 1.0), cost_usd=0.0)
+    in_time = B._replace(latency=Quantiles(0.9, 0.9, 0.9, 0.9), cost_usd=1e9)
 
-    assert "near" == local_first.decide([replace(NEAR, latency_s=1e9), A], Constraints()).ranked[0]
+    assert "near" == local_first.decide([NEAR._replace(latency_s=1e9), A], Constraints()).ranked[0]
     assert "b" == slo.decide([late, in_time], Constraints(deadline_s=0.95)).ranked[0]
 
 
 def test_within_a_group_twice_as_slow_is_twice_as_slow() -> None:
     """A score squeezed below 1 would make 10 and 20 seconds look alike."""
-    slow, fast = replace(NEAR, candidate_id="slow", latency_s=20.0), replace(NEAR, candidate_id="fast", latency_s=10.0)
+    slow, fast = NEAR._replace(candidate_id="slow", latency_s=20.0), NEAR._replace(candidate_id="fast", latency_s=10.0)
     local_first = Steady(create("local-first"), "slow", 0.4)
 
     assert "fast" == local_first.decide([slow, fast], Constraints()).ranked[0]
-    assert "slow" == local_first.decide([slow, replace(fast, latency_s=19.5)], Constraints()).ranked[0]
+    assert "slow" == local_first.decide([slow, fast._replace(latency_s=19.5)], Constraints()).ranked[0]
 
 
 @pytest.mark.parametrize(("latency_s", "first"), [(0.5, "b"), (58.0, "a"), (60.0, "a")])
 def test_where_scores_tie_the_margin_is_that_of_the_latencies(latency_s, first) -> None:
     """The same price is no reason to wait a minute for what another place does in half a second."""
-    slate = [replace(A, latency_s=60.0), replace(B, latency_s=latency_s)]
+    slate = [A._replace(latency_s=60.0), B._replace(latency_s=latency_s)]
 
     assert first == Steady(create("cheapest"), "a", 0.05).decide(slate, Constraints()).ranked[0]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,10 +22,10 @@ A = Estimate(
     cost_source="occupancy",
     quality=0.5,
 )
-B = replace(
-    A, candidate_id="b", backend="remote", provider="groq", near=False, latency_s=4.0, cost_usd=0.01, quality=0.9
+B = A._replace(
+    candidate_id="b", backend="remote", provider="groq", near=False, latency_s=4.0, cost_usd=0.01, quality=0.9
 )
-C = replace(B, candidate_id="c", latency_s=2.0, cost_usd=0.02, quality=None)
+C = B._replace(candidate_id="c", latency_s=2.0, cost_usd=0.02, quality=None)
 
 
 def decided(*slate: Estimate, weights: Weights | None = None) -> Decision:
@@ -52,7 +50,7 @@ def test_the_reason_gives_scores_and_figures() -> None:
 
 def test_quality_is_left_out_when_nobody_knows_any() -> None:
     """The others then share the whole weight, and the reason says so."""
-    decision = decided(replace(A, quality=None), replace(C, quality=float("nan")))
+    decision = decided(A._replace(quality=None), C._replace(quality=float("nan")))
 
     assert pytest.approx({"a": (0.5 + 1.0) / 2, "c": (1.0 + 0.5) / 2}) == decision.scores
     expected = (
@@ -64,28 +62,28 @@ def test_quality_is_left_out_when_nobody_knows_any() -> None:
 
 def test_only_quality_weighs_and_none_is_known() -> None:
     """Nothing is left to weigh: every score is 0 and latency decides."""
-    decision = decided(replace(B, quality=None), replace(A, quality=None), weights=Weights(0, 0, 1))
+    decision = decided(B._replace(quality=None), A._replace(quality=None), weights=Weights(0, 0, 1))
 
     assert (("a", "b"), {"a": 0.0, "b": 0.0}) == (decision.ranked, decision.scores)
 
 
 def test_a_maximum_of_zero_makes_the_term_zero() -> None:
     """When everything is free and instant, quality alone decides, without a division by zero."""
-    slate = [replace(e, latency_s=0.0, cost_usd=0.0) for e in (A, B)]
+    slate = [e._replace(latency_s=0.0, cost_usd=0.0) for e in (A, B)]
 
     assert pytest.approx({"a": 0.5 / 3, "b": 0.1 / 3}) == decided(*slate).scores
 
 
 def test_a_tiny_difference_stays_tiny() -> None:
     """Min-max would give 1 % more latency the whole weight; a far better price must outweigh it."""
-    slate = [replace(A, latency_s=1.00, cost_usd=0.04), replace(B, latency_s=1.01, cost_usd=0.01, quality=0.5)]
+    slate = [A._replace(latency_s=1.00, cost_usd=0.04), B._replace(latency_s=1.01, cost_usd=0.01, quality=0.5)]
 
     assert ("b", "a") == decided(*slate, weights=Weights(latency=2, cost=1, quality=0)).ranked
 
 
 def test_an_unknown_price_is_rejected() -> None:
     """Balanced weighs cost, so it cannot place what has none."""
-    decision = decided(A, replace(B, cost_usd=None))
+    decision = decided(A, B._replace(cost_usd=None))
 
     assert ("a",) == decision.ranked
     assert ["price_unknown"] == [r.code for r in decision.rejections]
@@ -111,8 +109,8 @@ def test_unusable_weights_are_refused_at_once(weights: Weights) -> None:
 
 def test_who_would_be_late_goes_behind_who_is_in_time() -> None:
     """A cheap candidate that will hardly be in time goes behind a dearer one that will; without a deadline it leads."""
-    cheap = replace(A, candidate_id="cheap", cost_usd=0.001, latency_s=9.0, latency=Quantiles(9.0, 12.0, 14.0, 20.0))
-    quick = replace(A, candidate_id="quick", cost_usd=0.01, latency_s=5.0, latency=Quantiles(5.0, 5.2, 5.3, 5.5))
+    cheap = A._replace(candidate_id="cheap", cost_usd=0.001, latency_s=9.0, latency=Quantiles(9.0, 12.0, 14.0, 20.0))
+    quick = A._replace(candidate_id="quick", cost_usd=0.01, latency_s=5.0, latency=Quantiles(5.0, 5.2, 5.3, 5.5))
     slate = (cheap, quick)
 
     assert Balanced().decide(slate, Constraints()).ranked == ("cheap", "quick")

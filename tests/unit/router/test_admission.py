@@ -1,6 +1,5 @@
 """The admission limit: how it follows latency, what it never does, and what is counted."""
 
-from dataclasses import replace as estimated
 from statistics import median
 
 from hypothesis import given
@@ -150,7 +149,7 @@ def test_at_its_limit_a_candidate_takes_no_further_request() -> None:
     )
     admission.ended(FAR)
     assert [ESTIMATE] == admission.mark([ESTIMATE], [FAR])
-    assert [estimated(ESTIMATE, overloaded=None)] == admission.mark([ESTIMATE], [FAR])
+    assert [ESTIMATE._replace(overloaded=None)] == admission.mark([ESTIMATE], [FAR])
 
 
 def test_the_near_side_is_counted_and_not_limited() -> None:

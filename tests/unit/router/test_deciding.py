@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +16,8 @@ from router.sections import BudgetEntry
 FASTEST = create("fastest", Weights())
 NEAR = Estimate("near", "local", "local", near=True, latency_s=9.0, latency_source="prior", service_s=9.0, cost_usd=0.0,
                 cost_source="occupancy")  # fmt: skip
-FAR = replace(NEAR, candidate_id="a", backend="remote", provider="a", near=False, latency_s=1.0, cost_usd=0.5)
-OTHER = replace(FAR, candidate_id="b", provider="b", latency_s=2.0)
+FAR = NEAR._replace(candidate_id="a", backend="remote", provider="a", near=False, latency_s=1.0, cost_usd=0.5)
+OTHER = FAR._replace(candidate_id="b", provider="b", latency_s=2.0)
 
 
 def asked(*far: Estimate, usd: float | None = 0.5) -> Asked:
@@ -45,7 +43,7 @@ GLOBAL = (
 def test_within_its_budgets_a_decision_is_the_policys_own() -> None:
     """Not a word is added; how the day's money stands is said of what it pays for."""
     plain = FASTEST.decide([FAR, NEAR], Constraints())
-    paced = [replace(FAR, pacing=Pacing(spent=0.0, elapsed=0.0)), NEAR]
+    paced = [FAR._replace(pacing=Pacing(spent=0.0, elapsed=0.0)), NEAR]
 
     assert (plain, [FAR, NEAR], None) == decided(FAR, NEAR)
     assert (plain, paced, None) == decided(FAR, NEAR, budgets=(budget("near", limit_usd=0.5),))
@@ -82,7 +80,7 @@ def test_a_budget_that_refuses_refuses_what_would_have_gone_far() -> None:
 
 def test_a_request_that_would_have_stayed_near_is_not_refused() -> None:
     """It costs nothing far: near was the first choice, or the only one allowed."""
-    first = replace(NEAR, latency_s=0.1)
+    first = NEAR._replace(latency_s=0.1)
 
     for decision, _, refusal in (
         decided(FAR, first, budgets=(budget("refuse"),)),

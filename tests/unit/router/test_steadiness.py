@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 
 import pytest
 
@@ -176,7 +175,7 @@ def test_hysteresis_holds_the_choice_against_a_blip() -> None:
         def blip(*given):
             found = usual(*given)
             slow = {e.candidate_id: 1.0 if e.candidate_id == challenger else 1.03 for e in found}
-            return [replace(e, latency_s=slow[e.candidate_id]) for e in found]
+            return [e._replace(latency_s=slow[e.candidate_id]) for e in found]
 
         estimator.estimate = blip
         return first, (await house.dispatcher.infer(said(""))).plan.decision
