@@ -7,6 +7,7 @@ from typing import Any
 import uuid_utils
 from litestar import Request
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from backends.base import Backend
 from backends.hardware import Probe
@@ -19,6 +20,7 @@ from router.dispatch import Dispatcher
 from router.far_side import FarSide
 from router.feedback import Feedback
 from router.http.metrics import Metrics
+from router.identity import ANYBODY, Identity
 from router.intents.sets import IntentSets
 from router.lessons import Lessons
 from router.near_costs import NearCosts
@@ -68,11 +70,17 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     return str(known)
 
 
+def identity(request: Request[Any, Any, Any]) -> Identity:
+    """Who asks, as the guards found."""
+    found: Identity = request.scope["state"].get("nearfar_identity", ANYBODY)
+    return found
+
+
 def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routing: Routing) -> Call:
-    """The call that this HTTP request makes. Its clock started when its body was read."""
+    """The call that this HTTP request makes, in its sender's name. Its clock started when its body was read."""
     length = request.headers.get("content-length", "")
     return Call(
-        request=inference,
+        request=replace(inference, tenant=identity(request).tenant),
         routing=routing,
         surface=request.scope["path_template"],
         request_id=request_id(request),
