@@ -15,6 +15,7 @@ import router
 from router.decision_log.log import DecisionLog
 from router.house import serving_house
 from router.http import (
+    access,
     analytics,
     audio,
     decisions,
@@ -24,11 +25,13 @@ from router.http import (
     huggingface,
     images,
     inference,
+    keys,
     openai,
     replay,
     system,
 )
 from router.http import intents as intent_routes
+from router.http.door import EXPOSED, Door
 from router.sections import Settings
 from router.settings import Secrets
 
@@ -54,6 +57,11 @@ HANDLERS = (
     analytics.question,
     feedback.feedback,
     replay.replay_policy,
+    keys.every,
+    keys.create,
+    keys.revoke,
+    keys.rotate,
+    keys.audit_log,
     system.live,
     system.ready,
     system.system,
@@ -72,16 +80,18 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
             yield
 
     origins = list(settings.auth.cors_allow_origins)
-    return Litestar(
+    app = Litestar(
         route_handlers=[*HANDLERS, _home, _static()],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.handle},
-        guards=[guards.from_here],
+        guards=[guards.from_here, access.who_asks],
         request_max_body_size=settings.server.max_body_bytes,
-        cors_config=CORSConfig(allow_origins=origins) if origins else None,
+        cors_config=CORSConfig(allow_origins=origins, expose_headers=list(EXPOSED)) if origins else None,
         openapi_config=_openapi(),
         logging_config=None,
     )
+    app.asgi_handler = Door(app.asgi_handler, settings.server.body_timeout_s)
+    return app
 
 
 @get("/", include_in_schema=False)

@@ -276,8 +276,10 @@ def asked_providers(provider: str, through: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((provider, through or provider)))
 
 
-def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], providers: Collection[str]) -> None:
-    """See that each budget can bind something, and none is there twice.
+def check_scopes(
+    entries: Sequence[BudgetEntry], models: Collection[str], providers: Collection[str], *, keys: bool = False
+) -> None:
+    """See that each budget can bind something, and none is there twice. `keys`: whether senders have names at all.
 
     Raises:
         SettingsError: naming the scope that is malformed, unknown or repeated.
@@ -288,8 +290,10 @@ def check_scopes(entries: Sequence[BudgetEntry], models: Collection[str], provid
         if not (entry.scope == "global" or (kind in {"key", *known_names} and colon and name)):
             forms = "global, key:NAME, model:ID, provider:NAME"
             raise SettingsError(f"budgets: {entry.scope!r} is no scope; one of {forms}.")
-        if kind == "key":
-            raise SettingsError(f"budgets: {entry.scope!r}: there are no keys yet, so it would bind nobody.")
+        if kind == "key" and not keys:
+            raise SettingsError(
+                f"budgets: {entry.scope!r}: auth.mode is 'none', so nobody has a key and it would bind nobody."
+            )
         if kind in known_names and name not in known_names[kind]:
             there_are = ", ".join(sorted(known_names[kind]))
             raise SettingsError(f"budgets: {entry.scope!r}: unknown {kind} {name!r}; there are: {there_are}.")

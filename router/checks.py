@@ -70,7 +70,8 @@ def _check_budgets(settings: Settings, catalog: Catalog) -> None:
     far = far_targets(catalog)
     models = {name for entry, target in far for name in (entry.id, target.model)}
     models |= set(catalog.aliases)
-    check_scopes(settings.budgets, models, catalog.provider_names | {target.provider for _, target in far})
+    providers = catalog.provider_names | {target.provider for _, target in far}
+    check_scopes(settings.budgets, models, providers, keys=settings.auth.mode != "none")
 
 
 def _check_script(entry: ModelEntry, candidate: CandidateEntry) -> None:

@@ -4,7 +4,12 @@ RouterError
 ├── InvalidRequest     a field is wrong; names it in `param`
 │   ├── TooLarge       an input is over its size limit
 │   └── UnsupportedMediaType  the body is not JSON
-├── Forbidden          the request comes from where nobody may ask
+├── Unauthenticated    nobody knows who asks
+│   └── TooManyGuesses of one address, too often; carries retry_after_s
+├── Forbidden          the request comes from where nobody may ask, or its sender may not do this
+├── TooManyRequests    a tenant is over a limit of its own; carries retry_after_s
+├── BodyTimeout        the body did not arrive in time
+├── UnknownKey         there is no API key of this name
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoCandidate        nothing may serve the request; carries the rejections
 │   └── NoCapacity     somebody may, but has too much to do now; carries retry_after_s
@@ -70,8 +75,44 @@ class UnsupportedMediaType(InvalidRequest):
     """The body is not what this route reads."""
 
 
+class Unauthenticated(RouterError):
+    """Nobody knows who asks. What is wrong with a credential is not said: it would help whoever guesses.
+
+    `why` is for our own counting.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class TooManyGuesses(Unauthenticated):
+    """Too many credentials that open nothing came from one address. `retry_after_s` says when it may try again."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, "too_many")
+        self.retry_after_s = retry_after_s
+
+
 class Forbidden(RouterError):
-    """The request comes from a web page or under a name that may not ask here."""
+    """The request comes from a web page or under a name that may not ask here, or its sender may not do this."""
+
+
+class TooManyRequests(RouterError):
+    """Its sender is over a limit of its own, `why` names which. `retry_after_s` says when it may ask again."""
+
+    def __init__(self, message: str, why: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.why = why
+        self.retry_after_s = retry_after_s
+
+
+class BodyTimeout(RouterError):
+    """The body did not arrive in time."""
+
+
+class UnknownKey(RouterError):
+    """There is no API key of this name."""
 
 
 class UnknownModel(RouterError):

@@ -23,6 +23,7 @@ from backends.errors import BackendError
 from backends.local.backend import LocalOptions
 from backends.remote.backend import RemoteBackend
 from backends.remote.provider import asked_for
+from router.access import gate
 from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
@@ -36,6 +37,7 @@ from router.estimates import Estimator
 from router.far_side import FarSide
 from router.feedback import Feedback
 from router.hedging import Hedging
+from router.http.metering import Metering
 from router.http.metrics import Metrics
 from router.http.services import Services
 from router.intents.sets import IntentSets
@@ -90,7 +92,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         lessons = _lessons(await _estimator(closing, near, finder, backends, log), far, settings.routing, catalog)
         feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
-        ledger = Ledger(log, near, book(), settings.log, metrics)
+        access = await asyncio.to_thread(partial(gate.opened, settings, secrets, in_memory=log.in_memory))
+        ledger = Ledger(log, near, book(), settings.log, Metering(metrics, access.limits))
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         runner = Runner(backends, ledger, lessons, budgets, finder.standby)
         dispatcher = _dispatcher(runner, finder, _planner(settings, runner, finder), settings.routing)
@@ -112,6 +115,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
             feedback=feedback,
+            access=access,
         )
 
 
@@ -125,6 +129,8 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
         for lack in warnings_of(settings, house.catalog):
             logger.warning("%s", lack)
+        closing.push_async_callback(asyncio.to_thread, house.access.close)
+        _beside(closing, watching_access=house.access.watch())
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
@@ -182,7 +188,7 @@ def _planner(settings: Settings, runner: Runner, finder: CandidateFinder) -> Pla
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
-    """The budgets, with what the log remembers of their present periods. It does not know whose requests they were."""
+    """The budgets, with what the log remembers of their present periods."""
     budgets = Budgets(settings.budgets, time.time)
     since = budgets.since()
     if since is not None:
@@ -193,7 +199,9 @@ def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
         for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
             far = asked_for(spent.provider, catalog.providers)
             entries = listed.get((spent.provider, spent.model), listed.get((far, spent.model), []))
-            charge = Charge("", (spent.asked_model, spent.model, *entries), asked_providers(spent.provider, far))
+            charge = Charge(
+                spent.tenant, (spent.asked_model, spent.model, *entries), asked_providers(spent.provider, far)
+            )
             budgets.spend(charge, spent.usd, spent.day_s)
     return budgets
 

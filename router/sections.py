@@ -24,16 +24,40 @@ class ServerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     max_body_bytes: Annotated[int, Meta(gt=0)] = 10_000_000
+    header_timeout_s: Positive = 15.0  # in which a request's head must have arrived
+    body_timeout_s: Positive = 60.0  # in which its body must have
     max_batch_items: Annotated[int, Meta(gt=0)] = 2048
     drain_timeout_s: Positive = 30.0
     allow_unauthenticated: bool = False  # forces a listener beyond loopback while nobody is asked who they are
 
 
-class AuthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may call. Only `none` exists so far: loopback only."""
+Count = Annotated[int, Meta(ge=1, le=10**12)]
 
-    mode: Literal["none"] = "none"
+
+class JwtSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a token must be: signed with NEARFAR_JWT_SECRET, or by a key of the set in `jwks_file` or at `jwks_url`."""
+
+    issuer: str | None = None
+    audience: str | None = None
+    algorithms: tuple[str, ...] = ("HS256",)
+    leeway_s: Annotated[float, Meta(ge=0, le=600)] = 30.0  # by which the issuer's clock may be wrong
+    jwks_file: str | None = None
+    jwks_url: str | None = None
+
+
+class AuthSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may call: anybody on loopback (`none`), or holders of API keys, of tokens, or of either.
+
+    The limits are of each key or token's subject that has none of its own; None limits nothing.
+    """
+
+    mode: Literal["none", "keys", "jwt", "keys+jwt"] = "none"
     cors_allow_origins: tuple[str, ...] = ()
+    keys_file: str | None = None  # by default nearfar-keys.json beside the decision log
+    jwt: JwtSettings = JwtSettings()
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    concurrency: Count | None = None
 
 
 class WeightSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

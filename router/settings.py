@@ -28,13 +28,18 @@ _WHY = {  # refusals that need more words than what was expected
     "local.cost_mode": " It may be 'occupancy' or 'marginal'. 'amortised' is for reports: a machine's cost by what it "
     "was busy falls as load rises, so a policy that saw it would keep requests away from a machine because it idles.",
 }
+JWT_SECRET = "NEARFAR_JWT_SECRET"  # noqa: S105 -- the name of the variable
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """Keys by provider name, and the hub token. Never shown, never logged. `files` are where keys are read from."""
+    """Keys by provider name, the hub token, and what tokens are signed with. Never shown, never logged.
+
+    `files` are where keys are read from.
+    """
 
     hf_token: str | None = None
+    jwt_secret: str | None = None
     provider_keys: dict[str, str] = {}
     files: tuple[Path, ...] = ()
 
@@ -96,7 +101,18 @@ def read_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -
     if not token:
         files.append(_token_file(environ))
         token = _file_key(files[-1]) or ""
-    return Secrets(hf_token=token or None, provider_keys=keys, files=tuple(files))
+    return Secrets(
+        hf_token=token or None,
+        jwt_secret=environ.get(JWT_SECRET, "").strip() or None,
+        provider_keys=keys,
+        files=tuple(files),
+    )
+
+
+def api_key(environ: Mapping[str, str] | None = None) -> str | None:
+    """The key with which commands ask a running server: NEARFAR_API_KEY."""
+    environ = os.environ if environ is None else environ
+    return environ.get("NEARFAR_API_KEY", "").strip() or None
 
 
 def cache_dir(environ: Mapping[str, str] | None = None) -> Path:
@@ -122,6 +138,21 @@ def intents_dir(settings: Settings) -> Path:
     """Where sets of intents are kept: `intents.dir`, or `nearfar-intents` beside the decision log."""
     configured = settings.intents.dir
     return Path(configured).expanduser() if configured else Path(settings.log.path).parent / "nearfar-intents"
+
+
+def keys_file(settings: Settings) -> Path:
+    """Where API keys are kept: `auth.keys_file`, or `nearfar-keys.json` beside the decision log."""
+    configured = settings.auth.keys_file
+    return Path(configured).expanduser() if configured else _beside_log(settings, "nearfar-keys.json")
+
+
+def audit_file(settings: Settings) -> Path:
+    """Where it is written down what admins did: `nearfar-audit.jsonl` beside the decision log."""
+    return _beside_log(settings, "nearfar-audit.jsonl")
+
+
+def _beside_log(settings: Settings, name: str) -> Path:
+    return Path(settings.log.path).expanduser().parent / name
 
 
 def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
@@ -199,10 +230,10 @@ def check_listener(settings: Settings) -> None:
     """Nobody but this machine may reach a server that asks nobody who they are.
 
     Raises:
-        SettingsError: `server.host` is not a loopback address, and nobody forced it.
+        SettingsError: `server.host` is not a loopback address, `auth.mode` is `none`, and nobody forced it.
     """
     host = settings.server.host
-    if host == "localhost" or settings.server.allow_unauthenticated:
+    if host == "localhost" or settings.auth.mode != "none" or settings.server.allow_unauthenticated:
         return
     try:
         loopback = ipaddress.ip_address(host).is_loopback
@@ -211,5 +242,6 @@ def check_listener(settings: Settings) -> None:
     if not loopback:
         raise SettingsError(
             f"server.host: {host!r} is not a loopback address and auth.mode is 'none': anybody who reaches it could "
-            "spend your credits. Listen on 127.0.0.1, or set server.allow_unauthenticated = true if you mean it."
+            "spend your credits. Listen on 127.0.0.1, set auth.mode to 'keys' or 'jwt' (see nearfar keys), or set "
+            "server.allow_unauthenticated = true if you mean it."
         )

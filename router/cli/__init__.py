@@ -9,6 +9,7 @@ from router.cli.explain import explain
 from router.cli.export import export
 from router.cli.infer import route, run
 from router.cli.intents import intents
+from router.cli.keys import keys
 from router.cli.models import models
 from router.cli.replay import replay
 from router.cli.report import report
@@ -23,5 +24,5 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, calibrate, doctor, report, explain, replay, export):
+for command in (serve, run, route, models, intents, keys, calibrate, doctor, report, explain, replay, export):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""A small client for `--server`: asks a running Nearfar over its own API."""
+"""A small client for `--server`: asks a running Nearfar over its own API, with the key in NEARFAR_API_KEY."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pyreqwest.client import SyncClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
 from router.errors import RouterError
+from router.settings import api_key
 
 TIMEOUT = timedelta(minutes=10)
 
@@ -36,6 +37,9 @@ def _ask(method: str, server: str, path: str, body: dict[str, Any] | None) -> di
     try:
         with SyncClientBuilder().timeout(TIMEOUT).follow_redirects(enable=False).build() as client:
             request = client.request(method, server.rstrip("/") + path)
+            key = api_key()
+            if key is not None:
+                request = request.bearer_auth(key)
             if body is not None:
                 request = request.header("content-type", "application/json").body_bytes(msgspec.json.encode(body))
             response = request.build().send()

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
+from router.cli.doctor_access import access_lines
 from router.decision_log.log import DecisionLog
 from router.errors import CatalogError, LogError, SettingsError
 from router.house import open_house
@@ -61,6 +62,7 @@ def _findings(config: Path | None, *, check_token: bool) -> list[Finding]:
         findings += asyncio.run(_house(settings, secrets, check_token=check_token))
     except (SettingsError, CatalogError) as error:
         findings.append(Finding("configuration", "error", str(error), "correct the key it names"))
+    findings += [Finding(*line) for line in access_lines(settings, secrets)]
     findings.append(_libraries())
     findings.append(_log(settings))
     return findings

@@ -13,10 +13,12 @@ import click
 import msgspec
 import uvicorn
 
+from router.access.gate import check_tokens
 from router.app import create_app
 from router.checks import checked
 from router.cli.console import config_option, configured, opened_log, reported
 from router.errors import SettingsError
+from router.http.protocol import timed_protocol
 
 if TYPE_CHECKING:
     from router.decision_log.log import DecisionLog
@@ -39,6 +41,7 @@ def serve(config: Path | None, host: str | None, port: int | None, *, offline: b
         changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
         settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
         checked(settings)
+        check_tokens(settings, secrets)
         listener = _listen(settings)
         _serve(settings, secrets, opened_log(settings), listener)
 
@@ -51,6 +54,7 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
             log_config=None,
             access_log=False,
             server_header=False,
+            http=timed_protocol(settings.server.header_timeout_s, settings.server.body_timeout_s),
             timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
         )
     )

@@ -195,6 +195,11 @@ class DecisionLog:
             file_bytes=sum(size(file) for file in (self._path, self._wal) if file),
         )
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is gone when closed."""
+        return self._path is None
+
     def reader(self) -> LogReader:
         """Return the read side, for any number of threads: it takes a cursor of its own for each question."""
         return LogReader(self._cursor)

@@ -44,7 +44,7 @@ _RECENT = f"""
 _PREDICTORS = "SELECT candidate_id, arg_max(state, ts)::VARCHAR FROM nearfar_log.predictors GROUP BY candidate_id"
 # What was asked of a candidate decides whom it is charged to: a router's attempt is logged under the name that served.
 _SPENT = f"""
-    SELECT d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
+    SELECT coalesce(d.tenant, '') AS tenant, d.model, c.model, c.provider, epoch(date_trunc('day', a.ts)) AS day_s,
         sum(coalesce(a.cost_usd, c.pred_cost_usd)) AS usd
     FROM {_TRIED_SINCE.format(since="$since")} a
         JOIN candidates c USING (decision_id, candidate_id) JOIN decisions d USING (decision_id)
@@ -54,8 +54,12 @@ _SPENT = f"""
 
 
 class Spent(NamedTuple):
-    """What far attempts cost on one UTC day, at one provider for one model: as asked for, and as it is called there."""
+    """What far attempts cost on one UTC day, at one provider for one model: as asked for, and as it is called there.
 
+    `tenant` is whose requests they were; empty where nobody was named.
+    """
+
+    tenant: str
     asked_model: str
     model: str
     provider: str

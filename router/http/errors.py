@@ -1,6 +1,7 @@
 """The one table from errors to status codes, and the shapes in which each API family tells them."""
 
 import logging
+import math
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,10 @@ MAX_DRAINED_BYTES = 256 * 1024 * 1024
 logger = logging.getLogger("nearfar.http")
 
 
+# Whoever nobody knows is nobody's request, and must not be able to fill the log; these are counted instead.
+_ROWLESS = (Logged, errors.Unauthenticated)
+
+
 class Told(NamedTuple):
     """How an error is told: a status, the type and code OpenAI's clients know, and when to come back."""
 
@@ -32,6 +37,11 @@ class Told(NamedTuple):
 # Most specific first. A chain of attempts is looked up by its first failure: what a fallback then refused for reasons
 # of its own does not hide it.
 TABLE: tuple[tuple[type[Exception], Told], ...] = (
+    (errors.TooManyGuesses, Told(429, "rate_limit_error", "rate_limit_exceeded")),
+    (errors.Unauthenticated, Told(401, "authentication_error", "invalid_api_key")),
+    (errors.TooManyRequests, Told(429, "rate_limit_error", "rate_limit_exceeded")),
+    (errors.BodyTimeout, Told(408, "timeout_error", "request_timeout")),
+    (errors.UnknownKey, Told(404, "invalid_request_error", "key_not_found")),
     (errors.Forbidden, Told(403, "permission_error", "forbidden")),
     (errors.UnsupportedMediaType, Told(415, "invalid_request_error", "unsupported_media_type")),
     (errors.TooLarge, Told(413, "invalid_request_error", "too_large")),
@@ -55,13 +65,15 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (backend.BackendError, Told(502, "upstream_error", "all_attempts_failed")),
 )
 
+_WAITING = backend.BackendError | errors.NoCapacity | errors.TooManyGuesses | errors.TooManyRequests
+
 
 def told(error: Exception) -> Told:
     """How this error is told to a client; anything nobody foresaw is a bare 500."""
     cause = error.attempts[0].error if isinstance(error, errors.AllAttemptsFailed) and error.attempts else error
     for kind, answer in TABLE:
         if isinstance(cause, kind):
-            wait_s = cause.retry_after_s if isinstance(cause, backend.BackendError | errors.NoCapacity) else None
+            wait_s = cause.retry_after_s if isinstance(cause, _WAITING) else None
             if wait_s is None and answer.status in {429, 503}:
                 wait_s = 1.0
             return answer._replace(retry_after_s=wait_s)
@@ -114,7 +126,10 @@ async def _drain(receive: Any) -> None:
     """Read what the client still sends, within bounds: most clients look for an answer only when they have sent all."""
     read = 0
     while read < MAX_DRAINED_BYTES:
-        message = await receive()
+        try:
+            message = await receive()
+        except errors.BodyTimeout:
+            return
         read += len(message.get("body", b""))
         if not message.get("more_body", False):
             return
@@ -130,7 +145,9 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
         logger.error("unhandled %s on %s", type(bug).__name__, request.scope.get("path_template"), exc_info=bug)
     if not isinstance(error, errors.RouterError):
         error = errors.RouterError("Internal error.")
-    if _is_inference(request) and error.decision_id is None and not isinstance(error, Logged):
+    if isinstance(error, errors.Unauthenticated | errors.TooManyRequests):
+        services(request).metrics.turned_away(error.why)
+    if _is_inference(request) and error.decision_id is None and not isinstance(error, _ROWLESS):
         surface = request.scope["path_template"]
         refused = Refused(error=error, surface=surface, request_id=request_id(request))
         error.decision_id = services(request).dispatcher.refuse(refused)
@@ -197,6 +214,10 @@ def _opt(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 def _headers(request: Request[Any, Any, Any], error: Exception) -> dict[str, str]:
     headers = {"x-request-id": request_id(request).encode("ascii", "replace").decode()}
+    if isinstance(error, errors.Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="nearfar"'
+    if isinstance(error, errors.BodyTimeout):
+        headers["connection"] = "close"  # what still comes of it is nobody's request
     if isinstance(error, errors.RouterError) and error.decision_id is not None:
         headers["x-nearfar-decision-id"] = error.decision_id
     if isinstance(error, errors.AllAttemptsFailed):
@@ -205,5 +226,5 @@ def _headers(request: Request[Any, Any, Any], error: Exception) -> dict[str, str
             headers["x-should-retry"] = "false"
     wait_s = told(error).retry_after_s
     if wait_s is not None:
-        headers["retry-after"] = str(max(1, round(wait_s)))
+        headers["retry-after"] = str(max(1, math.ceil(wait_s)))
     return headers

@@ -1,6 +1,7 @@
-"""Who may ask at all while nobody is asked who they are: this machine's own programs, and not a web page through them.
+"""Who may ask at all: while nobody is asked who they are, this machine's own programs, and not a web page through them.
 
-A page may rebind its own name to a loopback address, so `Host` must be a name of this machine. And a browser sends some
+Where senders are asked who they are (`auth.mode`), any `Host` will do: a page that rebinds its name has no key. Else
+a page may rebind its own name to a loopback address, so `Host` must be a name of this machine. And a browser sends some
 requests of a foreign page without asking the server first, so two things stand in their way:
 
 * `Origin`. A browser puts it on every cross-origin POST, no script can change it, and a page without an origin of its
@@ -41,7 +42,8 @@ async def from_here(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     house: Services = connection.app.state.services
     settings, headers = house.settings, connection.headers
     host, origin = headers.get("host", ""), headers.get("origin")
-    if not (settings.server.allow_unauthenticated or _is_own(host, settings)):
+    anywhere = settings.auth.mode != "none" or settings.server.allow_unauthenticated
+    if not (anywhere or _is_own(host, settings)):
         raise Forbidden(
             "This server asks nobody who they are and so answers to loopback names only; "
             "server.allow_unauthenticated = true lets every name in."

@@ -6,6 +6,7 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from backends.local.intents.definition import Intent, IntentSet
+from router.http.auditing import audited
 from router.http.schemas import Body
 from router.http.services import services
 
@@ -33,7 +34,8 @@ async def define(request: Request[Any, Any, Any], data: JSONBody[IntentsBody]) -
     """
     intents = {label: Intent(given.examples, given.description) for label, given in data.intents.items()}
     wanted = IntentSet(name=data.name, intents=intents, unknown=data.unknown)
-    return await services(request).intents.define(wanted)
+    async with audited(request, "intents.define", data.name):
+        return await services(request).intents.define(wanted)
 
 
 @get("/v1/intents", summary="The sets of intents, with what was measured of each")
@@ -51,5 +53,6 @@ async def one(request: Request[Any, Any, Any], name: FromPath[str]) -> dict[str,
 @delete("/v1/intents/{name:str}", status_code=200, summary="Forget a set of intents")
 async def remove(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[dict[str, Any]]:
     """Delete the set, its file and its model."""
-    await services(request).intents.remove(name)
+    async with audited(request, "intents.remove", name):
+        await services(request).intents.remove(name)
     return Response({"name": name, "deleted": True})

@@ -47,6 +47,9 @@ class Metrics:
         self._refused = Counter(
             "nearfar_refused", "Requests refused before a decision.", ("surface",), registry=registry
         )
+        self._turned_away = Counter(
+            "nearfar_turned_away", "Requests of unknown senders, or over a limit.", ("why",), registry=registry
+        )
         self._log = {
             "queued": Gauge("nearfar_log_queued_rows", "Rows waiting for their commit.", registry=registry),
             "spilled": Gauge("nearfar_log_spilled_rows", "Rows that went through the spill file.", registry=registry),
@@ -89,6 +92,10 @@ class Metrics:
     def refused(self, surface: str) -> None:
         """Count a request that was turned away before a decision."""
         self._refused.labels(surface).inc()
+
+    def turned_away(self, why: str) -> None:
+        """Count a request whose sender is unknown, or over a limit of its own."""
+        self._turned_away.labels(why).inc()
 
     def admitted(self, states: "Sequence[AdmissionState]") -> None:
         """Take in what is under way, and what may be, before `render`. Whoever has neither is not told."""

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from backends.base import Backend
 from backends.hardware import Probe
 from backends.types import InferenceRequest
+from router.access.gate import Access
+from router.access.limits import Place
 from router.budgets import Budgets
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
@@ -19,6 +21,7 @@ from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
 from router.far_side import FarSide
 from router.feedback import Feedback
+from router.http.metering import estimated_tokens
 from router.http.metrics import Metrics
 from router.identity import ANYBODY, Identity
 from router.intents.sets import IntentSets
@@ -27,6 +30,7 @@ from router.near_costs import NearCosts
 from router.renewal import Refresher
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
+from router.sizes import size_of
 
 REQUEST_ID_LENGTH = 128
 SQL_AT_ONCE = 2
@@ -50,6 +54,7 @@ class Services(Struct, frozen=True, kw_only=True):
     intents: IntentSets
     metrics: Metrics
     feedback: Feedback
+    access: Access
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -77,8 +82,15 @@ def identity(request: Request[Any, Any, Any]) -> Identity:
 
 
 def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routing: Routing) -> Call:
-    """The call that this HTTP request makes, in its sender's name. Its clock started when its body was read."""
+    """The call that this HTTP request makes, in its sender's name. Its clock started when its body was read.
+
+    Raises:
+        TooManyRequests: its sender has fewer tokens left than it may take.
+    """
     length = request.headers.get("content-length", "")
+    place: Place | None = request.scope["state"].get("nearfar_place")
+    if place is not None and place.counts_tokens:
+        place.reserve(estimated_tokens(size_of(inference)))
     return Call(
         request=replace(inference, tenant=identity(request).tenant),
         routing=routing,

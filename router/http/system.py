@@ -7,6 +7,7 @@ import msgspec
 from litestar import MediaType, Request, Response, get, post
 
 import router
+from router.http.auditing import audited
 from router.http.services import Services, services
 from router.token_health import TokenReport
 
@@ -37,7 +38,8 @@ async def system(request: Request[Any, Any, Any]) -> dict[str, Any]:
 @post("/v1/system/token", status_code=200, summary="Ask the hub about the token now")
 async def check_token(request: Request[Any, Any, Any]) -> TokenReport:
     """The token's state as the hub sees it at this moment. Spends nothing; offline nobody is asked."""
-    return await services(request).far.health.check(force=True)
+    async with audited(request, "system.check_token", "hub token"):
+        return await services(request).far.health.check(force=True)
 
 
 @get("/metrics", media_type=MediaType.TEXT, summary="Prometheus metrics", include_in_schema=False)

@@ -370,7 +370,7 @@ def test_only_what_was_spent_in_the_present_periods_is_remembered() -> None:
         ("global:x", "is no scope"),
         ("key", "is no scope"),
         ("key:", "is no scope"),
-        ("key:anybody", "there are no keys yet"),
+        ("key:anybody", "auth.mode is 'none'"),
         ("team:x", "is no scope"),
         ("model:chatt", "unknown model 'chatt'; there are: chat, org/chat"),
         ("provider:grok", "unknown provider 'grok'; there are: groq"),

@@ -1,0 +1,61 @@
+"""Which scope each route asks of its sender. A route that nobody thought of is for admins alone.
+
+A handler may say it itself: `opt={"scopes": ("infer",)}`, any one of which is enough; an empty tuple lets everybody in.
+Routes of inference ask for `infer`; the others are in the table. `admin` opens every route: it can make any key.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from router.errors import Forbidden
+from router.identity import Identity, Scope
+
+Needed = tuple[Scope, ...]
+INFER: Needed = ("infer",)
+READ: Needed = ("read",)
+EITHER: Needed = ("infer", "read")
+ADMIN: Needed = ("admin",)
+OPEN: Needed = ()
+
+ROUTES: dict[tuple[str, str], Needed] = {
+    ("GET", "/"): OPEN,
+    ("GET", "/health/live"): OPEN,
+    ("GET", "/health/ready"): OPEN,
+    ("POST", "/v1/route"): INFER,
+    ("GET", "/v1/models"): EITHER,
+    ("GET", "/v1/models/{model_id:path}"): EITHER,
+    ("GET", "/v1/intents"): EITHER,
+    ("GET", "/v1/intents/{name:str}"): EITHER,
+    ("POST", "/v1/feedback"): EITHER,
+    ("GET", "/v1/decisions"): READ,
+    ("GET", "/v1/decisions/{decision_id:str}"): READ,
+    ("POST", "/v1/analytics/sql"): READ,
+    ("GET", "/v1/analytics/{question:str}"): READ,
+    ("GET", "/v1/analytics/schema"): READ,
+    ("POST", "/v1/replay"): READ,
+    ("GET", "/v1/system"): READ,
+    ("GET", "/metrics"): READ,
+}
+PUBLIC = ("/schema", "/assets/")  # the API's description and its viewer: the same at every server
+
+
+def needed(method: str, template: str, opt: Mapping[str, Any]) -> Needed:
+    """The scopes any one of which this route asks for; none where everybody may come in."""
+    declared: Needed | None = opt.get("scopes")
+    if declared is not None:
+        return declared
+    if opt.get("inference"):
+        return INFER
+    if method == "OPTIONS" or template.startswith(PUBLIC):
+        return OPEN
+    return ROUTES.get(("GET" if method == "HEAD" else method, template), ADMIN)
+
+
+def check(sender: Identity, asked: Needed) -> None:
+    """Let a sender pass that has one of these scopes.
+
+    Raises:
+        Forbidden: it has none of them.
+    """
+    if "admin" not in sender.scopes and sender.scopes.isdisjoint(asked):
+        raise Forbidden(f"This needs a key or token with the scope {' or '.join(asked)}.")
