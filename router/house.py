@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
     from backends.base import Backend
     from backends.remote.provider import Provider
+    from router.access.gate import Access
     from router.catalog import Catalog
     from router.decision_log.log import DecisionLog
     from router.listings import Listings
@@ -92,11 +93,9 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         lessons = _lessons(await _estimator(closing, near, finder, backends, log), far, settings.routing, catalog)
         feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
-        access = await asyncio.to_thread(partial(gate.opened, settings, secrets, in_memory=log.in_memory))
+        budgets, access = await _kept(settings, secrets, catalog, log)
         ledger = Ledger(log, near, book(), settings.log, Metering(metrics, access.limits))
-        budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-        runner = Runner(backends, ledger, lessons, budgets, finder.standby)
-        dispatcher = _dispatcher(runner, finder, _planner(settings, runner, finder), settings.routing)
+        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets, finder.standby), finder, settings)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
         yield Services(
@@ -187,6 +186,12 @@ def _planner(settings: Settings, runner: Runner, finder: CandidateFinder) -> Pla
     return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, catalog))
 
 
+async def _kept(settings: Settings, secrets: Secrets, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
+    """What files remember: what was spent, and who may ask."""
+    budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
+    return budgets, await asyncio.to_thread(gate.opened, settings, secrets, in_memory=log.in_memory)
+
+
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
     """The budgets, with what the log remembers of their present periods."""
     budgets = Budgets(settings.budgets, time.time)
@@ -217,7 +222,8 @@ def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, catal
     return Lessons(estimator, Breakers(), Patience(), far.health, judgement, admission)
 
 
-def _dispatcher(runner: Runner, finder: CandidateFinder, planner: Planner, routing: RoutingSettings) -> Dispatcher:
+def _dispatcher(runner: Runner, finder: CandidateFinder, settings: Settings) -> Dispatcher:
+    routing, planner = settings.routing, _planner(settings, runner, finder)
     hedging = Hedging(routing.hedging, runner.lessons.patience)
     attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
     shadows = Shadows(runner, finder.every, routing.shadow)

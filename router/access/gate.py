@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,10 +95,10 @@ class Access:
 
     async def watch(self) -> None:
         """Follow what decides who may ask, for as long as a server runs: the file of keys, and the issuer's key set."""
+        works = [self.keyring.watch()] if self.takes_keys else []
         if self.verifier is not None and self.verifier.keys is not None:
-            await self.verifier.keys.refresh()
-        if self.takes_keys:
-            await self.keyring.watch()
+            works.append(self.verifier.keys.follow())
+        await asyncio.gather(*works)
 
 
 _ANYBODY = Sender(ANYBODY)

@@ -1,7 +1,8 @@
 """The public keys of whoever issues tokens: a JSON Web Key Set from a file or a URL, asked again for keys nobody knows.
 
-A set is fetched in a thread, at the start and when a token names a key that is not in it: at most once a minute, so
-that tokens made up cannot make this server ask all the time. A set that cannot be fetched leaves the last one in force.
+A set is fetched in a thread, at the start, every hour, and when a token names a key that is not in it: at most once a
+minute, so that tokens made up cannot make this server ask all the time. A set that cannot be fetched leaves the last
+one in force.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jwt import PyJWK
 
 ASK_AGAIN_S = 60.0
+FOLLOW_S = 3600.0
 TIMEOUT = timedelta(seconds=10)
 MAX_BYTES = 1_000_000
 
@@ -39,6 +41,7 @@ class KeySet:
         self._clock = clock
         self._asked_at: float | None = None
         self._asking = asyncio.Lock()
+        self.generation = 0  # how often a set came
         self._keys: Mapping[str, PyJWK] = {}
 
     async def key(self, kid: str | None) -> PyJWK | None:
@@ -59,7 +62,14 @@ class KeySet:
             except SettingsError as error:
                 logger.warning("%s", error)
                 return False
+            self.generation += 1
             return True
+
+    async def follow(self) -> None:
+        """Fetch the set now and every hour, for ever, so that keys that were withdrawn open nothing much longer."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(FOLLOW_S)
 
     def _find(self, kid: str | None) -> PyJWK | None:
         if kid is None:

@@ -6,8 +6,10 @@ alone and public keys never do, so that nobody signs with a public key as if it 
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from router.errors import SettingsError
 from router.identity import SCOPES, Identity
@@ -42,6 +44,7 @@ class Verifier:
         self._secret = secret
         self.keys = keys
         self._clock = clock
+        self._generation = 0
         self._good: dict[bytes, tuple[float, Identity]] = {}
 
     async def identity(self, token: str) -> Identity:
@@ -52,6 +55,7 @@ class Verifier:
         """
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             raise BadToken("malformed")
+        self._forget()
         digest = sha256(token.encode()).digest()
         known = self._good.get(digest)
         if known is not None and self._clock() < known[0]:
@@ -60,8 +64,14 @@ class Verifier:
         found = Identity(_tenant(claims["sub"]), frozenset(s for s in SCOPES if s in _scopes(claims)))
         if len(self._good) >= REMEMBERED:
             self._good.clear()
-        self._good[digest] = (float(claims["exp"]) + self._settings.leeway_s, found)
+        self._good[digest] = (_expiry(claims["exp"]) + self._settings.leeway_s, found)
         return found
+
+    def _forget(self) -> None:
+        """What keys opened that the issuer may have withdrawn is looked at again."""
+        if self.keys is not None and self.keys.generation != self._generation:
+            self._generation = self.keys.generation
+            self._good.clear()
 
     async def _key(self, token: str) -> str | PyJWK:
         """The key that must have signed it.
@@ -138,8 +148,9 @@ def check(settings: JwtSettings, secret: str | None, *, offline: bool) -> None:
 def _check_url(url: str | None, *, offline: bool) -> None:
     if url is None:
         return
-    loopback = url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
-    if not (url.startswith("https://") or loopback):
+    place = urlsplit(url)
+    loopback = place.hostname in {"127.0.0.1", "localhost", "::1"}
+    if place.scheme != "https" and not (place.scheme == "http" and loopback):
         raise SettingsError("auth.jwt.jwks_url: keys that arrive unprotected prove nothing: use https.")
     if offline and not loopback:
         raise SettingsError("auth.jwt.jwks_url: nobody is asked offline: keep the keys in auth.jwt.jwks_file.")
@@ -149,6 +160,17 @@ def _tenant(subject: object) -> str:
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARS or not subject.isprintable():
         raise BadToken("subject")
     return TENANT + subject
+
+
+def _expiry(claim: object) -> float:
+    """Seconds since 1970; PyJWT has compared it already, but as an integer of any size."""
+    try:
+        seconds = float(str(claim))
+    except ValueError:
+        raise BadToken("expiry") from None
+    if not math.isfinite(seconds):
+        raise BadToken("expiry")
+    return seconds
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:

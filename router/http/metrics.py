@@ -44,12 +44,7 @@ class Metrics:
         self._tokens = Counter("nearfar_tokens", "Tokens used.", ("backend", "kind"), registry=registry)
         self._cost = Counter("nearfar_cost_usd", "Cost of answered requests.", ("backend",), registry=registry)
         self._unknown = Counter("nearfar_unknown_cost", "Requests whose cost is unknown.", registry=registry)
-        self._refused = Counter(
-            "nearfar_refused", "Requests refused before a decision.", ("surface",), registry=registry
-        )
-        self._turned_away = Counter(
-            "nearfar_turned_away", "Requests of unknown senders, or over a limit.", ("why",), registry=registry
-        )
+        self._refused, self._turned_away = _refusals(registry)
         self._log = {
             "queued": Gauge("nearfar_log_queued_rows", "Rows waiting for their commit.", registry=registry),
             "spilled": Gauge("nearfar_log_spilled_rows", "Rows that went through the spill file.", registry=registry),
@@ -127,6 +122,14 @@ class Metrics:
         self._near.states(models)
         self._budgets.states(budgets)
         return generate_latest(self._registry)
+
+
+def _refusals(registry: CollectorRegistry) -> tuple[Counter, Counter]:
+    """Requests that came to no decision; and, of these and of others, those of unknown senders or over a limit."""
+    return (
+        Counter("nearfar_refused", "Requests refused before a decision.", ("surface",), registry=registry),
+        Counter("nearfar_turned_away", "Requests of unknown senders, or over a limit.", ("why",), registry=registry),
+    )
 
 
 def _covered(registry: CollectorRegistry) -> Gauge:

@@ -36,7 +36,7 @@ ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/v1/system"): READ,
     ("GET", "/metrics"): READ,
 }
-PUBLIC = ("/schema", "/assets/")  # the API's description and its viewer: the same at every server
+PUBLIC = ("/schema/", "/assets/")  # the API's description and its viewer: the same at every server
 
 
 def needed(method: str, template: str, opt: Mapping[str, Any]) -> Needed:
@@ -46,7 +46,7 @@ def needed(method: str, template: str, opt: Mapping[str, Any]) -> Needed:
         return declared
     if opt.get("inference"):
         return INFER
-    if method == "OPTIONS" or template.startswith(PUBLIC):
+    if method == "OPTIONS" or f"{template}/".startswith(PUBLIC):
         return OPEN
     return ROUTES.get(("GET" if method == "HEAD" else method, template), ADMIN)
 

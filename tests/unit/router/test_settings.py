@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import SettingsError
-from router.sections import ProviderSettings, ServerSettings, Settings, WeightSettings
+from router.sections import AuthSettings, ProviderSettings, ServerSettings, Settings, WeightSettings
 from router.settings import cache_dir, check_listener, listings_dir, load, models_dir, read_secrets, tame_libraries
 
 # The keys of the example configuration that this version knows, as a user would write them.
@@ -192,7 +192,7 @@ BROKEN = [
     ("server.host", "7", "str"),
     ("server.max_body_bytes", "0", "int"),
     ("server.drain_timeout_s", "0", "float"),
-    ("auth.mode", '"keys"', "keys"),
+    ("auth.mode", '"sso"', "sso"),
     ("routing.offline", '"yes"', "bool"),
     ("routing.weights.latency", "-0.1", "float"),
     ("routing.deadline_ms", "0", "float"),
@@ -298,6 +298,8 @@ def test_a_listener_beyond_loopback_must_be_meant(host) -> None:
         check_listener(Settings(server=ServerSettings(host=host)))
 
     check_listener(Settings(server=ServerSettings(host=host, allow_unauthenticated=True)))
+    for mode in ("keys", "jwt", "keys+jwt"):
+        check_listener(Settings(server=ServerSettings(host=host), auth=AuthSettings(mode=mode)))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
