@@ -19,11 +19,12 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ServerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the API listens, and how large a body may be."""
+    """Where the API listens, and how large and how slow a request may be."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     max_body_bytes: Annotated[int, Meta(gt=0)] = 10_000_000
+    max_header_bytes: Annotated[int, Meta(ge=1024)] = 65_536  # of a request's head
     header_timeout_s: Positive = 15.0  # in which a request's head must have arrived
     body_timeout_s: Positive = 60.0  # in which its body must have
     max_batch_items: Annotated[int, Meta(gt=0)] = 2048

@@ -28,19 +28,18 @@ COLUMNS = ("name", "prefix", "state", "scopes", "created", "expires", "last used
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Duration(click.ParamType):
-    """A number and a unit, such as 90s, 30m, 12h or 7d; as seconds."""
+def seconds_of(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """A duration such as 90s, 30m, 12h or 7d, as seconds; nothing stays nothing.
 
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
-        if isinstance(value, float):
-            return value
-        number, unit = str(value)[:-1], str(value)[-1:]
-        if not (number.isdecimal() and number.isascii() and unit in UNITS and len(number) < 10):
-            self.fail(f"{value!r} is no duration such as 90s, 30m, 12h or 7d.", param, ctx)
-        return float(int(number) * UNITS[unit])
+    Raises:
+        click.BadParameter: it is none.
+    """
+    if value is None:
+        return None
+    number, unit = value[:-1], value[-1:]
+    if not (number.isdecimal() and number.isascii() and unit in UNITS and len(number) < 10):
+        raise click.BadParameter(f"{value!r} is no duration such as 90s, 30m, 12h or 7d.")
+    return float(int(number) * UNITS[unit])
 
 
 @click.group()
@@ -51,7 +50,7 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="May be repeated [infer, read].")
-@click.option("--expires", type=Duration(), help="After which it opens nothing, e.g. 90d (default: never).")
+@click.option("--expires", callback=seconds_of, help="After which it opens nothing, e.g. 90d (default: never).")
 @click.option("--requests-per-minute", type=click.IntRange(1))
 @click.option("--tokens-per-minute", type=click.IntRange(1))
 @click.option("--concurrency", type=click.IntRange(1), help="Requests at once.")
@@ -69,7 +68,7 @@ def create(config: Path | None, name: str, scopes: tuple[str, ...], expires: flo
 
 @keys.command()
 @click.argument("name")
-@click.option("--overlap", type=Duration(), default=3600.0, help="How long the old secret still works [1h].")
+@click.option("--overlap", callback=seconds_of, default="1h", help="How long the old secret still works [1h].")
 @config_option
 @json_option
 def rotate(name: str, overlap: float, config: Path | None, *, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from router.app import create_app
 from router.checks import checked
 from router.cli.console import config_option, configured, opened_log, reported
 from router.errors import SettingsError
-from router.http.protocol import timed_protocol
+from router.http.protocol import protocol_of
 
 if TYPE_CHECKING:
     from router.decision_log.log import DecisionLog
@@ -54,7 +54,7 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
             log_config=None,
             access_log=False,
             server_header=False,
-            http=timed_protocol(settings.server.header_timeout_s, settings.server.body_timeout_s),
+            http=protocol_of(settings.server),
             timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
         )
     )

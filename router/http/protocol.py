@@ -1,4 +1,4 @@
-"""How long a connection may keep us waiting, below anything that could answer it: uvicorn itself has no such limits.
+"""How long and how large a request's head may be, below anything that could answer it: uvicorn has no such limits.
 
 A head that is not complete in time closes its connection: nobody can be answered who has asked nothing. So does a body
 that goes on trickling in after its request was answered. (A body that is waited for is the door's, which does answer.)
@@ -9,32 +9,66 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from router.sections import ServerSettings
 
-class TimedProtocol(HttpToolsProtocol):
-    """One connection. The limits are seconds, and set by `timed_protocol`."""
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 30\r\nconnection: close\r\n\r\n"
+    b"The request's head is too long"
+)
 
-    header_timeout_s: float
-    body_timeout_s: float
+
+class _HeadTooLarge(Exception):
+    """A head has more bytes than server.max_header_bytes."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `limits` are set by `protocol_of`."""
+
+    limits: ServerSettings
     _timer: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0  # of the head that is being read, as far as the parser has told
+    _unparsed = 0  # received since it last told anything
+    _too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
         super().connection_made(transport)
-        self._wait(self.header_timeout_s)
+        self._wait(self.limits.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._wait(None)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Read on. The parser keeps an unfinished line to itself, so what it has not told of is counted here."""
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._in_head and self._unparsed > self.limits.max_header_bytes + len(data):
+            self.send_400_response("")
+
     def on_message_begin(self) -> None:
         """A head has begun; the first was waited for already."""
+        self._in_head, self._head_bytes = True, 0
         if self._timer is None:
-            self._wait(self.header_timeout_s)
+            self._wait(self.limits.header_timeout_s)
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head is there."""
+        self._in_head, self._unparsed = False, 0
         self._wait(None)
         super().on_headers_complete()
 
@@ -48,7 +82,29 @@ class TimedProtocol(HttpToolsProtocol):
         unread = self.cycle is not None and self.cycle.more_body
         super().on_response_complete()
         if unread and not self.transport.is_closing():
-            self._wait(self.body_timeout_s)
+            self._wait(self.limits.body_timeout_s)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read, or what is too long to be, and close the connection."""
+        if self.transport.is_closing():
+            return
+        if self._in_head and (self._too_large or not msg):
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+            return
+        super().send_400_response(msg)
+
+    def _count(self, size: int) -> None:
+        """Count what the parser tells of a head.
+
+        Raises:
+            _HeadTooLarge: it is more than there may be; the parser then stops, and uvicorn refuses the request.
+        """
+        self._unparsed = 0
+        self._head_bytes += size
+        if self._head_bytes > self.limits.max_header_bytes:
+            self._too_large = True
+            raise _HeadTooLarge
 
     def _wait(self, seconds: float | None) -> None:
         """Close the connection after so many seconds, unless something happens before; None waits for nothing."""
@@ -64,8 +120,6 @@ class TimedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def timed_protocol(header_timeout_s: float, body_timeout_s: float) -> Any:
-    """The protocol class with these limits, in seconds, as uvicorn wants it."""
-    return type(
-        "LimitedProtocol", (TimedProtocol,), {"header_timeout_s": header_timeout_s, "body_timeout_s": body_timeout_s}
-    )
+def protocol_of(settings: ServerSettings) -> Any:
+    """The protocol class with these limits, as uvicorn wants it."""
+    return type("Protocol", (LimitedProtocol,), {"limits": settings})

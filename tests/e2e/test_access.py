@@ -62,7 +62,7 @@ def bearer(secret: str) -> dict[str, str]:
 def until(true: Callable[[], bool]) -> None:
     """Wait for what must come to be; the test's own time limit ends it."""
     while not true():
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def gone(status: int) -> bool:
@@ -117,8 +117,9 @@ def test_the_commands_ask_with_the_key_of_the_environment(server: Server) -> Non
     assert secret not in with_key.stdout + with_key.stderr
 
 
-def test_the_official_client_sends_its_key_and_raises_its_own_errors(server: Server) -> None:
+def test_the_official_client_sends_its_key_and_raises_its_own_errors(serve: Callable[..., Server]) -> None:
     """A wrong key is its AuthenticationError, a lacking scope its PermissionDeniedError, a limit its RateLimitError."""
+    server = serve(CONFIG.format(per_token_ms=0))
     reads = created(server.folder, "reads", "--scope", "read")
     few = created(server.folder, "few", "--requests-per-minute", "1")
     until(lambda: server.ask("GET", "/v1/models", headers=bearer(reads)).status == 200)
@@ -196,6 +197,28 @@ def test_a_head_that_does_not_end_is_not_waited_for(server: Server) -> None:
     assert b"" == sent(server, b"GET / HTTP/1.1\r\n", *[b"x-slow: 1\r\n"] * 200)
     assert b"" == sent(server)
     assert sent(server, whole + b"GET / HTTP/1.1\r\n", *[b"x-slow: 1\r\n"] * 200).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        b"x-long: " + b"a" * 200_000 + b"\r\n",
+        b"".join(b"x-%d: 1\r\n" % n for n in range(20_000)),
+        b"x-endless: " + b"a" * 400_000,
+    ],
+)
+def test_a_head_that_is_too_long_is_refused(server: Server, long: bytes) -> None:
+    """One long header, many short ones, and one that has no end: 431, and the connection is closed."""
+    pieces = [long[at : at + 10_000] for at in range(0, len(long), 10_000)]
+    answers = [
+        sent(server, b"GET /health/live HTTP/1.1\r\nhost: x\r\n" + long + b"\r\n"),
+        sent(server, b"GET /health/live HTTP/1.1\r\nhost: x\r\n", *pieces, pause_s=0),
+        sent(server, b"GET /" + b"a" * 100_000, b" HTTP/1.1\r\n", long, pause_s=0),
+    ]
+    fits = server.ask("GET", "/health/live", headers={"x-long": "a" * 60_000})
+
+    assert [b"HTTP/1.1 431 "] * 3 == [answer[:13] for answer in answers]
+    assert 200 == fits.status
 
 
 def test_a_body_that_does_not_arrive_is_answered_and_its_connection_closed(server: Server) -> None:

@@ -84,7 +84,7 @@ def test_a_key_works_until_it_expires(expires_in_s, later_s) -> None:
     """Neither longer nor shorter, to the second."""
     one = made(expires_in_s=expires_in_s)
 
-    assert (later_s < int(NOW + expires_in_s) - NOW) == works(one.key, one.secret, NOW + later_s)
+    assert (NOW + later_s < int(NOW + expires_in_s)) == works(one.key, one.secret, NOW + later_s)
 
 
 @given(st.floats(0, 10**6), st.floats(0, 2 * 10**6))
@@ -94,7 +94,7 @@ def test_an_old_secret_works_for_the_overlap_and_the_new_one_at_once(overlap_s, 
     new = rotated(old.keys, "alice", overlap_s, NOW)
 
     assert works(new.key, new.secret, NOW + later_s)
-    assert (later_s < int(NOW + overlap_s) - NOW) == works(new.key, old.secret, NOW + later_s)
+    assert (NOW + later_s < int(NOW + overlap_s)) == works(new.key, old.secret, NOW + later_s)
 
 
 def test_another_rotation_prolongs_no_old_secret_and_drops_those_that_are_over() -> None:

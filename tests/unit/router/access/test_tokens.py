@@ -3,14 +3,19 @@
 import asyncio
 import base64
 import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import jwt
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from router.access.jwks import ASK_AGAIN_S, KeySet
+from router.access.jwks import ASK_AGAIN_S, KeySet, from_file, from_url
 from router.access.tokens import BadToken, Verifier, check
 from router.errors import SettingsError
 from router.sections import JwtSettings
@@ -301,3 +306,60 @@ def test_offline_nobody_is_asked_for_keys() -> None:
     check(settings(algorithms=("RS256",), jwks_url="http://127.0.0.1:9/keys"), None, offline=True)
     with pytest.raises(SettingsError, match="offline"):
         check(url, None, offline=True)
+
+
+@contextmanager
+def issuing(status: int, body: bytes, location: str = "") -> Iterator[str]:
+    """The URL of an issuer that answers so."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            if location:
+                self.send_header("location", location)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/keys.json"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_set_is_fetched_from_a_url_and_read_from_a_file(tmp_path) -> None:
+    """The same document opens the same tokens."""
+    body = msgspec.json.encode({"keys": [jwk(RSA, "r1")]})
+    file = tmp_path / "keys.json"
+    file.write_bytes(body)
+
+    with issuing(200, body) as url:
+        assert body == from_url(url)
+    assert body == from_file(file)
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, b"{}"), (302, b""), (200, b"x" * 2_000_000)])
+def test_an_issuer_that_answers_strangely_is_told_and_no_redirect_is_followed(status, body) -> None:
+    """The message says what came and not where from."""
+    with issuing(200, b'{"keys": []}') as elsewhere, issuing(status, body, elsewhere) as url:
+        with pytest.raises(SettingsError, match=f"answered {status}") as refused:
+            from_url(url)
+
+        assert "127.0.0.1" not in str(refused.value)
+
+
+def test_an_issuer_or_a_file_that_is_not_there_is_told() -> None:
+    """Without its path or address."""
+    with issuing(200, b"") as url:
+        gone = url
+    with pytest.raises(SettingsError, match="nobody answers"):
+        from_url(gone)
+    with pytest.raises(SettingsError, match=r"jwks_file: none\.json cannot be read"):
+        from_file(Path("/nowhere/none.json"))
