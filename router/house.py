@@ -93,7 +93,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         lessons = _lessons(await _estimator(closing, near, finder, backends, log), far, settings.routing, catalog)
         feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
-        budgets, access = await _kept(settings, secrets, catalog, log)
+        budgets, access = await _kept(settings, catalog, log)
         ledger = Ledger(log, near, book(), settings.log, Metering(metrics, access.limits))
         dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets, finder.standby), finder, settings)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
@@ -128,6 +128,7 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
         for lack in warnings_of(settings, house.catalog):
             logger.warning("%s", lack)
+        house.access.serve(settings, secrets)
         closing.push_async_callback(asyncio.to_thread, house.access.close)
         _beside(closing, watching_access=house.access.watch())
         hours = settings.routing.refresh_hours
@@ -186,10 +187,10 @@ def _planner(settings: Settings, runner: Runner, finder: CandidateFinder) -> Pla
     return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, catalog))
 
 
-async def _kept(settings: Settings, secrets: Secrets, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
+async def _kept(settings: Settings, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
     """What files remember: what was spent, and who may ask."""
     budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
-    return budgets, await asyncio.to_thread(gate.opened, settings, secrets, in_memory=log.in_memory)
+    return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.in_memory)
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from router.settings import Secrets
 
 MAX_FAILURES_PER_MINUTE = 30
+logger = logging.getLogger("nearfar.access")
 _TOO_MANY = "Too many credentials that are not valid here came from your address."
 _REFUSED = "The API key or token is missing, or not valid here. Send it as 'Authorization: Bearer ...'."
 
@@ -42,12 +44,10 @@ class Sender(Struct, frozen=True):
 class Access:
     """Everything about who may ask."""
 
-    def __init__(
-        self, mode: str, keyring: Keyring, verifier: Verifier | None, limits: Limiter, audit: AuditLog
-    ) -> None:
+    def __init__(self, mode: str, keyring: Keyring, limits: Limiter, audit: AuditLog) -> None:
         self.mode = mode
         self.keyring = keyring
-        self.verifier = verifier
+        self.verifier: Verifier | None = None  # until `serve`
         self.limits = limits
         self.audit = audit
         self._guesses = Failures(MAX_FAILURES_PER_MINUTE, limits.now)
@@ -93,6 +93,16 @@ class Access:
         if self.takes_keys:
             self.keyring.note_uses()
 
+    def serve(self, settings: Settings, secrets: Secrets) -> None:
+        """Get ready to let senders in. A command that only looks needs neither keys nor what tokens are checked with.
+
+        Raises:
+            SettingsError: tokens are to be checked and cannot be.
+        """
+        self.verifier = _verifier(settings, secrets)
+        if self.takes_keys and not self.keyring.keys:
+            logger.warning("There is no API key yet: nearfar keys create NAME --scope admin")
+
     async def watch(self) -> None:
         """Follow what decides who may ask, for as long as a server runs: the file of keys, and the issuer's key set."""
         works = [self.keyring.watch()] if self.takes_keys else []
@@ -104,11 +114,11 @@ class Access:
 _ANYBODY = Sender(ANYBODY)
 
 
-def opened(settings: Settings, secrets: Secrets, *, in_memory: bool = False) -> Access:
+def opened(settings: Settings, *, in_memory: bool = False) -> Access:
     """The gate of these settings, with its keys read. Blocks; opens no connection. `in_memory` writes no audit file.
 
     Raises:
-        SettingsError: the keys cannot be read, or tokens are to be checked and cannot be.
+        SettingsError: the keys cannot be read.
     """
     auth = settings.auth
     keyring = Keyring(KeyFile(keys_file(settings)))
@@ -116,7 +126,7 @@ def opened(settings: Settings, secrets: Secrets, *, in_memory: bool = False) -> 
         keyring.open()
     limits = Limiter(limits_of(auth), time.monotonic)
     path = None if in_memory else audit_file(settings)
-    return Access(auth.mode, keyring, _verifier(settings, secrets), limits, AuditLog(path))
+    return Access(auth.mode, keyring, limits, AuditLog(path))
 
 
 def limits_of(auth: AuthSettings) -> Limits:

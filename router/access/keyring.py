@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,6 +44,7 @@ class Keyring:
     def __init__(self, file: KeyFile, clock: Callable[[], float] = time.time) -> None:
         self._file = file
         self._clock = clock
+        self._reading = threading.Lock()
         self._stamp: Stamp = None
         self._used: dict[str, int] = {}
         self._by_digest: dict[str, Found] = {}
@@ -54,8 +56,9 @@ class Keyring:
         Raises:
             SettingsError: it cannot be read.
         """
-        stamp = self._file.stamp()
-        self._know(self._file.read(), stamp)
+        with self._reading:  # what was read last is what is known last
+            stamp = self._file.stamp()
+            self._know(self._file.read(), stamp)
 
     def find(self, secret: str) -> Key | None:
         """The key that this secret opens now; None for every other, whatever is wrong with it."""

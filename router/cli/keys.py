@@ -64,6 +64,8 @@ def create(config: Path | None, name: str, scopes: tuple[str, ...], expires: flo
         settings, _ = configured(config)
         made = _issue(settings, "keys.create", name, lambda known: values.created(known, wanted, time.time()))
         _show(made, as_json=as_json)
+        if "keys" not in settings.auth.mode:
+            click.echo(f"auth.mode is {settings.auth.mode!r}, so nobody is asked for it yet.", err=True)
 
 
 @keys.command()

@@ -36,12 +36,14 @@ def created(name: str, *options: str) -> str:
 def test_refusals_of_the_commands_name_what_is_wrong() -> None:
     """A bad name, a name given before, one nobody has: exit code 1, or 2 where the usage is wrong."""
     created("app")
+    unused = nearfar("keys", "create", "other")
     again, nobody = nearfar("keys", "create", "app"), nearfar("keys", "revoke", "nobody")
     usage = nearfar("keys", "create", "x", "--expires", "soon")
     table = nearfar("keys", "list")
     doctor = {line["what"]: line for line in json.loads(nearfar("doctor", "--json").stdout)}
 
     assert [1, 1, 2] == [done.exit_code for done in (again, nobody, usage)]
+    assert "nobody is asked for it yet" in unused.stderr
     assert "given before" in again.stderr
     assert "no key 'nobody'" in nobody.stderr
     assert "is no duration" in usage.stderr

@@ -1,5 +1,6 @@
 """The whole application with senders who must say who they are: keys, tokens, scopes, limits, and what stays open."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from router.access.keys import Limits, Wanted, created
 from router.access.store import KeyFile
 from router.app import create_app
 from router.decision_log.log import DecisionLog
+from router.errors import SettingsError
+from router.house import open_house, serving_house
 from router.http.door import duration
 from router.sections import AuthSettings, BudgetEntry, CandidateEntry, ModelEntry, Price, Settings
 from router.settings import Secrets
@@ -135,6 +138,19 @@ def test_tokens_open_by_their_scopes_and_keys_do_not_where_only_tokens_do() -> N
         "jwt": [401, 200, 403, 401],
         "keys+jwt": [200, 200, 403, 401],
     } == status
+
+
+def test_a_command_needs_nothing_to_check_tokens_with_and_a_server_does() -> None:
+    """`nearfar run` asks nobody who they are; a server that could not check anybody does not start."""
+    settings = Settings(auth=AuthSettings(mode="jwt"), models=(MODEL,))
+
+    async def opens(house) -> str:
+        async with house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as services:
+            return services.access.mode
+
+    assert "jwt" == asyncio.run(opens(open_house))
+    with pytest.raises(SettingsError, match="NEARFAR_JWT_SECRET"):
+        asyncio.run(opens(serving_house))
 
 
 def test_guessing_is_told_to_wait_and_locks_nobody_out() -> None:
