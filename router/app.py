@@ -17,6 +17,7 @@ from router.house import serving_house
 from router.http import (
     analytics,
     audio,
+    completions,
     decisions,
     errors,
     feedback,
@@ -37,6 +38,7 @@ HANDLERS = (
     inference.inference,
     inference.route,
     openai.chat,
+    completions.completions,
     openai.embeddings,
     images.generations,
     audio.transcriptions,

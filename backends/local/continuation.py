@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from backends.local.sampling import Sampling
 from backends.types import Delta
 
 if TYPE_CHECKING:
+    from backends.extras import Choice
     from backends.local.types import Control
     from backends.types import GenerationInput
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class Prompt(Struct, frozen=True):
     """A prompt in tokens, how the next token is chosen, and how many there may be.
 
-    `context` are the last tokens of an answer that is gone on with.
+    `context` are the last tokens of an answer that is gone on with. `number` is its place among several answers; None
+    where there is one only.
     """
 
     tokens: list[int]
@@ -32,6 +34,7 @@ class Prompt(Struct, frozen=True):
     room: int
     stop: tuple[str, ...]
     context: tuple[int, ...] = ()
+    number: int | None = None
 
 
 class Generated(Struct, frozen=True):
@@ -41,6 +44,16 @@ class Generated(Struct, frozen=True):
     tokens: int
     stopped: bool
     likelihood: float | None = None  # the geometric mean of its tokens' probabilities
+
+    @property
+    def finish_reason(self) -> Literal["stop", "length"]:
+        """Why it ended."""
+        return "stop" if self.stopped else "length"
+
+    def choice(self, index: int) -> Choice:
+        """It as one of several answers."""
+        message = {"role": "assistant", "content": self.text}
+        return {"index": index, "message": message, "finish_reason": self.finish_reason}
 
 
 class LanguageModel(ABC):
@@ -101,8 +114,14 @@ class Conversation:
     """Takes each token, passes its text on as soon as it is sure, and knows when to stop."""
 
     def __init__(
-        self, model: LanguageModel, stop: tuple[str, ...], control: Control, context: tuple[int, ...] = ()
+        self,
+        model: LanguageModel,
+        stop: tuple[str, ...],
+        control: Control,
+        context: tuple[int, ...] = (),
+        number: int | None = None,
     ) -> None:
+        self._number = number
         self._control = control
         self._ends = model.end_tokens
         self._detokenizer = Detokenizer(model.decode, stop, context)
@@ -142,4 +161,10 @@ class Conversation:
     def _pass_on(self, piece: str) -> None:
         if piece:
             self._pieces.append(piece)
-            self._control.emit(Delta(piece))
+            self._control.emit(self._delta(piece))
+
+    def _delta(self, piece: str) -> Delta:
+        if self._number is None:
+            return Delta(piece)
+        part = {"index": self._number, "delta": {"content": piece}}
+        return Delta("" if self._number else piece, choices=(part,))

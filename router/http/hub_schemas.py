@@ -17,7 +17,7 @@ from backends.types import (
 )
 from router.errors import InvalidRequest
 from router.http.answers import Answer
-from router.http.openai import text_of
+from router.http.chats.telling import text_of
 from router.http.parameters import TOP_LABELS, request_of
 from router.http.results import labels_of, result_of
 from router.http.schemas import Body, InferenceBody, ProviderBody, RoutingBody, invalid
