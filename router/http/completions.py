@@ -67,6 +67,11 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {"echo": (None, False), "suffix": (Non
 @post("/v1/completions", status_code=200, opt={"inference": True}, summary="Go on with a text, buffered or streamed")
 async def completions(request: Request[Any, Any, Any], data: JSONBody[CompletionsBody]) -> Response[Any]:
     """Go on with a prompt, or with each of several. With `stream` the answer comes as events that end with `[DONE]`."""
+    return await completed(request, data)
+
+
+async def completed(request: Request[Any, Any, Any], data: CompletionsBody) -> Response[Any]:
+    """The answer to a completion, buffered or streamed."""
     calls = _calls(request, data)
     if calls[0].request.stream:
         begun, pieces = await opened(request, calls[0])
