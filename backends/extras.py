@@ -15,14 +15,19 @@ N: Final = "n"
 TOKEN_IDS: Final = "input"  # noqa: S105 -- a field's name
 """The field of texts to embed, where they are given as numbers of the model's vocabulary."""
 
+COMPLETION_LOGPROBS: Final = "logprobs (of completions)"
+"""Those of `/v1/completions` have a shape of their own, with the likeliest other tokens."""
+
 FEATURES: Final = frozenset({
     "tools", "tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", N,
     "frequency_penalty", "presence_penalty", "logit_bias", "reasoning_effort", "verbosity", "messages", TOKEN_IDS,
+    COMPLETION_LOGPROBS,
 })  # fmt: skip
 """Everything that can be asked, by OpenAI's names; `messages` are messages that are more than text."""
 
-NEAR_FEATURES: Final = frozenset({N, TOKEN_IDS})
-"""What the near runtimes do: several answers, one after the other, and token ids through the model's own tokenizer."""
+NEAR_FEATURES: Final = frozenset({N, "logprobs", TOKEN_IDS})
+"""What is done near: several answers, one after the other; the probabilities of the tokens chosen; ids by the model's own
+tokenizer."""
 
 Choice = dict[str, Any]
 """One of several answers (`message` or `text`, `logprobs`, `finish_reason`), or a part (`delta`); with its `index`."""
@@ -42,7 +47,10 @@ class Extras(Struct, frozen=True, kw_only=True):
     @property
     def features(self) -> tuple[str, ...]:
         """The names of all that is asked, in the order in which they were given."""
-        return (*self.fields, *(("messages",) if self.messages else ()))
+        given = (*self.fields, *(("messages",) if self.messages else ()))
+        if type(self.fields.get("logprobs")) is int:  # completions say how many, in a shape of their own
+            return tuple(COMPLETION_LOGPROBS if name == "logprobs" else name for name in given)
+        return given
 
     @property
     def answers(self) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.errors import ContextLengthExceeded, Unavailable
 from backends.local import llama_cpp
-from backends.local.continuation import Conversation, Generated, LanguageModel, Prompt
+from backends.local.continuation import Conversation, Generated, LanguageModel, Prompt, Told
 from backends.local.sampling import Choice, Sampling, nth, sampling
 from backends.local.types import Answer, LocalFamily, LocalTask, Unit
 from backends.types import GenerationInput, GenerationOutput, Task, Usage
@@ -113,8 +113,9 @@ def pre(model: LanguageModel, payload: GenerationInput) -> list[Unit]:
     context = tuple(tokens[-CONTEXT:]) if payload.partial else ()
     if payload.extras is None:
         return [Unit(Prompt(tokens, wanted, room, payload.stop, context))]
+    likely = "logprobs" in payload.extras.fields
     return [
-        Unit(Prompt(tokens, nth(wanted, number), room, payload.stop, context, number))
+        Unit(Prompt(tokens, nth(wanted, number), room, payload.stop, context, Told(number, likely)))
         for number in range(payload.extras.answers)
     ]
 
@@ -134,7 +135,7 @@ def post(_model: LanguageModel, payload: GenerationInput, units: list[Unit], res
 
 
 def _continued(model: LanguageModel, prompt: Prompt, control: Control) -> Generated:
-    conversation = Conversation(model, prompt.stop, control, prompt.context, prompt.number)
+    conversation = Conversation(model, prompt.stop, control, prompt.context, prompt.told)
     control.check()
     model.generate(prompt, conversation)
     control.check()

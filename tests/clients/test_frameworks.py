@@ -89,8 +89,8 @@ def test_langchain_raises_what_openai_raises(house: House) -> None:
     """Its errors are the client's own."""
     with pytest.raises(openai.NotFoundError):
         chat_model(house, "nobody/knows").invoke("x")
-    with pytest.raises(openai.UnprocessableEntityError, match="logprobs"):
-        chat_model(house, f"{SMOLLM}:local", logprobs=True).invoke("x")
+    with pytest.raises(openai.UnprocessableEntityError, match="frequency_penalty"):
+        chat_model(house, f"{SMOLLM}:local", frequency_penalty=0.5).invoke("x")
 
 
 def test_llama_index_embeds(house: House) -> None:

@@ -134,7 +134,7 @@ def test_who_cannot_is_left_out_of_the_slate(client: openai.OpenAI, house: House
     [
         ("tools", [TOOL]),
         ("response_format", SCHEMA),
-        ("logprobs", True),
+        ("presence_penalty", -1),
         ("frequency_penalty", 0.5),
         ("logit_bias", {"1": 1}),
         ("reasoning_effort", "low"),
@@ -146,6 +146,27 @@ def test_what_nobody_can_do_is_refused_by_the_fields_name(client: openai.OpenAI,
         client.chat.completions.create(model=f"{SMOLLM}:local", messages=QUESTION, **{field: value})
 
     assert (field, "no_candidate") == (caught.value.param, caught.value.code)
+
+
+def test_near_tells_the_probability_of_each_token(client: openai.OpenAI) -> None:
+    """The tokens make up the text, whole and streamed; the likeliest others are not told, and that is said."""
+    asked: dict[str, Any] = {
+        "model": f"{SMOLLM}:local", "messages": QUESTION, "logprobs": True, "max_tokens": 8, "temperature": 0,
+    }  # fmt: skip
+    choice = client.chat.completions.create(**asked).choices[0]
+    assert choice.logprobs is not None
+    tokens = choice.logprobs.content or []
+
+    assert choice.message.content == "".join(token.token for token in tokens)
+    assert all(token.logprob <= 0 for token in tokens)
+    chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
+    told = [token for part in chunks if part.logprobs for token in part.logprobs.content or []]
+    assert [token.logprob for token in tokens] == [token.logprob for token in told]
+    with pytest.raises(openai.UnprocessableEntityError, match="top_logprobs"):
+        client.chat.completions.create(**asked, top_logprobs=2)
+    with pytest.raises(openai.UnprocessableEntityError, match="logprobs") as caught:
+        client.completions.create(model=f"{SMOLLM}:local", prompt="x", logprobs=1)
+    assert "logprobs" == caught.value.param
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def chat_fields(body: ChatAsking) -> dict[str, Any]:
     """
     if body.top_logprobs and not body.logprobs:
         raise InvalidRequest("top_logprobs: only with `logprobs`.", param="top_logprobs")
-    probable = {"logprobs": True, "top_logprobs": body.top_logprobs} if body.logprobs else {}
+    probable = {"logprobs": True, "top_logprobs": body.top_logprobs or None} if body.logprobs else {}
     named = _asking(body, ("reasoning_effort", "verbosity"))
     fields = {**_tools(body), **_format(body.response_format), **probable, **shared_fields(body), **named}
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a request asks beyond text, in a whole house: who cannot is no candidate, and half an answer is never gone on with."""
+"""What a request asks beyond text, in a whole house: who cannot is no candidate, and nobody goes on with half of it."""
 
 import asyncio
 
