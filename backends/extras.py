@@ -26,7 +26,7 @@ FEATURES: Final = frozenset({
 """Everything that can be asked, by OpenAI's names; `messages` are messages that are more than text."""
 
 NEAR_FEATURES: Final = frozenset({N, "logprobs", TOKEN_IDS})
-"""What is done near: several answers, one after the other; the probabilities of the tokens chosen; ids by the model's own
+"""What is done near: several answers, one by one; the probabilities of the tokens chosen; ids by the model's own
 tokenizer."""
 
 Choice = dict[str, Any]
