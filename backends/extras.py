@@ -66,3 +66,16 @@ def answers_of(extras: Extras | None) -> int:
 def lacking(asked: tuple[str, ...], features: frozenset[str]) -> tuple[str, ...]:
     """What of it somebody cannot do who can do `features`."""
     return tuple(name for name in asked if name not in features)
+
+
+def parts_of(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """Whole choices as the parts of a stream that says each of them at once, without its finish."""
+    return tuple(_part(choice) for choice in choices)
+
+
+def _part(choice: Choice) -> Choice:
+    part = {name: value for name, value in choice.items() if name in {"index", "text", "logprobs"}}
+    delta = {name: value for name, value in choice.get("message", {}).items() if name != "role" and value is not None}
+    if "tool_calls" in delta:
+        delta["tool_calls"] = [{"index": index} | call for index, call in enumerate(delta["tool_calls"])]
+    return part | ({"delta": delta} if delta else {})

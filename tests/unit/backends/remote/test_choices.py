@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import ContentRefused, RemoteError
-from backends.extras import Extras
+from backends.extras import Extras, parts_of
 from backends.remote.choices import Choices
 from backends.remote.openai_wire import GenerationReader, generation_call, reader_of
 from backends.types import GenerationInput, Message
@@ -52,6 +52,9 @@ def test_the_parts_of_a_stream_add_up_to_the_whole(said):
     buffered.feed(choices)
     told = [part for choice in choices for each in parts(choice) for part in streamed.feed([each])]
 
+    again = Choices(len(said))
+    again.feed([part | {"finish_reason": "stop"} for part in parts_of(tuple(choices))])
+    assert [each.get("message") for each in streamed.whole()] == [each.get("message") for each in again.whole()]
     assert buffered.finished
     assert streamed.finished
     for one, other, given_as in zip(buffered.whole(), streamed.whole(), choices, strict=True):
