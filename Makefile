@@ -14,10 +14,10 @@ WORKERS ?= 2
 run: $(VENV)/.calibrated
 	$(BIN)/nearfar serve $(ARGS)
 
-test: $(VENV)/.weights $(VENV)/.dev
+test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
-test-all: $(VENV)/.weights $(VENV)/.dev
+test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
@@ -35,7 +35,7 @@ lock: $(VENV)/.dev
 	$(BIN)/python .ci/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) tests/clients/js/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
@@ -51,6 +51,11 @@ $(VENV)/.local: pyproject.toml constraints.txt $(VENV)/.torch
 
 $(VENV)/.dev: $(VENV)/.local
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The JavaScript clients that the tests run, by the dev extra's own npm.
+$(VENV)/.clients: tests/clients/js/package-lock.json $(VENV)/.dev
+	cd tests/clients/js && $(abspath $(BIN))/npm ci --no-audit --no-fund --silent
 	touch $@
 
 WEIGHTS := backends/local/weight_packages.toml backends/local/imagenet_labels.txt \

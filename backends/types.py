@@ -11,6 +11,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from backends.extras import Choice, Extras
+
 
 class Task(StrEnum):
     """What is asked of a model, by the hub's own task names."""
@@ -27,10 +29,12 @@ class Task(StrEnum):
 class EmbeddingInput(Struct, frozen=True, kw_only=True):
     """Texts to embed. `dimensions` keeps the first n components.
 
-    A text past the model's limit is refused, unless `truncate` asks for it to be cut.
+    A text past the model's limit is refused, unless `truncate` asks for it to be cut. `tokens` are texts by the numbers
+    of the model's own vocabulary; then there are no `texts`.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    tokens: tuple[tuple[int, ...], ...] = ()
     normalize: bool = True
     dimensions: int | None = None
     truncate: bool = False
@@ -68,6 +72,7 @@ class GenerationInput(Struct, frozen=True, kw_only=True):
 
     Attributes:
         partial: The beginning of the answer, said already: what is generated goes on from there.
+        extras: What is asked beyond plain text; None for nothing.
     """
 
     prompt: str | None = None
@@ -80,6 +85,7 @@ class GenerationInput(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     partial: str = ""
+    extras: Extras | None = None
 
 
 class DrawingInput(Struct, frozen=True, kw_only=True):
@@ -199,6 +205,7 @@ class Status(Struct, frozen=True, kw_only=True):
         runtime: What computes it (`torch`, `onnx`, ...); None when far or not loaded.
         loads: How often it was loaded since the start.
         memory_bytes: What it occupies, or would.
+        features: What of a generation's `extras` it can do.
     """
 
     unavailable: str | None = None
@@ -211,6 +218,7 @@ class Status(Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     runtime: str | None = None
     loads: int = 0
+    features: frozenset[str] = frozenset()
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -281,15 +289,19 @@ class ClassificationOutput(Struct, frozen=True):
 
 
 class GenerationOutput(Struct, frozen=True):
-    """The whole generated text. `finish_reason` is `stop` (the model ended or a stop string came) or `length`.
+    """The whole generated text.
 
     Attributes:
+        finish_reason: `stop` (the model ended or a stop string came), `length`, or `tool_calls`: it wants functions
+            called that it was told of.
         confidence: The geometric mean of its tokens' probabilities, in 0..1; None where the backend does not know them.
+        choices: Where more than text was asked (`extras`), every answer whole; text and finish reason are the first's.
     """
 
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     confidence: float | None = None
+    choices: tuple[Choice, ...] = ()
 
 
 class DrawingOutput(Struct, frozen=True):
@@ -361,10 +373,14 @@ class InferenceResult(Struct, frozen=True, kw_only=True):
 
 
 class Delta(Struct, frozen=True):
-    """A piece of generated or recognised text, as soon as it exists; near, with the seconds of device time so far."""
+    """A piece of generated or recognised text, as soon as it exists; near, with the seconds of device time so far.
+
+    Where more than text was asked (`extras`), `choices` are the parts it adds, and `text` what of them is the first's.
+    """
 
     text: str
     service_s: float | None = None
+    choices: tuple[Choice, ...] = ()
 
 
 class Progress(Struct, frozen=True):

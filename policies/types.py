@@ -11,6 +11,7 @@ RejectionCode = Literal[
     "excluded",
     "unavailable",
     "does_not_fit",
+    "unsupported",
     "budget",
     "too_dear",
     "too_slow",
@@ -66,6 +67,7 @@ class Estimate(NamedTuple):
         quality_source: How `quality` came about: `prior`, `feedback`, `agreement` or a mixture; None when unknown.
         unavailable: Why it cannot serve at all right now; None when it can.
         does_not_fit: Why the model does not fit this machine; None when it does.
+        unsupported: What of the request it cannot do at all; None when it can do everything.
         over_budget: Which budget asking it would overspend, with the figures; None when none.
         overloaded: Why it takes no further request now (its admission limit is reached); None when it does.
         pacing: Of the daily budgets that asking it is charged to, the one spent fastest; None where there is none.
@@ -88,6 +90,7 @@ class Estimate(NamedTuple):
     quality: float | None = None
     unavailable: str | None = None
     does_not_fit: str | None = None
+    unsupported: str | None = None
     over_budget: str | None = None
     overloaded: str | None = None
     latency: Quantiles | None = None

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from backends.extras import TOKEN_IDS, lacking
 from backends.remote.provider import asked_for
-from backends.types import Limits, Target, Task
+from backends.types import EmbeddingInput, GenerationInput, Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
 from router.quality import prior_of
 from router.slate import Candidate
@@ -114,7 +115,8 @@ class CandidateFinder:
                 raise InvalidRequest(f"{model.id} does {model.task}, not {request.task.value}.", param="model")
             for candidate in map(self._undisturbed, self.of_model(model, only)):
                 slate.setdefault(candidate.id, replace(candidate, fallback=place) if place > 0 else candidate)
-        return list(slate.values())
+        found, asked = list(slate.values()), _features(request)
+        return [replace(each, lacks=lacking(asked, each.status.features)) for each in found] if asked else found
 
     def every(self) -> list[Candidate]:
         """Every candidate of the catalogue, as it is now."""
@@ -203,6 +205,16 @@ class CandidateFinder:
         provider = self.catalog.providers.get(name)
         key = None if provider is None else provider.api_key_env
         return f"account {key or name}"
+
+
+def _features(request: InferenceRequest) -> tuple[str, ...]:
+    """What is asked that not everybody can do, by the names of its fields."""
+    match request.payload:
+        case GenerationInput(extras=extras) if extras is not None:
+            return extras.features
+        case EmbeddingInput(tokens=tokens) if tokens:
+            return (TOKEN_IDS,)
+    return ()
 
 
 def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:

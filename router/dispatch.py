@@ -112,8 +112,11 @@ class Dispatcher:
 
 
 def _no_candidate(plan: Plan) -> NoCandidate:
+    """The refusal; it names the request's field that asks for too much, where there is one."""
     refusals = [Refusal(r.candidate_id, r.code, r.reason) for r in plan.decision.rejections]
-    return NoCandidate(plan.call.request.model, refusals)
+    error = NoCandidate(plan.call.request.model, refusals)
+    error.param = next((name.partition(" ")[0] for candidate in plan.candidates for name in candidate.lacks), None)
+    return error
 
 
 def _refused(call: Call, error: RouterError) -> Refused:

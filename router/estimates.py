@@ -213,6 +213,7 @@ class Estimator:
             quality_source=candidate.quality_source,
             unavailable=status.unavailable or refusal,
             does_not_fit=status.does_not_fit,
+            unsupported=candidate.unsupported,
             latency=latency,
             first_token=history.first_token(base),
             correction=correction,

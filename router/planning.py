@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from backends.types import GenerationInput
 from policies.budget import Budget
 from policies.cascade import Cascade
 from policies.registry import create
@@ -184,7 +185,10 @@ class Planner:
     def _on_stream_failure(self, call: Call, alias: AliasEntry | None) -> OnStreamFailure:
         asked = call.routing.on_stream_failure or (alias.on_stream_failure if alias else None)
         usual: OnStreamFailure = "continue" if alias is not None and alias.fallbacks else "error"
-        return asked or self._settings.on_stream_failure or usual
+        found = asked or self._settings.on_stream_failure or usual
+        payload = call.request.payload
+        plain = not isinstance(payload, GenerationInput) or payload.extras is None
+        return found if plain or found != "continue" else "error"  # nobody goes on with half a tool call
 
 
 def _with_fallbacks_last(decision: Decision, candidates: Sequence[Candidate]) -> Decision:

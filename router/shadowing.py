@@ -206,7 +206,7 @@ class Shadows:
 
     def _serves(self, candidate: Candidate) -> bool:
         status = candidate.status
-        able = status.loaded and status.unavailable is None and status.does_not_fit is None
+        able = status.loaded and status.unavailable is None and status.does_not_fit is None and not candidate.lacks
         return able and self._runner.lessons.trusted(candidate)  # a probe decides for requests: one of them is it
 
     def _trim(self) -> None:
@@ -229,6 +229,8 @@ def held_bytes(value: Any) -> int:
         return len(value) * value.itemsize
     if isinstance(value, Struct):
         return sum(map(held_bytes, astuple(value)))
+    if isinstance(value, dict):
+        return sum(map(held_bytes, value.values()))
     return sum(map(held_bytes, value)) if isinstance(value, tuple | list) else 8
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from backends import media
+from backends.extras import answers_of
 from backends.types import (
     ClassificationInput,
     DrawingInput,
@@ -36,22 +39,10 @@ def size_of(request: InferenceRequest, context_length: int | None = None) -> Siz
     """
     payload = request.payload
     match payload:
-        case EmbeddingInput() | ClassificationInput():
-            limit = context_length if payload.truncate else None
-            return Size(items=len(payload.texts), input_tokens=_tokens(payload.texts, limit))
-        case ZeroShotInput():
-            # The labels are embedded like texts, each once.
-            limit = context_length if payload.truncate else None
-            read = (*payload.texts, *payload.candidate_labels)
-            return Size(items=len(payload.texts), input_tokens=_tokens(read, limit))
+        case EmbeddingInput() | ClassificationInput() | ZeroShotInput():
+            return _texts_size(payload, context_length if payload.truncate else None)
         case GenerationInput():
-            texts = (payload.prompt,) if payload.prompt is not None else tuple(m.content for m in payload.messages)
-            return Size(
-                items=1,
-                input_tokens=_tokens(texts),
-                output_tokens=min(payload.max_tokens, PRIOR_OUTPUT_TOKENS),
-                max_output_tokens=payload.max_tokens,
-            )
+            return _generation_size(payload)
         case DrawingInput():
             return _drawing_size(payload)
         case PhotoInput():
@@ -63,6 +54,29 @@ def size_of(request: InferenceRequest, context_length: int | None = None) -> Siz
 def _tokens(texts: Sequence[str], limit: int | None = None) -> int:
     counts = (len(text) // CHARS_PER_TOKEN + 2 for text in texts)
     return sum(counts if limit is None else (min(count, limit) for count in counts))
+
+
+def _texts_size(payload: EmbeddingInput | ClassificationInput | ZeroShotInput, limit: int | None) -> Size:
+    """Token ids were counted by their sender; the labels of zero-shot are embedded like texts, each once."""
+    if isinstance(payload, EmbeddingInput) and payload.tokens:
+        counts = [len(ids) if limit is None else min(len(ids), limit) for ids in payload.tokens]
+        return Size(items=len(counts), input_tokens=sum(counts))
+    labels = payload.candidate_labels if isinstance(payload, ZeroShotInput) else ()
+    return Size(items=len(payload.texts), input_tokens=_tokens((*payload.texts, *labels), limit))
+
+
+def _generation_size(payload: GenerationInput) -> Size:
+    """Tools and schemas are read like text, once; each of several answers is written."""
+    texts = (payload.prompt,) if payload.prompt is not None else tuple(m.content for m in payload.messages)
+    extras = payload.extras
+    told = () if extras is None else (msgspec.json.encode(extras).decode(),)
+    answers = answers_of(extras)
+    return Size(
+        items=1,
+        input_tokens=_tokens((*texts, *told)),
+        output_tokens=min(payload.max_tokens, PRIOR_OUTPUT_TOKENS) * answers,
+        max_output_tokens=payload.max_tokens * answers,
+    )
 
 
 def _drawing_size(payload: DrawingInput) -> Size:

@@ -35,6 +35,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
         first_token_s: As its router measured it for all its users; None when nobody said.
         tokens_per_s: Likewise.
         fallback: Its place among an alias' fallbacks, from 1; 0 for those the policy ranks.
+        lacks: The request's fields that ask for what it cannot do.
     """
 
     id: str
@@ -54,6 +55,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
     first_token_s: float | None = None
     tokens_per_s: float | None = None
     fallback: int = 0
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def unsupported(self) -> str | None:
+        """What of the request it cannot do, in words; None when it can do everything."""
+        return f"cannot do what is asked by: {', '.join(self.lacks)}" if self.lacks else None
 
     @property
     def continues(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backends import hardware
 from backends.errors import OutOfMemory, Unavailable
+from backends.extras import NEAR_FEATURES
 from backends.local import measurement, preparation
 from backends.local.calibration import Calibrations, fingerprint
 from backends.local.job import CLOSED, Ask
@@ -74,6 +75,7 @@ class LocalBackend:
                 queue_s=cache.wait_s(known.key, placement.device, placement.memory_bytes) or None,
                 memory_bytes=placement.memory_bytes,
                 loads=cache.loads[known.key],
+                features=NEAR_FEATURES,
             )
         return Status(
             loaded=True,
@@ -84,6 +86,7 @@ class LocalBackend:
             memory_bytes=placement.memory_bytes,
             runtime=model.runtime,
             loads=cache.loads[known.key],
+            features=NEAR_FEATURES,
         )
 
     def calibration(self, target: Target) -> LoadReport | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -17,14 +17,22 @@ from backends.local.sampling import Sampling
 from backends.types import Delta
 
 if TYPE_CHECKING:
+    from backends.extras import Choice
     from backends.local.types import Control
     from backends.types import GenerationInput
+
+
+class Told(Struct, frozen=True):
+    """How an answer is told where more than text is asked: its place among several, and each token's probability."""
+
+    number: int = 0
+    likely: bool = False
 
 
 class Prompt(Struct, frozen=True):
     """A prompt in tokens, how the next token is chosen, and how many there may be.
 
-    `context` are the last tokens of an answer that is gone on with.
+    `context` are the last tokens of an answer that is gone on with. `told` is None where text alone is asked.
     """
 
     tokens: list[int]
@@ -32,6 +40,7 @@ class Prompt(Struct, frozen=True):
     room: int
     stop: tuple[str, ...]
     context: tuple[int, ...] = ()
+    told: Told | None = None
 
 
 class Generated(Struct, frozen=True):
@@ -41,6 +50,18 @@ class Generated(Struct, frozen=True):
     tokens: int
     stopped: bool
     likelihood: float | None = None  # the geometric mean of its tokens' probabilities
+    likely: tuple[dict[str, Any], ...] = ()  # its tokens with theirs, where they are asked for
+
+    @property
+    def finish_reason(self) -> Literal["stop", "length"]:
+        """Why it ended."""
+        return "stop" if self.stopped else "length"
+
+    def choice(self, index: int) -> Choice:
+        """It as one of several answers."""
+        message = {"role": "assistant", "content": self.text}
+        likely = {"logprobs": {"content": list(self.likely)}} if self.likely else {}
+        return {"index": index, "message": message, **likely, "finish_reason": self.finish_reason}
 
 
 class LanguageModel(ABC):
@@ -92,6 +113,11 @@ class LanguageModel(ABC):
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
+    def text_of(self, token: int) -> str:
+        """What one token stands for; half a character is a replacement character."""
+        text: str = self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
     @abstractmethod
     def generate(self, prompt: Prompt, conversation: Conversation) -> None:
         """Compute token after token, tell each to `conversation`, and stop once it is over."""
@@ -101,8 +127,17 @@ class Conversation:
     """Takes each token, passes its text on as soon as it is sure, and knows when to stop."""
 
     def __init__(
-        self, model: LanguageModel, stop: tuple[str, ...], control: Control, context: tuple[int, ...] = ()
+        self,
+        model: LanguageModel,
+        stop: tuple[str, ...],
+        control: Control,
+        context: tuple[int, ...] = (),
+        told: Told | None = None,
     ) -> None:
+        self._told = told
+        self._text_of = model.text_of
+        self._likely: list[dict[str, Any]] = []  # tokens whose text has gone out
+        self._held: list[dict[str, Any]] = []  # and those whose text has not
         self._control = control
         self._ends = model.end_tokens
         self._detokenizer = Detokenizer(model.decode, stop, context)
@@ -125,13 +160,17 @@ class Conversation:
         if log_probability is not None:
             self._logs.append(log_probability)
         self._ended = token in self._ends
+        if self._told is not None and self._told.likely and log_probability is not None and not self._ended:
+            text = self._text_of(token)
+            self._held.append({"token": text, "logprob": log_probability, "bytes": None, "top_logprobs": []})
         self._pass_on(self._detokenizer.push(token))
 
     def generated(self) -> Generated:
         """After the last token: the whole text, and whether the model or a stop string ended it."""
         self._pass_on(self._detokenizer.finish())
         stopped = self._ended or self._detokenizer.stopped
-        return Generated("".join(self._pieces), self._detokenizer.tokens, stopped, self._likelihood())
+        text, counted = "".join(self._pieces), self._detokenizer.tokens
+        return Generated(text, counted, stopped, self._likelihood(), tuple(self._likely))
 
     def _likelihood(self) -> float | None:
         """None unless every token told its probability."""
@@ -142,4 +181,14 @@ class Conversation:
     def _pass_on(self, piece: str) -> None:
         if piece:
             self._pieces.append(piece)
-            self._control.emit(Delta(piece))
+            self._control.emit(self._delta(piece))
+
+    def _delta(self, piece: str) -> Delta:
+        if self._told is None:
+            return Delta(piece)
+        part: Choice = {"index": self._told.number, "delta": {"content": piece}}
+        if self._held:
+            part["logprobs"] = {"content": self._held}
+        self._likely += self._held
+        self._held = []
+        return Delta("" if self._told.number else piece, choices=(part,))

@@ -49,6 +49,14 @@ class Embedder:
         """
         return self._tokens.ids(texts, truncate=truncate)
 
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """What token ids of this model's vocabulary say.
+
+        Raises:
+            InvalidInput: They are not all of it.
+        """
+        return self._tokens.texts(rows)
+
     def units(self, texts: Sequence[str], *, truncate: bool) -> list[Unit]:
         """The texts as work for the core. Raises as `tokens` does."""
         return [Unit(ids, len(ids)) for ids in self.tokens(texts, truncate=truncate)]

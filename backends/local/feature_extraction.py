@@ -22,11 +22,12 @@ def pre(model: Embedder, payload: EmbeddingInput) -> list[Unit]:
 
     Raises:
         ContextLengthExceeded: A text is too long and `truncate` is off.
-        InvalidInput: More dimensions are asked for than the model has.
+        InvalidInput: More dimensions are asked for than the model has, or a token id is none of its own.
     """
     if payload.dimensions is not None and not 0 < payload.dimensions <= model.dimensions:
         raise InvalidInput(f"dimensions is {payload.dimensions}; the model's vectors have {model.dimensions}")
-    return model.units(payload.texts, truncate=payload.truncate)
+    texts = model.texts(payload.tokens) if payload.tokens else payload.texts
+    return model.units(texts, truncate=payload.truncate)
 
 
 def post(_model: Embedder, payload: EmbeddingInput, units: list[Unit], results: list[Any]) -> Answer:

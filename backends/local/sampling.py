@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from backends.errors import InvalidInput
 
@@ -43,6 +43,11 @@ def sampling(payload: GenerationInput, defaults: Any) -> Sampling:
         repetition_penalty=payload.repetition_penalty,
         seed=payload.seed,
     )
+
+
+def nth(wanted: Sampling, number: int) -> Sampling:
+    """How the n-th of several answers is drawn: by a seed of its own, which follows from the request's."""
+    return wanted if wanted.seed is None else structs.replace(wanted, seed=(wanted.seed + number) % (_MAX_SEED + 1))
 
 
 def _check(payload: GenerationInput) -> None:

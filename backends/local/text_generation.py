@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from backends.errors import ContextLengthExceeded, Unavailable
 from backends.local import llama_cpp
-from backends.local.continuation import Conversation, Generated, LanguageModel, Prompt
-from backends.local.sampling import Choice, Sampling, sampling
+from backends.local.continuation import Conversation, Generated, LanguageModel, Prompt, Told
+from backends.local.sampling import Choice, Sampling, nth, sampling
 from backends.local.types import Answer, LocalFamily, LocalTask, Unit
 from backends.types import GenerationInput, GenerationOutput, Task, Usage
 
@@ -111,7 +111,13 @@ def pre(model: LanguageModel, payload: GenerationInput) -> list[Unit]:
         raise ContextLengthExceeded(f"the prompt has {len(tokens)} tokens; the model reads {limit}, answer included")
     room = payload.max_tokens if limit is None else min(payload.max_tokens, limit - len(tokens))
     context = tuple(tokens[-CONTEXT:]) if payload.partial else ()
-    return [Unit(Prompt(tokens, wanted, room, payload.stop, context))]
+    if payload.extras is None:
+        return [Unit(Prompt(tokens, wanted, room, payload.stop, context))]
+    likely = "logprobs" in payload.extras.fields
+    return [
+        Unit(Prompt(tokens, nth(wanted, number), room, payload.stop, context, Told(number, likely)))
+        for number in range(payload.extras.answers)
+    ]
 
 
 def core(model: LanguageModel, contents: list[Prompt], control: Control) -> list[Generated]:
@@ -119,15 +125,17 @@ def core(model: LanguageModel, contents: list[Prompt], control: Control) -> list
     return [_continued(model, prompt, control) for prompt in contents]
 
 
-def post(_model: LanguageModel, _payload: GenerationInput, units: list[Unit], results: list[Generated]) -> Answer:
-    """The whole text, and why it ended."""
-    (generated,) = results
-    output = GenerationOutput(generated.text, "stop" if generated.stopped else "length", generated.likelihood)
-    return Answer(output, Usage(prompt_tokens=len(units[0].content.tokens), completion_tokens=generated.tokens))
+def post(_model: LanguageModel, payload: GenerationInput, units: list[Unit], results: list[Generated]) -> Answer:
+    """The whole text, and why it ended; of several answers each."""
+    first = results[0]
+    choices = () if payload.extras is None else tuple(each.choice(index) for index, each in enumerate(results))
+    output = GenerationOutput(first.text, first.finish_reason, first.likelihood, choices)
+    written = sum(each.tokens for each in results)
+    return Answer(output, Usage(prompt_tokens=len(units[0].content.tokens), completion_tokens=written))
 
 
 def _continued(model: LanguageModel, prompt: Prompt, control: Control) -> Generated:
-    conversation = Conversation(model, prompt.stop, control, prompt.context)
+    conversation = Conversation(model, prompt.stop, control, prompt.context, prompt.told)
     control.check()
     model.generate(prompt, conversation)
     control.check()

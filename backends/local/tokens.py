@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from backends.errors import ContextLengthExceeded, Unavailable
+from backends.errors import ContextLengthExceeded, InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,22 @@ class Tokens:
         """
         encoded = self._tokenizer.encode_batch_fast([self._prefix + text for text in texts])
         return [self._cut(index, row.ids, truncate=truncate) for index, row in enumerate(encoded)]
+
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """What token ids say, without special tokens: the model's own are put around it again when it is read.
+
+        Raises:
+            InvalidInput: An id is none of the model's, or a row says nothing.
+        """
+        known = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        for index, row in enumerate(rows):
+            if (largest := max(row, default=0)) >= known:
+                said = f"input {index} has the token id {largest}; this model's own ids are below {known}"
+                raise InvalidInput(f"{said}: ids of another model's tokenizer mean other words, send text instead")
+        texts: list[str] = self._tokenizer.decode_batch([list(row) for row in rows], skip_special_tokens=True)
+        if empty := [index for index, text in enumerate(texts) if not text.strip()]:
+            raise InvalidInput(f"input {empty[0]}: its token ids say nothing")
+        return texts
 
     def _cut(self, index: int, ids: list[int], *, truncate: bool) -> list[int]:
         limit = self.limit

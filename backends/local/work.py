@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from backends.extras import answers_of
 from backends.types import (
     ClassificationInput,
     DrawingInput,
@@ -25,12 +26,15 @@ def work_of(payload: Payload) -> float:
     """Characters of texts, expected tokens of a generation, pixel-steps of drawings, pictures, bytes of sound."""
     match payload:
         case EmbeddingInput() | ClassificationInput():
-            return float(sum(len(text) + 8 for text in payload.texts))
+            lengths = [len(text) for text in payload.texts]
+            if isinstance(payload, EmbeddingInput):
+                lengths += [4 * len(ids) for ids in payload.tokens]
+            return float(sum(length + 8 for length in lengths))
         case ZeroShotInput():
             return float(sum(len(text) + 8 for text in (*payload.texts, *payload.candidate_labels)))
         case GenerationInput():
             read = len(payload.prompt or "") + sum(len(message.content) for message in payload.messages)
-            return payload.max_tokens + _PROMPT_TOKEN * read / 4
+            return answers_of(payload.extras) * (payload.max_tokens + _PROMPT_TOKEN * read / 4)
         case DrawingInput():
             pixels = payload.width * payload.height if payload.width and payload.height else _PIXELS
             return float(payload.images * pixels * (payload.steps or _STEPS))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from backends.errors import BackendError, Unauthorized, Unavailable
+from backends.extras import FEATURES, TOKEN_IDS
 from backends.remote import listing, openai_wire, wires
 from backends.remote.client import Connections
 from backends.remote.compute_time import compute_s
@@ -74,6 +75,7 @@ class RemoteBackend:
             loaded=True,
             device="remote",
             queued=self._in_flight[_key(target)],
+            features=self._features(target),
         )
 
     def calibration(self, target: Target) -> LoadReport | None:  # noqa: ARG002 -- the protocol's signature
@@ -120,16 +122,16 @@ class RemoteBackend:
             return
         provider, model = self._resolved(target)
         call = wires.stream_call(provider, payload, model)
-        reader = openai_wire.GenerationReader(payload.max_tokens)
+        reader = openai_wire.reader_of(payload)
         first_token_s: float | None = None
         with self._counted(target):
             began = time.perf_counter()
             async with self._connections[provider.name].stream(call, request.limits) as far:
-                async with aclosing(_texts(far, reader)) as texts:
-                    async for text in texts:
+                async with aclosing(_deltas(far, reader)) as deltas:
+                    async for delta in deltas:
                         first_token_s = first_token_s or time.perf_counter() - began
                         with far.paused():
-                            yield Delta(text)
+                            yield delta
                 service_s = time.perf_counter() - began - far.paused_s
                 timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()
@@ -184,6 +186,14 @@ class RemoteBackend:
             return self._providers.get(ROUTER)
         return provider
 
+    def _features(self, target: Target) -> frozenset[str]:
+        """Chats are OpenAI's in both protocols; token ids are known to one of them only."""
+        if target.task is Task.TEXT_GENERATION:
+            return FEATURES
+        provider = self._find(target)
+        speaks = provider is not None and provider.protocol == "openai" and target.task is Task.FEATURE_EXTRACTION
+        return frozenset({TOKEN_IDS}) if speaks else frozenset()
+
     def _refusal(self, target: Target) -> Unavailable | Unauthorized | None:
         """Why the target cannot be asked; None when it can."""
         if self._closed:
@@ -221,7 +231,7 @@ class RemoteBackend:
                 del self._in_flight[key]
 
 
-async def _texts(far: FarStream, reader: openai_wire.GenerationReader) -> AsyncGenerator[str, None]:
+async def _deltas(far: FarStream, reader: openai_wire.GenerationReader) -> AsyncGenerator[Delta, None]:
     """The pieces of an answer, until it is complete.
 
     Behind its finish it is, whatever becomes of the connection: the usage is still waited for, `[DONE]` is not.
@@ -229,8 +239,9 @@ async def _texts(far: FarStream, reader: openai_wire.GenerationReader) -> AsyncG
     try:
         async with aclosing(far.payloads()) as payloads:
             async for event in payloads:
-                if text := reader.feed(event):
-                    yield text
+                text = reader.feed(event)
+                if text or reader.parts:
+                    yield Delta(text, choices=reader.parts)
                 if reader.counted:
                     return
                 if reader.finished:

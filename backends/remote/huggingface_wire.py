@@ -103,7 +103,7 @@ def parse_embeddings(answer: Any, payload: EmbeddingInput) -> EmbeddingOutput:
     if isinstance(answer, dict) and "data" in answer:
         return openai_wire.parse_embeddings(answer, payload)
     rows = _list(_unwrapped(answer))
-    if len(payload.texts) == 1 and rows and _is_number(rows[0]):
+    if len(payload.tokens or payload.texts) == 1 and rows and _is_number(rows[0]):
         rows = [rows]
     if any(isinstance(row, list) and row and isinstance(row[0], list) for row in rows):
         msg = "the far side gave one vector a token, not one a text"

@@ -16,11 +16,14 @@ import msgspec
 from msgspec import Struct
 
 from backends.errors import ContentRefused, RemoteError
+from backends.extras import answers_of
 from backends.remote import vectors
 from backends.remote.call import Call
+from backends.remote.choices import Choices
 from backends.types import EmbeddingInput, GenerationInput, GenerationOutput, Usage
 
 if TYPE_CHECKING:
+    from backends.extras import Choice
     from backends.types import EmbeddingOutput
 
 MOST_TOKENS = 10_000_000
@@ -30,8 +33,9 @@ MAX_RAW_BYTES = 4096
 """A far side's words on usage are kept up to this length, as JSON; longer ones are dropped, never cut."""
 
 _T = TypeVar("_T")
+_Finish = Literal["stop", "length", "tool_calls"]
 
-_FINISH: dict[str, Literal["stop", "length"]] = {
+_FINISH: dict[str, _Finish] = {
     "stop": "stop",
     "eos_token": "stop",
     "stop_sequence": "stop",
@@ -40,9 +44,23 @@ _FINISH: dict[str, Literal["stop", "length"]] = {
     "max_tokens": "length",
 }
 
+_TOOL_CALLS: dict[str, _Finish] = {"tool_calls": "tool_calls", "function_call": "tool_calls"}
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
 
 class _Message(Struct):
     content: str | None = None
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(Struct):
@@ -51,6 +69,7 @@ class _Choice(Struct):
     delta: _Message | None = None
     text: str | None = None
     finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
 
     @property
     def piece(self) -> str:
@@ -90,9 +109,13 @@ def generation_call(payload: GenerationInput, model: str, *, stream: bool, exten
     body: dict[str, Any] = {"model": model} | {name: value for name, value in given.items() if value is not None}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if payload.extras is not None:
+        body |= payload.extras.fields
     if payload.prompt is not None:
         return Call("/completions", body | {"prompt": payload.prompt + payload.partial})
     messages = [{"role": message.role, "content": message.content} for message in payload.messages]
+    if payload.extras is not None and payload.extras.messages:
+        messages = list(payload.extras.messages)
     if payload.partial:  # as vLLM, SGLang and their kin have it: go on with this message, and begin no new one
         messages.append({"role": "assistant", "content": payload.partial})
         body |= {"continue_final_message": True, "add_generation_prompt": False}
@@ -101,7 +124,8 @@ def generation_call(payload: GenerationInput, model: str, *, stream: bool, exten
 
 def embeddings_call(payload: EmbeddingInput, model: str) -> Call:
     """Embeddings as plain floats: base64 would be smaller, but not every server knows it."""
-    body: dict[str, Any] = {"model": model, "input": list(payload.texts), "encoding_format": "float"}
+    given = payload.tokens or payload.texts
+    body: dict[str, Any] = {"model": model, "input": list(given), "encoding_format": "float"}
     if payload.dimensions is not None:
         body["dimensions"] = payload.dimensions
     return Call("/embeddings", body)
@@ -110,13 +134,20 @@ def embeddings_call(payload: EmbeddingInput, model: str) -> Call:
 class GenerationReader:
     """Puts a generation together from its chunks; a whole answer is a single chunk.
 
+    Args:
+        max_tokens: Nobody writes more than this: a far side that says so is not believed.
+        answers: How many whole choices are wanted, where more than text was asked; None for text alone.
+
     Attributes:
         counted: The usage came with the finish or behind it: nothing more is to be expected.
+        parts: What the last chunk added to the choices.
     """
 
-    def __init__(self, max_tokens: int | None = None) -> None:
+    def __init__(self, max_tokens: int | None = None, answers: int | None = None) -> None:
         self.usage = Usage()
+        self.parts: tuple[Choice, ...] = ()
         self._max_tokens = max_tokens
+        self._choices = None if answers is None else Choices(answers)
         self.model: str | None = None
         self.counted = False
         self._pieces: list[str] = []
@@ -140,13 +171,15 @@ class GenerationReader:
                 self._finish = choice.finish_reason or self._finish
         if added:
             self._pieces.append(added)
+        if self._choices is not None:
+            self.parts = self._choices.feed(payload.get("choices") or [])
         self.counted = self.counted or (self.finished and bool(chunk.usage))
         return added
 
     @property
     def finished(self) -> bool:
         """True once the far side said why the answer ends: all of the text is there."""
-        return self._finish is not None
+        return self._finish is not None if self._choices is None else self._choices.finished
 
     def output(self) -> GenerationOutput:
         """The whole text.
@@ -155,16 +188,24 @@ class GenerationReader:
             RemoteError: No finish reason came, so the text was cut; or it is one that no text ends with.
             ContentRefused: The provider's filter ended it.
         """
-        if self._finish is None:
+        if not self.finished:
             msg = "truncated: the far generation ended without a finish reason"
             raise RemoteError(msg)
         if self._finish == "content_filter":
             msg = "the provider's content filter ended the generation"
             raise ContentRefused(msg)
-        if self._finish not in _FINISH:
-            msg = f"the far generation ended with {self._finish[:50]!r}; known are: {', '.join(_FINISH)}"
+        known = _FINISH if self._choices is None else _FINISH | _TOOL_CALLS
+        if self._finish not in known:
+            msg = f"the far generation ended with {str(self._finish)[:50]!r}; known are: {', '.join(known)}"
             raise RemoteError(msg)
-        return GenerationOutput("".join(self._pieces), _FINISH[self._finish])
+        choices = () if self._choices is None else self._choices.whole()
+        return GenerationOutput("".join(self._pieces), known[self._finish], choices=choices)
+
+
+def reader_of(payload: GenerationInput) -> GenerationReader:
+    """A reader of the answer to this payload."""
+    answers = answers_of(payload.extras)
+    return GenerationReader(payload.max_tokens * answers, None if payload.extras is None else answers)
 
 
 def parse_embeddings(answer: Any, payload: EmbeddingInput) -> EmbeddingOutput:

@@ -24,8 +24,9 @@ def output(rows: Sequence[Any], payload: EmbeddingInput) -> EmbeddingOutput:
     Raises:
         RemoteError: Not one row a text, or rows that are no finite vectors of one length.
     """
-    if len(rows) != len(payload.texts):
-        msg = f"the far side gave {len(rows)} vectors for {len(payload.texts)} texts"
+    wanted = len(payload.tokens or payload.texts)
+    if len(rows) != wanted:
+        msg = f"the far side gave {len(rows)} vectors for {wanted} texts"
         raise RemoteError(msg)
     vectors = [_vector(row) for row in rows]
     if len({len(vector) for vector in vectors}) > 1:

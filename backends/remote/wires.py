@@ -84,7 +84,7 @@ def parsed(provider: Provider, payload: object, answers: Sequence[Any]) -> tuple
     model = answer.get("model") if isinstance(answer, dict) else None
     served = model if isinstance(model, str) and model else None
     if isinstance(payload, GenerationInput):
-        reader = openai_wire.GenerationReader(payload.max_tokens)
+        reader = openai_wire.reader_of(payload)
         reader.feed(answer)
         return reader.output(), reader.usage, served
     usage = _usage(answers)

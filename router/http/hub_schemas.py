@@ -17,7 +17,7 @@ from backends.types import (
 )
 from router.errors import InvalidRequest
 from router.http.answers import Answer
-from router.http.openai import text_of
+from router.http.chats.telling import text_of
 from router.http.parameters import TOP_LABELS, request_of
 from router.http.results import labels_of, result_of
 from router.http.schemas import Body, InferenceBody, ProviderBody, RoutingBody, invalid
@@ -32,6 +32,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "watermark": (False,),
 }
 _GENERATION = ("do_sample", "return_full_text", "details")
+_ANSWERS = ("return_full_text", "details")
 
 
 class HubBody(Body, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +99,16 @@ def wanted(body: HubBody, model: str, task: Task, max_items: int) -> Wanted:
         details=asked.get("details") is True,
         timestamps=bool(given.get("return_timestamps") or given.get("timestamps")),
     )
+
+
+def in_openais_words(given: dict[str, Any]) -> dict[str, Any]:
+    """A completion's body, where the hub's client mixes in its own words for what to generate."""
+    body = {name: value for name, value in given.items() if value is not None and value not in _NEUTRAL.get(name, ())}
+    longest, sampled = body.pop("max_new_tokens", None), body.pop("do_sample", None)
+    if sampled is False:
+        body["temperature"] = 0.0
+    told = {name: value for name, value in body.items() if name not in _ANSWERS or value is not False}
+    return told if longest is None else {"max_tokens": longest} | told
 
 
 def wanted_of_file(file: bytes, model: str, task: Task) -> Wanted:

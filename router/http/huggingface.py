@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from litestar import Request, Response, post
@@ -11,7 +11,8 @@ from litestar.response import Stream
 
 from backends.types import Delta, DrawingOutput, Piece, Task
 from router.errors import InvalidRequest, RouterError
-from router.http import answers, documents, headers, hub_schemas, openai
+from router.http import answers, completions, documents, headers, hub_schemas, openai
+from router.http.completions import CompletionsBody
 from router.http.hub_schemas import Wanted
 from router.http.openai_schemas import ChatBody
 from router.http.schemas import invalid, routing_of, task_named
@@ -21,7 +22,8 @@ from router.request import Routing
 
 encode = msgspec.json.encode
 
-CHAT = "/v1/chat/completions"
+CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+B = TypeVar("B", ChatBody, CompletionsBody)
 FILES = ("image/*", "audio/*", "video/*", "application/octet-stream", "")  # video: what .webm and .mp4 are taken for
 _DOCUMENT: dict[str, dict[str, Any]] = {
     "application/json": {
@@ -38,7 +40,7 @@ class Address(NamedTuple):
 
     model: str
     task: str | None = None
-    chat: bool = False
+    speaks: Literal["chat", "completion"] | None = None  # OpenAI's shape, where it is not the hub's own
 
 
 @post(
@@ -49,14 +51,16 @@ class Address(NamedTuple):
     operation_class=documents.taking(_DOCUMENT),
 )
 async def model(request: Request[Any, Any, Any], address: FromPath[str]) -> Response[Any]:
-    """`/models/{id}`, `/models/{id}/pipeline/{task}` and `/models/{id}/v1/chat/completions`.
+    """`/models/{id}`, `/models/{id}/pipeline/{task}`, `/models/{id}/v1/chat/completions` and `.../v1/completions`.
 
     The body is `{"inputs", "parameters"}`, or an image or a recording as it is. An answer of text-to-image is a PNG.
     """
     place = address_of(str(address))
     raw, is_json = await request.body(), request.content_type[0] == "application/json"
-    if place.chat:
-        return await openai.chatted(request, _chat(raw, place.model), place.model)
+    if place.speaks == "chat":
+        return await openai.chatted(request, _named(raw, place.model, ChatBody), place.model)
+    if place.speaks == "completion":
+        return await completions.completed(request, _named(raw, place.model, CompletionsBody))
     if is_json:
         body = hub_schemas.body_of(raw)
         name, routing = model_and_routing(request, place.model, routing_of(body.routing, body.provider))
@@ -72,7 +76,9 @@ def address_of(path: str) -> Address:
     """The model's id, which has slashes itself, and what follows it."""
     path = path.strip("/")
     if f"/{path}".endswith(CHAT):
-        return Address(path[: -len(CHAT)], chat=True)
+        return Address(path[: -len(CHAT)], speaks="chat")
+    if f"/{path}".endswith(COMPLETION):
+        return Address(path[: -len(COMPLETION)], speaks="completion")
     name, found, task = path.rpartition("/pipeline/")
     return Address(name, task) if found and "/" not in task else Address(path)
 
@@ -81,13 +87,15 @@ async def _task(request: Request[Any, Any, Any], name: str, given: str | None) -
     return task_named(given or await services(request).dispatcher.task_of(name))
 
 
-def _chat(raw: bytes, name: str) -> ChatBody:
-    """The chat body; the model is the path's, whatever the body says (the client says `dummy`)."""
+def _named(raw: bytes, name: str, shape: type[B]) -> B:
+    """The body; the model is the path's, whatever the body says (the clients say `dummy`, or their whole address)."""
     try:
         tree = msgspec.json.decode(raw)
-        return msgspec.convert(tree | {"model": name} if isinstance(tree, dict) else tree, ChatBody)
+        if isinstance(tree, dict):
+            tree = (tree if shape is ChatBody else hub_schemas.in_openais_words(tree)) | {"model": name}
+        return msgspec.convert(tree, shape)
     except msgspec.ValidationError as error:
-        raise invalid(error, ChatBody) from error
+        raise invalid(error, shape) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
 

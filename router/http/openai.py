@@ -4,8 +4,6 @@ import base64
 import sys
 import time
 from array import array
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -13,17 +11,17 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
-from backends.types import Delta, EmbeddingOutput, GenerationOutput, Output, Piece
+from backends.types import EmbeddingOutput, Output
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
-from router.errors import RouterError, UnknownModel
+from router.errors import UnknownModel
 from router.http import headers
-from router.http.answers import Answer, Whole, answer_of, answered, opened
-from router.http.errors import body_of
+from router.http.answers import Answer, Whole, answered, opened
+from router.http.chats.chunks import ChatChunks, events
+from router.http.chats.telling import chat_choices, text_of, usage_of
 from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, embeddings_request
 from router.http.schemas import routing_of
 from router.http.services import call_of, model_and_routing, request_id, services
-from router.outcome import Begun, Outcome
 from router.quality import Quality
 from router.sections import AliasEntry, ModelEntry
 
@@ -45,8 +43,8 @@ async def chatted(request: Request[Any, Any, Any], body: ChatBody, name: str) ->
         return Response(_completion(answer), headers=headers.of_outcome(answer.outcome, request_id(request)))
     begun, pieces = await opened(request, call)
     usage = body.stream_options is not None and body.stream_options.include_usage
-    events = _events(pieces, _Chunk(begun, include_usage=usage))
-    return Stream(events, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
+    written = events(pieces, ChatChunks(begun, include_usage=usage))
+    return Stream(written, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
 
 
 @post("/v1/embeddings", status_code=200, opt={"inference": True}, summary="Embed texts")
@@ -64,7 +62,7 @@ async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsB
             for index, vector in enumerate(_vectors(answer.result.output))
         ],
         "model": answer.result.model,
-        "usage": _usage(answer),
+        "usage": usage_of(answer),
     }
     return Whole(encode(body), headers.of_outcome(answer.outcome, request_id(request)))
 
@@ -94,95 +92,15 @@ async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dic
     return model_answer(house.finder, house.lessons.judgement.quality, entry)
 
 
-async def _events(
-    pieces: AsyncGenerator[Begun | Piece | Outcome, None], chunk: "_Chunk"
-) -> AsyncGenerator[bytes, None]:
-    yield chunk.event({"role": "assistant", "content": ""})
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if isinstance(piece, Delta):
-                yield chunk.event({"content": piece.text})
-            elif isinstance(piece, Begun):
-                chunk.speaks(piece)
-            elif isinstance(piece, Outcome):
-                yield _last(piece, chunk)
-
-
-def _last(outcome: Outcome, chunk: "_Chunk") -> bytes:
-    """The end of the stream; a failure is told in band and without `[DONE]`, so that nobody takes it for success."""
-    try:
-        return chunk.end(answer_of(outcome))
-    except RouterError as error:
-        return b"data: " + encode(body_of(error)) + b"\n\n"
-
-
-class _Chunk:
-    """Writes the events of one stream."""
-
-    def __init__(self, begun: Begun, *, include_usage: bool) -> None:
-        self._include_usage = include_usage
-        self._common = {
-            "id": f"chatcmpl-{begun.plan.decision_id}",
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": begun.model,
-        }
-
-    def speaks(self, begun: Begun) -> None:
-        """Another candidate goes on: from here on the chunks carry its model."""
-        self._common["model"] = begun.model
-
-    def event(
-        self, delta: dict[str, str], finish_reason: str | None = None, nearfar: dict[str, Any] | None = None
-    ) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        usage = {"usage": None} if self._include_usage else {}
-        ours = {} if nearfar is None else {"nearfar": nearfar}
-        return b"data: " + encode(self._common | {"choices": [choice]} | usage | ours) + b"\n\n"
-
-    def end(self, answer: Answer) -> bytes:
-        if answer.outcome.splices:  # whoever went on may have had nothing to add, and has the last word all the same
-            self._common["model"] = answer.winner.model
-        last = self.event({}, text_of(answer.result.output).finish_reason, headers.trailer(answer.outcome))
-        if self._include_usage:
-            last += b"data: " + encode(self._common | {"choices": [], "usage": _usage(answer)}) + b"\n\n"
-        return last + b"data: [DONE]\n\n"
-
-
 def _completion(answer: Answer) -> dict[str, Any]:
-    output = text_of(answer.result.output)
     return {
         "id": f"chatcmpl-{answer.outcome.decision_id}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": answer.result.model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": output.text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": output.finish_reason,
-            }
-        ],
-        "usage": _usage(answer),
+        "choices": chat_choices(text_of(answer.result.output)),
+        "usage": usage_of(answer),
     }
-
-
-def _usage(answer: Answer) -> dict[str, Any]:
-    """Token counts as OpenAI's clients require them (0 where nobody counted), and the cost beside them."""
-    usage = answer.result.usage
-    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    counts: dict[str, Any] = {"prompt_tokens": prompt, "total_tokens": prompt + completion}
-    if usage.completion_tokens is not None:
-        counts["completion_tokens"] = completion
-    return counts | {"cost": answer.outcome.cost.usd}
-
-
-def text_of(output: Output) -> GenerationOutput:
-    """What was generated."""
-    if not isinstance(output, GenerationOutput):
-        raise TypeError(f"text generation gave {type(output).__name__}")
-    return output
 
 
 def _vectors(output: Output) -> "tuple[array[float], ...]":

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from backends.types import EmbeddingInput, GenerationInput, InferenceRequest, Message, Task
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, TooLarge
+from router.http.chats.extras import ChatAsking, ToolCall, chat_fields, extras_of, wire
 from router.http.parameters import MAX_NEW_TOKENS
 from router.http.schemas import (
     Body,
@@ -20,6 +21,8 @@ from router.http.schemas import (
     texts_of,
 )
 
+MOST_IDS = 2**31
+
 
 class ChatMessage(Body, kw_only=True, forbid_unknown_fields=True):
     """One message. Content may be text, or a list of text parts."""
@@ -27,8 +30,8 @@ class ChatMessage(Body, kw_only=True, forbid_unknown_fields=True):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[dict[str, Any]] | None = None
     name: str | None = None
-    tool_calls: list[Any] | None = None
-    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: Annotated[str, Meta(max_length=256)] | None = None
     refusal: str | None = None
 
 
@@ -39,7 +42,7 @@ class StreamOptions(Body, kw_only=True, forbid_unknown_fields=True):
     include_obfuscation: bool = False
 
 
-class ChatBody(Body, kw_only=True, forbid_unknown_fields=True):
+class ChatBody(ChatAsking, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/chat/completions`."""
 
     model: Name
@@ -63,19 +66,7 @@ class ChatBody(Body, kw_only=True, forbid_unknown_fields=True):
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    parallel_tool_calls: bool | None = None
-    # Known, and refused unless they ask for nothing.
-    n: int | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    logit_bias: dict[str, float] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    response_format: dict[str, Any] | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-    reasoning_effort: str | None = None
-    verbosity: str | None = None
+    # Known, and refused unless it asks for nothing.
     modalities: list[str] | None = None
 
 
@@ -94,17 +85,6 @@ class EmbeddingsBody(Body, kw_only=True, forbid_unknown_fields=True):
 
 # Field -> the values that ask for nothing special.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
-    "n": (None, 1),
-    "logprobs": (None, False),
-    "top_logprobs": (None, 0),
-    "logit_bias": (None, {}),
-    "frequency_penalty": (None, 0),
-    "presence_penalty": (None, 0),
-    "response_format": (None, {"type": "text"}),
-    "tools": (None, []),
-    "tool_choice": (None, "none", "auto"),
-    "reasoning_effort": (None,),
-    "verbosity": (None, "medium"),
     "modalities": (None, ["text"]),
 }
 
@@ -143,7 +123,8 @@ def chat_request(body: ChatBody, model: str) -> InferenceRequest:
             top_k=body.top_k,
             repetition_penalty=body.repetition_penalty,
             seed=body.seed,
-            stop=_stop(body.stop),
+            stop=stops(body.stop),
+            extras=extras_of(chat_fields(body), _whole(body.messages)),
         ),
     )
 
@@ -152,29 +133,74 @@ def embeddings_request(body: EmbeddingsBody, model: str, max_items: int) -> Infe
     """The inference request of an embeddings body.
 
     Raises:
-        InvalidRequest: the input is empty, too long, or made of token ids.
+        InvalidRequest: the input is empty or too long, or neither text nor token ids.
     """
-    if isinstance(body.input, list) and body.input and not isinstance(body.input[0], str):
-        raise InvalidRequest("`input` must be text or a list of texts; token ids are not supported yet.", param="input")
-    texts = texts_of(body.input, "input", max_items)
-    payload = EmbeddingInput(texts=texts, dimensions=body.dimensions, truncate=body.truncate)
+    numbers = isinstance(body.input, list) and bool(body.input) and not isinstance(body.input[0], str)
+    payload = EmbeddingInput(
+        texts=() if numbers else texts_of(body.input, "input", max_items),
+        tokens=token_ids(list(body.input), max_items) if numbers else (),
+        dimensions=body.dimensions,
+        truncate=body.truncate,
+    )
     return InferenceRequest(task=Task.FEATURE_EXTRACTION, model=model, payload=payload)
+
+
+def token_ids(given: list[Any], max_items: int) -> tuple[tuple[int, ...], ...]:
+    """One text, or several, by the numbers of the model's vocabulary.
+
+    Raises:
+        InvalidRequest: they are no such numbers, or none at all.
+    """
+    rows = given if isinstance(given[0], list) else [given]
+    if len(rows) > max_items:
+        raise TooLarge(f"`input` has {len(rows)} items; at most {max_items} are allowed.", param="input")
+    for row in rows:
+        if not isinstance(row, list) or not row or not all(map(_is_id, row)):
+            raise InvalidRequest("`input` must be text, a list of texts, token ids, or lists of them.", param="input")
+    return tuple(tuple(row) for row in rows)
+
+
+def _is_id(number: object) -> bool:
+    return type(number) is int and 0 <= number < MOST_IDS
 
 
 def _message(index: int, message: ChatMessage) -> Message:
     where = f"messages.{index}"
-    if message.role in {"tool", "function"} or message.tool_calls:
-        raise InvalidRequest(f"{where}: tool messages are not supported yet.", param=f"{where}.role")
-    if isinstance(message.content, list):
-        content = "".join(_part(where, part) for part in message.content)
-    else:
-        content = message.content or ""
+    content = _text(where, message)
+    if message.role == "function":
+        raise InvalidRequest(f"{where}.role: 'function' is OpenAI's old word; use 'tool'.", param=f"{where}.role")
+    if message.tool_calls and message.role != "assistant":
+        raise InvalidRequest(f"{where}.tool_calls: only an assistant calls tools.", param=f"{where}.tool_calls")
+    if (message.role == "tool") != (message.tool_call_id is not None):
+        said = f"{where}.tool_call_id: says which call the message of role 'tool' answers, and only that."
+        raise InvalidRequest(said, param=f"{where}.tool_call_id")
     if message.role == "user" and not content.strip():
         raise InvalidRequest(f"{where}.content must not be empty.", param=f"{where}.content")
     role: Literal["system", "user", "assistant"] = "system"
-    if message.role in {"user", "assistant"}:
-        role = "user" if message.role == "user" else "assistant"
+    if message.role in {"user", "assistant", "tool"}:
+        role = "assistant" if message.role == "assistant" else "user"  # a tool's answer is read, and not written
     return Message(role=role, content=content)
+
+
+def _whole(messages: list[ChatMessage]) -> tuple[dict[str, Any], ...]:
+    """The messages as they go over the wire, where one calls a tool or answers such a call; else none."""
+    if not any(message.tool_calls or message.role == "tool" for message in messages):
+        return ()
+    return tuple(_wired(index, message) for index, message in enumerate(messages))
+
+
+def _wired(index: int, message: ChatMessage) -> dict[str, Any]:
+    calls = None if not message.tool_calls else [wire(call) for call in message.tool_calls]
+    content = None if calls and not message.content else _text(f"messages.{index}", message)
+    given = {"name": message.name, "tool_calls": calls, "tool_call_id": message.tool_call_id}
+    said = {"role": "system" if message.role == "developer" else message.role, "content": content}
+    return said | {name: value for name, value in given.items() if value is not None}
+
+
+def _text(where: str, message: ChatMessage) -> str:
+    if isinstance(message.content, list):
+        return "".join(_part(where, part) for part in message.content)
+    return message.content or ""
 
 
 def _part(where: str, part: dict[str, Any]) -> str:
@@ -184,8 +210,13 @@ def _part(where: str, part: dict[str, Any]) -> str:
     return text
 
 
-def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
-    stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
-    if len(stops) > 16 or any(not text for text in stops):
+def stops(stop: str | list[str] | None) -> tuple[str, ...]:
+    """The texts that end an answer.
+
+    Raises:
+        InvalidRequest: they are too many, or one is empty.
+    """
+    given = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
+    if len(given) > 16 or any(not text for text in given):
         raise InvalidRequest("`stop` takes up to 16 non-empty texts.", param="stop")
-    return stops
+    return given

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from router.replay.logged import Logged, Shown
 
-HARD = frozenset({"offline", "private", "excluded", "unavailable", "does_not_fit", "budget"})
+HARD = frozenset({"offline", "private", "excluded", "unavailable", "does_not_fit", "unsupported", "budget"})
 LOADED = frozenset({"overloaded"})
 """What was ruled out for the load of that moment: hard on the logged slate, open where the load is simulated."""
 

@@ -98,7 +98,7 @@ def test_refusals_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="max_tokens"):
         client.chat.completions.create(model=SMOLLM, messages=QUESTION, max_tokens=-1)
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    with pytest.raises(openai.BadRequestError, match="tools"):
+    with pytest.raises(openai.UnprocessableEntityError, match="tools"):
         client.chat.completions.create(model=SMOLLM, messages=QUESTION, tools=[tool])
     with pytest.raises(openai.UnprocessableEntityError, match="no token"):
         client.embeddings.create(model=f"{MINILM}:remote", input="x")

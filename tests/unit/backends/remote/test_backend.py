@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from backends.errors import Unauthorized, Unavailable
+from backends.extras import FEATURES
 from backends.remote.backend import Provider, RemoteBackend
 from backends.types import ClassificationInput, InferenceRequest, Status, Target, Task
 
@@ -25,7 +26,7 @@ def unavailable(provider, task=Task.TEXT_GENERATION, providers=(ROUTER, PEER, HU
 
 def test_a_known_target_is_ready_at_once():
     """There is nothing to load, and no device of ours is used."""
-    assert Status(loaded=True, device="remote") == RemoteBackend([PEER]).status(target("peer"))
+    assert Status(loaded=True, device="remote", features=FEATURES) == RemoteBackend([PEER]).status(target("peer"))
 
 
 def test_an_unknown_provider_is_refused_with_the_known_ones():
