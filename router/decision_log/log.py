@@ -195,9 +195,12 @@ class DecisionLog:
             file_bytes=sum(size(file) for file in (self._path, self._wal) if file),
         )
 
-    def reader(self) -> LogReader:
-        """Return the read side, for any number of threads: it takes a cursor of its own for each question."""
-        return LogReader(self._cursor)
+    def reader(self, sees: str | None = None) -> LogReader:
+        """Return the read side, for any number of threads: it takes a cursor of its own for each question.
+
+        `sees` is the tenant whose decisions it shows; None shows everybody's.
+        """
+        return LogReader(self._cursor, sees)
 
     def leave(self) -> None:
         """Settle and delete nothing: for whoever only reads. To be called within seconds of opening."""
