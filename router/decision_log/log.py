@@ -196,10 +196,7 @@ class DecisionLog:
         )
 
     def reader(self, sees: str | None = None) -> LogReader:
-        """Return the read side, for any number of threads: it takes a cursor of its own for each question.
-
-        `sees` is the tenant whose decisions it shows; None shows everybody's.
-        """
+        """Return the read side, for any number of threads: one tenant's decisions, or (`sees` is None) everybody's."""
         return LogReader(self._cursor, sees)
 
     def leave(self) -> None:
