@@ -37,7 +37,7 @@ _ALL_OF_IT = frozenset({"STAR", "POSITIONAL_REFERENCE", "PIVOT", "SHOW_REF"})
 """Nodes that mean columns they do not name."""
 
 
-class _Reads(NamedTuple):
+class Reads(NamedTuple):
     """What a query reads: views, and every word in it that could be a column; None where it may mean all of them."""
 
     views: set[str]
@@ -60,20 +60,32 @@ def run(con: duckdb.DuckDBPyConnection, sees: str, query: str, max_rows: int, ti
     began = time.monotonic()
     with contextlib.closing(duckdb.connect(":memory:", config=_CONFIG)) as own_rows:
         own_rows.execute("SET TimeZone = 'UTC'")
-        reads = _reads(sql.check(own_rows, query))
-        try:
-            _limit(own_rows, timeout_s)
-            con.execute("BEGIN TRANSACTION READ ONLY")
-            for view in sorted(reads.views):
-                _copy(con, own_rows, view, f"SELECT {_columns(con, view, reads.words)} FROM ({_own(con, view, sees)})")  # noqa: S608
-        except duckdb.InterruptException as error:
-            raise QueryRefused(f"Collecting the rows took longer than {timeout_s:g} s and was stopped.") from error
-        except duckdb.OutOfMemoryException as error:
-            why = f"the columns it names of all your rows take more than {MEMORY}; name fewer, or none by a star"
-            raise QueryRefused(f"This query may not run: {why}.") from error
-        except duckdb.Error as error:
-            raise QueryRefused(sql.without_paths(str(error).partition("\n")[0])) from error
+        collect(con, own_rows, sees, _reads(sql.check(own_rows, query)), timeout_s)
         return sql.answered(own_rows, query, max_rows, max(0.001, timeout_s - (time.monotonic() - began)))
+
+
+def collect(
+    con: duckdb.DuckDBPyConnection, own_rows: duckdb.DuckDBPyConnection, sees: str, reads: Reads, timeout_s: float
+) -> None:
+    """Copy what a query reads of a tenant's rows into a database of its own.
+
+    Raises:
+        QueryRefused: it takes too long, or does not fit.
+    """
+    try:
+        for one in (con, own_rows):
+            one.execute(f"SET max_execution_time = {max(1, int(timeout_s * 1000))}")
+        con.execute("BEGIN TRANSACTION READ ONLY")
+        for view in sorted(reads.views):
+            rows = f"SELECT {_columns(con, view, reads.words)} FROM ({_own(con, view, sees)})"  # noqa: S608
+            _copy(con, own_rows, view, rows)
+    except duckdb.InterruptException as error:
+        raise QueryRefused(f"Collecting the rows took longer than {timeout_s:g} s and was stopped.") from error
+    except duckdb.OutOfMemoryException as error:
+        why = f"the columns it names of all your rows take more than {MEMORY}; name fewer, or none by a star"
+        raise QueryRefused(f"This query may not run: {why}.") from error
+    except duckdb.Error as error:
+        raise QueryRefused(sql.without_paths(str(error).partition("\n")[0])) from error
 
 
 def _own(con: duckdb.DuckDBPyConnection, view: str, sees: str) -> str:
@@ -116,11 +128,7 @@ class _Stream:
         return self._con.sql(self._query).__arrow_c_stream__(requested_schema)
 
 
-def _limit(con: duckdb.DuckDBPyConnection, seconds: float) -> None:
-    con.execute(f"SET max_execution_time = {max(1, int(seconds * 1000))}")
-
-
-def _reads(tree: sql.Tree) -> _Reads:
+def _reads(tree: sql.Tree) -> Reads:
     """Too many words do no harm: a column more is copied. So a word counts wherever in the query it stands."""
     views: set[str] = set()
     words: set[str] = set()
@@ -138,7 +146,7 @@ def _reads(tree: sql.Tree) -> _Reads:
             whole |= bool(node.get("column_name_alias"))
         elif kind == "COLUMN_REF":
             named.add(str(node["column_names"][-1]).lower())
-    return _Reads(views & set(PUBLIC_VIEWS), None if whole or named & rows else words)
+    return Reads(views & set(PUBLIC_VIEWS), None if whole or named & rows else words)
 
 
 def _nodes(tree: sql.Tree) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
 MINE, OTHERS = "acme-7f", "bravo-9c"
+NOSY = "carol-3d"  # asks for what others have; what it sent is in its rows, and so in what it is told
 BOTH = {"infer", "read"}
 SHARED_SET, OWN_SET, OTHERS_SET = "shared-words", "words", "bravo-9c-words"
 
