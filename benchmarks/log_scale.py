@@ -44,6 +44,7 @@ RESULT = Path(__file__).parent / "results" / "log_scale.json"
 FIRST = 100_000
 CHUNK = 50_000
 SPAN_DAYS = 30
+TENANTS, TENANT = 7, "team-3"  # who asks, and the one that asks about its own
 LIMIT_S = 1.0
 LIMIT_BYTES = 300
 
@@ -131,7 +132,7 @@ def decision(seq: int, draw: random.Random) -> Iterator[DecisionRow | AttemptRow
         candidates=slate,
         chosen=slate[0].candidate_id,
         decide_us=90,
-        tenant=f"team-{seq % 7}",
+        tenant=f"team-{seq % TENANTS}",
         session=f"{seq // 5:016x}",
         propensity=1.0,
     )
@@ -281,7 +282,13 @@ def measure(log: DecisionLog, rate: int, rounds: int) -> dict[str, Any]:
     began, before = time.monotonic(), writer.written
     try:
         for number in range(rounds):
-            for name, ask in questions(log.reader()).items():
+            asked = questions(log.reader()) | {
+                f"{TENANT}: {name}": ask for name, ask in questions(log.reader(TENANT)).items()
+            }
+            asked[f"{TENANT}: SQL, requests by status"] = lambda: log.reader(TENANT).sql(
+                "SELECT status, count(*), avg(latency_ms) FROM decisions GROUP BY status", timeout_s=60.0
+            )
+            for name, ask in asked.items():
                 at = time.perf_counter()
                 ask()
                 took.setdefault(name, []).append(time.perf_counter() - at)

@@ -10,6 +10,7 @@ from backends.extras import TOKEN_IDS, lacking
 from backends.remote.provider import asked_for
 from backends.types import EmbeddingInput, GenerationInput, Limits, Target, Task
 from router.errors import InvalidRequest, UnknownModel
+from router.identity import is_known_to, is_owned
 from router.quality import prior_of
 from router.slate import Candidate
 from router.standby import Standby
@@ -67,16 +68,18 @@ class CandidateFinder:
         for model in self.catalog:
             await self._prepare(model)
 
-    async def model(self, model_id: str) -> ModelEntry:
+    async def model(self, model_id: str, tenant: str | None = None) -> ModelEntry:
         """The model of this id, from the catalogue or (where that may be asked) the hub.
 
+        `tenant` is for whom; None is this router itself, which knows what every tenant made.
+
         Raises:
-            UnknownModel: naming near ones.
+            UnknownModel: naming near ones. Another tenant's model is as unknown as one that does not exist.
         """
-        entry = self.catalog.find(model_id)
+        entry = self.catalog.find(model_id) if is_known_to(model_id, tenant) else None
         if entry is not None:
             return entry
-        entry = await self._discover(model_id)
+        entry = None if is_owned(model_id) else await self._discover(model_id)
         if entry is None:
             raise UnknownModel(model_id, self.catalog.alternatives(model_id))
         await self._prepare(entry)
@@ -86,16 +89,16 @@ class CandidateFinder:
         """The alias of this name, if it is one."""
         return self.catalog.alias(name)
 
-    async def offer(self, name: str, *others: str) -> Offer:
-        """The models behind a name, or behind several.
+    async def offer(self, name: str, *others: str, tenant: str | None = None) -> Offer:
+        """The models behind a name, or behind several; `tenant` as in `model`.
 
         Raises:
             UnknownModel: naming near ones.
         """
         alias = None if others else self.catalog.alias(name)
         if alias is None:
-            return Offer(tuple([await self.model(model) for model in self.catalog.models_of(name, *others)]))
-        models = [await self.model(model) for model in (*alias.models, *alias.fallbacks)]
+            return Offer(tuple([await self.model(model, tenant) for model in self.catalog.models_of(name, *others)]))
+        models = [await self.model(model, tenant) for model in (*alias.models, *alias.fallbacks)]
         return Offer(tuple(models[: len(alias.models)]), tuple(models[len(alias.models) :]), alias)
 
     def for_request(self, request: InferenceRequest, offer: Offer, only: Sequence[str] = ()) -> list[Candidate]:

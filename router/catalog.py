@@ -14,6 +14,7 @@ from backends.remote.provider import SUB_PROVIDERS
 from backends.types import Task
 from router.aliases import builtin, flattened
 from router.errors import CatalogError, InvalidRequest
+from router.identity import is_owned
 from router.sections import AliasEntry, CandidateEntry, ModelEntry, ProviderSettings, Section
 from router.settings import HUB_TOKEN
 
@@ -99,19 +100,20 @@ class Catalog:
         return [entry for name in self.models_of(*names) if (entry := self.find(name)) is not None]
 
     def first_for(self, task: str) -> str:
-        """The id of the first model that does the task: what a request gets that names only a task.
+        """The id of the first of everybody's models that does the task: what a request gets that names only a task.
 
         Raises:
             InvalidRequest: no model does it.
         """
         for entry in self:
-            if entry.task == task:
+            if entry.task == task and not is_owned(entry.id):
                 return entry.id
         raise InvalidRequest(f"No model of the catalogue does {task}; name one.", param="model")
 
     def alternatives(self, model_id: str) -> list[str]:
-        """Ids that look like this one, best first; at most three."""
-        by_lower = {name.lower(): name for name in (*(entry.id for entry in self), *self.aliases)}
+        """Ids that look like this one, best first; at most three. What a tenant made for itself is told to nobody."""
+        named = (*(entry.id for entry in self if not is_owned(entry.id)), *self.aliases)
+        by_lower = {name.lower(): name for name in named}
         tails = {key.rsplit("/", 1)[-1]: value for key, value in by_lower.items()}
         wanted = model_id.lower()
         close = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.5)

@@ -79,8 +79,8 @@ class Dispatcher:
                     return piece
         raise AssertionError("a stream always ends with its outcome")
 
-    async def task_of(self, model_id: str) -> str:
-        """The task a model or an alias does.
+    async def task_of(self, model_id: str, tenant: str = "") -> str:
+        """The task a model or an alias does, of those that a tenant may know.
 
         Raises:
             UnknownModel: naming near ones.
@@ -88,7 +88,7 @@ class Dispatcher:
         """
         if model_id == AUTO and self._finder.alias(AUTO) is None:
             raise InvalidRequest("task: required where the model is 'auto'.", param="task")
-        return (await self._finder.offer(model_id)).models[0].task
+        return (await self._finder.offer(model_id, tenant=tenant)).models[0].task
 
     async def warm(self, model_id: str, *, thorough: bool = False) -> dict[str, LoadReport]:
         """Load the model's near candidates and learn from it; what was measured, by candidate.
@@ -127,4 +127,5 @@ def _refused(call: Call, error: RouterError) -> Refused:
         model=call.request.model,
         task=call.request.task.value,
         input_bytes=call.input_bytes,
+        tenant=call.request.tenant,
     )

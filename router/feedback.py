@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 
 class Said(NamedTuple):
-    """What a sender says of a decision: `score` in 0..1, and the right answer where it is a label."""
+    """What a sender says of a decision: `score` in 0..1, and the right answer where it is a label.
+
+    `sees` is whose decisions the sender may judge: one tenant's, or with None everybody's.
+    """
 
     decision_id: str
     score: float
     label: str | None
     source: str
+    sees: str | None
 
 
 class Taken(NamedTuple):
@@ -61,7 +65,7 @@ class Feedback:
         self._one_at_a_time = asyncio.Lock()
 
     async def take(self, said: Said) -> Taken | None:
-        """Write it down and learn from it; None where there is no such decision. It is on disk when this returns.
+        """Write it down and learn from it; None where there is no such decision to see. On disk when this returns.
 
         Raises:
             InvalidRequest: the decision has no answer to judge.
@@ -69,7 +73,9 @@ class Feedback:
         """
         async with self._one_at_a_time:
             await self._log.committed()
-            found = await asyncio.to_thread(judgements.judged, self._log.reader(), said.decision_id, said.source)
+            found = await asyncio.to_thread(
+                judgements.judged, self._log.reader(said.sees), said.decision_id, said.source
+            )
             if found is None:
                 return None
             if found.place is None:

@@ -71,7 +71,7 @@ class Planner:
         """
         intent = await self._signal.of(call.request)
         call, names, route = self._routes.of(call, intent)
-        offer = await self._finder.offer(*names)
+        offer = await self._finder.offer(*names, tenant=call.request.tenant)
         call = self._under_policy(call, offer.alias)
         started = time.perf_counter_ns()
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000

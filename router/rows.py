@@ -28,6 +28,7 @@ class Refused(Struct, frozen=True, kw_only=True):
     model: str | None = None
     task: str | None = None
     input_bytes: int | None = None
+    tenant: str = ""
 
 
 def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> DecisionRow:
@@ -86,6 +87,7 @@ def refused_rows(
         task=refused.task,
         model=refused.model,
         input_bytes=refused.input_bytes,
+        tenant=refused.tenant or None,
     )
     outcome = OutcomeRow(
         decision_id=decision_id,

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     import duckdb
 
-VERSION = "4"
+VERSION = "5"
 """Counted up whenever a sum here, or a fact, changes its meaning: then what is kept is added up anew."""
 
 APART = ("policy", "tenant", "route", "intent")
 """Dimensions that are added up each by itself: all combinations of them would be as many as there are decisions."""
+
+OWNED = tuple(name for name in APART if name != "tenant")
+"""Dimensions that are added up for each tenant as well, beside the core: what a tenant may ask about its own."""
 
 CORE = "core"
 CELL_KEYS = ("hour", "dimension", "value", "near", "model", "task", "backend", "provider", "candidate", "chosen")
@@ -86,11 +89,17 @@ _BIGINTS = frozenset({"judged", "usd_n", "ms_n", "usd_nn", "ms_nn", "measured", 
 """Sums of whole numbers, which DuckDB would make HUGEINT or DECIMAL of."""
 
 
-def cells(of_facts: str, dimensions: Sequence[str] = (CORE, *APART)) -> str:
-    """A query that adds up a query's facts into cells: one set for each of the dimensions."""
+def cells(of_facts: str, dimensions: Sequence[str] = (CORE, *APART), *, owned: bool = False) -> str:
+    """A query that adds up a query's facts into cells: one set for each of the dimensions, of each owner if `owned`."""
+    owner, where, more = ("tenant AS owner, ", "WHERE tenant IS NOT NULL ", ("tenant",)) if owned else ("", "", ())
     return f"""
-        SELECT {_keys(CELL_KEYS, dimensions)}, {_named(CELL_SUMS | CELL_HISTOGRAMS)} FROM ({of_facts})
-        GROUP BY GROUPING SETS ({_sets(CELL_KEYS, dimensions)})"""  # noqa: S608 - our own names
+        SELECT {owner}{_keys(CELL_KEYS, dimensions)}, {_named(CELL_SUMS | CELL_HISTOGRAMS)} FROM ({of_facts}) {where}
+        GROUP BY GROUPING SETS ({_sets(CELL_KEYS, dimensions, *more)})"""  # noqa: S608 - our own names
+
+
+def _kept_cells(of_facts: str) -> str:
+    """A query of the cells that are kept: everybody's together, which have no owner, and each tenant's own."""
+    return f"{cells(of_facts)} UNION ALL BY NAME {cells(of_facts, (CORE, *OWNED), owned=True)}"
 
 
 def compared(of_facts: str) -> str:
@@ -111,8 +120,9 @@ def compared(of_facts: str) -> str:
         FROM (SELECT {keys}, decision_id, {saved} FROM ({of_facts}) WHERE judged) GROUP BY {keys}, single"""  # noqa: S608
 
 
-def folded(parts: str, dimensions: Sequence[str] = (CORE, *APART)) -> str:
-    """A query that adds up clusters, parts of the same one first, into what an interval needs of them."""
+def folded(parts: str, dimensions: Sequence[str] = (CORE, *APART), *, owned: bool = False) -> str:
+    """A query that adds up clusters, parts of the same one first, into what an interval needs of them; see `cells`."""
+    owner, where, more = ("tenant AS owner, ", "WHERE tenant IS NOT NULL", ("tenant",)) if owned else ("", "", ())
     structs = ", ".join(
         f"{{'baseline': '{baseline}', 'usd': {name}_usd, 'usd_n': {name}_usd_n, 'ms': {name}_ms, 'ms_n': {name}_ms_n}}"
         for baseline, name in ((baseline, _column(baseline)) for baseline in BASELINES)
@@ -122,15 +132,20 @@ def folded(parts: str, dimensions: Sequence[str] = (CORE, *APART)) -> str:
         for name in map(_column, BASELINES)
         for part, kind in (("usd", "DOUBLE"), ("usd_n", "BIGINT"), ("ms", "DOUBLE"), ("ms_n", "BIGINT"))
     )
-    keys = ", ".join(SAVING_KEYS)
-    sets = _sets(SAVING_KEYS, dimensions, "cluster", "single")
+    keys = ", ".join((*SAVING_KEYS, *(("owner",) if owned else ())))
+    sets = _sets(SAVING_KEYS, dimensions, "cluster", "single", *more)
     return f"""
         WITH clustered AS (
-            SELECT {_keys(SAVING_KEYS, dimensions)}, cluster, single, sum(judged)::BIGINT AS judged, {whole}
-            FROM ({parts}) GROUP BY GROUPING SETS ({sets}) HAVING sum(judged) <> 0)
+            SELECT {owner}{_keys(SAVING_KEYS, dimensions)}, cluster, single, sum(judged)::BIGINT AS judged, {whole}
+            FROM ({parts}) {where} GROUP BY GROUPING SETS ({sets}) HAVING sum(judged) <> 0)
         SELECT {keys}, baseline, {_named(SAVING_SUMS)}
         FROM (SELECT {keys}, judged, unnest([{structs}], max_depth := 2) FROM clustered)
         GROUP BY {keys}, baseline"""  # noqa: S608
+
+
+def _kept_savings(parts: str) -> str:
+    """A query of the sums of savings that are kept, as `_kept_cells`."""
+    return f"FROM ({folded(parts)}) UNION ALL BY NAME FROM ({folded(parts, (CORE, *OWNED), owned=True)})"
 
 
 def refresh(con: duckdb.DuckDBPyConnection) -> None:
@@ -139,7 +154,7 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
         return
     nothing = facts("FROM nearfar_log.hot LIMIT 0")
     parts = compared(nothing)
-    for table, made in (("cells", cells(nothing)), ("clusters", parts), ("savings", folded(parts))):
+    for table, made in (("cells", _kept_cells(nothing)), ("clusters", parts), ("savings", _kept_savings(parts))):
         con.execute(f"CREATE OR REPLACE TABLE nearfar_log.{table} AS FROM ({made}) WITH NO DATA")
     con.execute("ALTER TABLE nearfar_log.clusters DROP COLUMN single")
     con.execute("DELETE FROM nearfar_log.meta WHERE key IN ('cells', 'folded')")
@@ -152,21 +167,21 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
 def add(con: duckdb.DuckDBPyConnection, source: str) -> None:
     """Count whole decisions in."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE fact AS {facts(source)}")
-    con.execute(f"INSERT INTO nearfar_log.cells BY NAME FROM ({cells('FROM fact')})")
+    con.execute(f"INSERT INTO nearfar_log.cells BY NAME FROM ({_kept_cells('FROM fact')})")
     _add_savings(con, "*", "*")
 
 
 def take_out(con: duckdb.DuckDBPyConnection, source: str) -> None:
     """Count whole decisions out again that were counted in."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE fact AS {facts(source)}")
-    keys = ", ".join(CELL_KEYS)
-    others = ", ".join((*CELL_KEYS, *CELL_HISTOGRAMS))
+    keys = ", ".join((*CELL_KEYS, "owner"))
+    others = f"{keys}, {', '.join(CELL_HISTOGRAMS)}"
     maps = ", ".join(
         f"map(map_keys({h}), list_transform(map_values({h}), lambda n: -n)) AS {h}" for h in CELL_HISTOGRAMS
     )
     taken = f"{keys}, -COLUMNS(* EXCLUDE ({others})), {maps}"
-    con.execute(f"INSERT INTO nearfar_log.cells BY NAME SELECT {taken} FROM ({cells('FROM fact')})")  # noqa: S608
-    of_clusters, of_sums = ", ".join(_CLUSTER_KEYS), ", ".join((*SAVING_KEYS, "baseline"))
+    con.execute(f"INSERT INTO nearfar_log.cells BY NAME SELECT {taken} FROM ({_kept_cells('FROM fact')})")  # noqa: S608
+    of_clusters, of_sums = ", ".join(_CLUSTER_KEYS), ", ".join((*SAVING_KEYS, "owner", "baseline"))
     _add_savings(
         con, f"{of_clusters}, -COLUMNS(* EXCLUDE ({of_clusters}))", f"{of_sums}, -COLUMNS(* EXCLUDE ({of_sums}))"
     )
@@ -175,7 +190,7 @@ def take_out(con: duckdb.DuckDBPyConnection, source: str) -> None:
 def fold(con: duckdb.DuckDBPyConnection, until: datetime) -> None:
     """Add up the clusters of the hours before `until`: they are complete, and who they were is forgotten."""
     old = f"SELECT *, NULL::UUID AS single FROM nearfar_log.clusters WHERE hour < TIMESTAMP '{until}'"  # noqa: S608
-    con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({folded(old)})")
+    con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({_kept_savings(old)})")
     con.execute("DELETE FROM nearfar_log.clusters WHERE hour < ?", [until])
     con.execute("UPDATE nearfar_log.meta SET value = ? WHERE key = 'folded'", [str(until)])
 
@@ -190,7 +205,7 @@ def mend(con: duckdb.DuckDBPyConnection) -> None:
         for table in ("clusters", "savings"):
             con.execute(f"DELETE FROM nearfar_log.{table} WHERE hour = ?", [hour])  # noqa: S608
         of_it = f"SELECT * FROM nearfar_log.settled WHERE date_trunc('hour', ts) = TIMESTAMP '{hour}'"  # noqa: S608
-        con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({folded(compared(facts(of_it)))})")
+        con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({_kept_savings(compared(facts(of_it)))})")
 
 
 def _add_savings(con: duckdb.DuckDBPyConnection, as_clusters: str, as_sums: str) -> None:
@@ -198,7 +213,7 @@ def _add_savings(con: duckdb.DuckDBPyConnection, as_clusters: str, as_sums: str)
     con.execute(f"CREATE OR REPLACE TEMP TABLE parts AS FROM ({compared('FROM fact')})")
     together = "SELECT * EXCLUDE (single) FROM parts WHERE single IS NULL"
     con.execute(f"INSERT INTO nearfar_log.clusters BY NAME SELECT {as_clusters} FROM ({together})")  # noqa: S608
-    alone = folded("SELECT * FROM parts WHERE single IS NOT NULL")
+    alone = _kept_savings("SELECT * FROM parts WHERE single IS NOT NULL")
     con.execute(f"INSERT INTO nearfar_log.savings BY NAME SELECT {as_sums} FROM ({alone})")  # noqa: S608
     con.execute("DROP TABLE parts")
     con.execute("DROP TABLE fact")

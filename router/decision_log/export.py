@@ -60,7 +60,7 @@ def export(
     target = _kept_off(log, target)
     part = target.with_name(f".{target.name}.part")
     with contextlib.closing(connect(log.absolute(), writes=part)) as con:
-        query = _query(con, kind, Asked(since=span[0], until=span[1]))
+        query = _query(con, kind, Asked(sees=None, since=span[0], until=span[1]))
         name = str(part).replace("'", "''")
         try:
             part.unlink(missing_ok=True)  # of an export that was killed

@@ -8,6 +8,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
+from router.decision_log.tenancy import own
+
 if TYPE_CHECKING:
     from router.decision_log.queries import LogReader
 
@@ -23,7 +25,7 @@ _ANSWER = """
     LEFT JOIN (SELECT * FROM nearfar_log.every_attempt WHERE decision_id = $id::UUID AND won) a ON true
     LEFT JOIN (SELECT * FROM nearfar_log.feedback WHERE decision_id = $id::UUID AND source = $source
         AND metric = 'score' ORDER BY ts DESC LIMIT 1) f ON true
-    WHERE d.decision_id = $id::UUID"""
+    WHERE d.decision_id = $id::UUID AND """
 _FEEDBACK = f"""
     SELECT d.model, d.intent, a.candidate_id, a.model,
         sum(f.value * f.weight * {_FADED.format(of="f")}), sum(f.weight * {_FADED.format(of="f")})
@@ -113,7 +115,7 @@ class PairRow(NamedTuple):
 
 
 def judged(reader: LogReader, decision_id: str, source: str) -> Judged | None:
-    """One decision with what `source` said of it before; None where there is no such decision.
+    """One decision with what `source` said of it before; None where there is none that the reader may see.
 
     Raises:
         LogError: the log cannot be read.
@@ -122,7 +124,7 @@ def judged(reader: LogReader, decision_id: str, source: str) -> Judged | None:
         key = str(uuid.UUID(decision_id))
     except ValueError:
         return None
-    rows = reader.rows(_ANSWER, {"id": key, "source": source})
+    rows = reader.rows(_ANSWER + own(reader.sees, "d.tenant"), {"id": key, "source": source})
     if not rows:
         return None
     asked, intent, candidate_id, model, confidence, value, weight, ts_us = rows[0]

@@ -200,9 +200,9 @@ class DecisionLog:
         """Whether it is gone when closed."""
         return self._path is None
 
-    def reader(self) -> LogReader:
-        """Return the read side, for any number of threads: it takes a cursor of its own for each question."""
-        return LogReader(self._cursor)
+    def reader(self, sees: str | None = None) -> LogReader:
+        """Return the read side, for any number of threads: one tenant's decisions, or (`sees` is None) everybody's."""
+        return LogReader(self._cursor, sees)
 
     def leave(self) -> None:
         """Settle and delete nothing: for whoever only reads. To be called within seconds of opening."""

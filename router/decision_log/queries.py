@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
-from router.decision_log import sql, windows
+from router.decision_log import isolated, sql, windows
 from router.decision_log.migrations import first_line
 from router.decision_log.questions import answered
 from router.decision_log.questions.base import Asked
+from router.decision_log.tenancy import own
 from router.errors import InvalidRequest, LogError, QueryRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _MAX_LIMIT = 1000
+_DECISION = "SELECT * FROM decisions WHERE decision_id = ?::UUID"
 _INPUTS = "SELECT inputs FROM nearfar_log.every_decision WHERE decision_id = ?::UUID"
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
@@ -68,10 +70,16 @@ class Spent(NamedTuple):
 
 
 class LogReader:
-    """Answers questions about the log. Cheap to make, safe to share between threads, of no use once it is closed."""
+    """Answers questions about the log. Cheap to make, safe to share between threads, of no use once it is closed.
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+    What is asked for somebody is answered from what `sees` allows: one tenant's decisions and all that belongs to them,
+    or with None everybody's. The router's own questions (`recent_attempts`, `predictors`, `spent`, `rows`) are about
+    all.
+    """
+
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], sees: str | None = None) -> None:
         self._new_cursor = cursor
+        self.sees = sees
 
     def decisions(  # noqa: PLR0913 - each is a column to filter by
         self,
@@ -106,12 +114,12 @@ class LogReader:
             "status = ?": status,
         }
         tests = {test: value for test, value in tests.items() if value is not None}
-        where, values = list(tests), list(tests.values())
+        where, values = [*tests, own(self.sees)], list(tests.values())
         if cursor is not None:
             where.append("(ts < ? OR (ts = ? AND decision_id < ?::UUID))")
             ts, decision_id = _read_cursor(cursor)
             values += [ts, ts, decision_id]
-        clause = f"WHERE {' AND '.join(where)}" if where else ""
+        clause = f"WHERE {' AND '.join(where)}"
         with self._reading() as con:
             rows = _newest(con, clause, values, limit + 1)
         page = rows[:limit]
@@ -137,7 +145,7 @@ class LogReader:
             return dict(con.execute(_PREDICTORS).fetchall())
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
-        """Return one decision with all rows that belong to it and the snapshots it names; None if there is none.
+        """Return one decision with all rows that belong to it and the snapshots it names; None if there is none to see.
 
         `carbon_g` of an attempt is derived: its energy times the factor of the price book it was decided under.
 
@@ -149,7 +157,7 @@ class LogReader:
         except ValueError:
             return None
         with self._reading() as con:
-            found = sql.dicts(con, "SELECT * FROM decisions WHERE decision_id = ?::UUID", key)
+            found = sql.dicts(con, f"{_DECISION} AND {own(self.sees)}", key)
             if not found:
                 return None
             one = found[0]
@@ -190,7 +198,7 @@ class LogReader:
             QueryRefused: a query for it ran past `timeout_s`.
             LogError: the log cannot be read.
         """
-        asked = Asked(since=_utc(since), until=_utc(until), by=by, step=step)
+        asked = Asked(sees=self.sees, since=_utc(since), until=_utc(until), by=by, step=step)
         with self._reading() as con:
             if timeout_s is not None:
                 con.execute(f"SET max_execution_time = {max(1, int(timeout_s * 1000))}")
@@ -226,16 +234,18 @@ class LogReader:
             LogError: the log cannot be read.
         """
         with self._reading() as con:
-            held = windows.found(con, window)
-            yield held, windows.lines(con, window, held)
+            held = windows.found(con, window, self.sees)
+            yield held, windows.lines(con, window, held, self.sees)
 
     def sql(self, query: str, *, max_rows: int = 10_000, timeout_s: float = 10.0) -> sql.SqlResult:
-        """Run a user's SELECT over the public views.
+        """Run a user's SELECT over the public views; a tenant's over its own rows, in a database that has no others.
 
         Raises:
-            QueryRefused: see `router.decision_log.sql`.
+            QueryRefused: see `router.decision_log.sql`, and `isolated`.
         """
         with contextlib.closing(self._cursor()) as con:
+            if self.sees is not None:
+                return isolated.run(con, self.sees, query, max_rows, timeout_s)
             return sql.run(con, query, max_rows, timeout_s)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:

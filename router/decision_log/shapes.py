@@ -99,6 +99,15 @@ def told(con: duckdb.DuckDBPyConnection) -> str:
     )
 
 
+def candidates_of(picked: str = "true") -> str:
+    """A query of the slates of the decisions that meet a condition, a row per candidate."""
+    parts = " UNION ALL ".join(
+        f"SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM nearfar_log.{table} WHERE {picked}"  # noqa: S608
+        for table in ("decision_rows", "settled")
+    )
+    return f"SELECT decision_id, ts, c.*, c.candidate_id IS NOT DISTINCT FROM chosen AS chosen FROM ({parts})"  # noqa: S608
+
+
 def _public(con: duckdb.DuckDBPyConnection) -> None:
     selected = told(con)
     con.execute(f"""
@@ -106,11 +115,7 @@ def _public(con: duckdb.DuckDBPyConnection) -> None:
         SELECT {selected} FROM (SELECT d.*, {_prefixed(_columns(con, "outcome_rows"))} FROM nearfar_log.decision_rows d
             LEFT JOIN nearfar_log.outcome_rows o USING (decision_id))
         UNION ALL SELECT {selected} FROM nearfar_log.settled""")  # noqa: S608
-    con.execute("""
-        CREATE OR REPLACE VIEW main.candidates AS
-        SELECT decision_id, ts, c.*, c.candidate_id IS NOT DISTINCT FROM chosen AS chosen
-        FROM (SELECT decision_id, ts, chosen, unnest(candidates) AS c FROM nearfar_log.decision_rows
-            UNION ALL SELECT decision_id, ts, chosen, unnest(candidates) FROM nearfar_log.settled)""")
+    con.execute(f"CREATE OR REPLACE VIEW main.candidates AS {candidates_of()}")
     _every(con)
     con.execute("CREATE OR REPLACE VIEW main.attempts AS SELECT * FROM nearfar_log.every_attempt")
 

@@ -58,8 +58,8 @@ class SqlResult(Struct, frozen=True, kw_only=True):
     truncated: bool
 
 
-def check(con: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Let a query pass that is one SELECT over the public views.
+def check(con: duckdb.DuckDBPyConnection, query: str) -> Tree:
+    """Let a query pass that is one SELECT over the public views. Returns it as DuckDB understands it.
 
     Raises:
         QueryRefused: it is something else; names what, and what there is to query.
@@ -77,11 +77,13 @@ def check(con: duckdb.DuckDBPyConnection, query: str) -> None:
         tree = json.loads(found[0])
         if tree["error"]:
             raise _refused(f"DuckDB says: {tree['error_message']}")
-        _walk(tree["statements"], frozenset())
+        statement: Tree = tree["statements"]
+        _walk(statement, frozenset())
     except duckdb.Error as error:
         raise QueryRefused(_message(error)) from error
     except RecursionError as error:
         raise _refused("it is nested too deeply") from error
+    return statement
 
 
 def run(con: duckdb.DuckDBPyConnection, query: str, max_rows: int, timeout_s: float) -> SqlResult:
@@ -91,6 +93,11 @@ def run(con: duckdb.DuckDBPyConnection, query: str, max_rows: int, timeout_s: fl
         QueryRefused: it may not run, DuckDB found it wrong, or it ran past `timeout_s`.
     """
     check(con, query)
+    return answered(con, query, max_rows, timeout_s)
+
+
+def answered(con: duckdb.DuckDBPyConnection, query: str, max_rows: int, timeout_s: float) -> SqlResult:
+    """Run a query that was checked. Raises as `run` does."""
     try:
         con.execute(f"SET max_execution_time = {max(1, int(timeout_s * 1000))}")
         con.execute("BEGIN TRANSACTION READ ONLY")

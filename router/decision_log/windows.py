@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from router.decision_log.tenancy import own
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 500
 _MATCHES = """mode = 'policy' AND ($since IS NULL OR ts >= $since) AND ($until IS NULL OR ts < $until)
-    AND ($task IS NULL OR task = $task) AND ($model IS NULL OR model = $model)"""
+    AND ($task IS NULL OR task = $task) AND ($model IS NULL OR model = $model) AND $own"""
 _COLUMNS = """
     decision_id, ts, seq, deadline_ms, max_cost_usd, max_latency_ms, min_quality, private, policy, policy_version,
     chosen, propensity, tenant, session, candidates, attempts, o_status, o_latency_ms, o_overhead_ms, o_cost_usd"""
@@ -75,22 +77,22 @@ class Found(NamedTuple):
     first: datetime | None
 
 
-def found(con: duckdb.DuckDBPyConnection, window: Window) -> Found:
-    """What a window holds. Decisions that no policy was asked about (`mode` = refused) are not in it."""
+def found(con: duckdb.DuckDBPyConnection, window: Window, sees: str | None) -> Found:
+    """What a window holds of what may be seen. Decisions that no policy was asked about (`mode` = refused) are not."""
     values = window._asdict()
     max_rows = values.pop("max_rows")
-    [(held, first)] = con.execute(_FOUND, values).fetchall()
+    [(held, first)] = con.execute(_FOUND.replace("$own", own(sees)), values).fetchall()
     if held <= max_rows:
         return Found(held, held, first)
-    [(read, first)] = con.execute(_NEWEST, {**values, "max_rows": max_rows}).fetchall()
+    [(read, first)] = con.execute(_NEWEST.replace("$own", own(sees)), {**values, "max_rows": max_rows}).fetchall()
     return Found(held, read, first)
 
 
-def lines(con: duckdb.DuckDBPyConnection, window: Window, what: Found) -> Iterator[str]:
+def lines(con: duckdb.DuckDBPyConnection, window: Window, what: Found, sees: str | None) -> Iterator[str]:
     """One JSON line per decision, oldest first; the whole is never in memory at once."""
     if not what.read:
         return
-    con.execute(_LINES, {**window._asdict(), "begin": what.first})
+    con.execute(_LINES.replace("$own", own(sees)), {**window._asdict(), "begin": what.first})
     while rows := con.fetchmany(AT_ONCE):
         for (line,) in rows:
             yield line

@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery
 from router.decision_log.columns import VIEWS
 from router.decision_log.questions import QUESTIONS
 from router.http.decisions import instant
-from router.http.services import services
+from router.http.services import reader, services
 
 QUESTION_S = 30.0
 """How long one query of a question may run."""
@@ -29,7 +29,7 @@ async def question(
     span = {"since": instant("since", since), "until": instant("until", until)}
     await house.log.committed()
     async with house.sql_places:  # as for SQL: a long question never takes the threads that other reads need
-        return await asyncio.to_thread(house.log.reader().ask, question, by=by, step=step, timeout_s=QUESTION_S, **span)
+        return await asyncio.to_thread(reader(request).ask, question, by=by, step=step, timeout_s=QUESTION_S, **span)
 
 
 @get("/v1/analytics/schema", summary="What there is to query: questions, and the views with their columns")

@@ -13,7 +13,7 @@ from msgspec import Meta
 from router.errors import InvalidRequest
 from router.explanation.told import explained
 from router.http.schemas import Body
-from router.http.services import services
+from router.http.services import reader, services
 
 
 class SqlBody(Body, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +41,7 @@ async def decisions(  # noqa: PLR0913, PLR0917 -- one argument per documented fi
         raise InvalidRequest("limit: must be between 1 and 500.", param="limit")
     filters = {"model": model, "task": task, "backend": backend, "policy": policy, "status": status}
     rows, next_cursor = await asyncio.to_thread(
-        services(request).log.reader().decisions,
+        reader(request).decisions,
         since=instant("since", since),
         until=instant("until", until),
         limit=limit,
@@ -56,7 +56,7 @@ async def decision(request: Request[Any, Any, Any], decision_id: FromPath[str]) 
     """Everything the log knows of one decision, and its explanation, waiting first for its rows to be committed."""
     log = services(request).log
     await log.committed()
-    found = await asyncio.to_thread(log.reader().decision, decision_id)
+    found = await asyncio.to_thread(reader(request).decision, decision_id)
     if found is None:
         raise NotFoundException(f"No decision {decision_id!r} in the log.")
     return found | {"explanation": msgspec.to_builtins(explained(found))}
@@ -64,11 +64,14 @@ async def decision(request: Request[Any, Any, Any], decision_id: FromPath[str]) 
 
 @post("/v1/analytics/sql", status_code=200, summary="Read-only SQL over the log's views")
 async def sql(request: Request[Any, Any, Any], data: JSONBody[SqlBody]) -> dict[str, Any]:
-    """Run one SELECT over `decisions`, `attempts`, `candidates`, ... with row, time and memory limits."""
+    """Run one SELECT over `decisions`, `attempts`, `candidates`, ... with row, time and memory limits.
+
+    Whoever is no admin has these views of its own rows alone.
+    """
     house = services(request)
     await house.log.committed()
     async with house.sql_places:  # queries of users never take the threads that other reads need
-        answer = await asyncio.to_thread(house.log.reader().sql, data.query, max_rows=data.max_rows)
+        answer = await asyncio.to_thread(reader(request).sql, data.query, max_rows=data.max_rows)
     return {
         "columns": answer.columns,
         "types": answer.types,

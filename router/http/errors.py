@@ -13,7 +13,7 @@ from backends import errors as backend
 from router import errors
 from router.http.answers import Logged
 from router.http.schemas import Body, invalid
-from router.http.services import request_id, services
+from router.http.services import identity, request_id, services
 from router.rows import Refused
 
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
@@ -149,7 +149,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
         services(request).metrics.turned_away(error.why)
     if _is_inference(request) and error.decision_id is None and not isinstance(error, _ROWLESS):
         surface = request.scope["path_template"]
-        refused = Refused(error=error, surface=surface, request_id=request_id(request))
+        refused = Refused(error=error, surface=surface, request_id=request_id(request), tenant=identity(request).tenant)
         error.decision_id = services(request).dispatcher.refuse(refused)
     return _Acknowledged(_shaped(request, error), status_code=told(error).status, headers=_headers(request, error))
 

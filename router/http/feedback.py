@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from router.feedback import Said
 from router.http.schemas import Body
-from router.http.services import services
+from router.http.services import identity, services
 
 SOURCE = "user"  # while nobody is asked who they are, all of them are one
 
@@ -28,7 +28,8 @@ async def feedback(request: Request[Any, Any, Any], data: JSONBody[FeedbackBody]
 
     The model's quality for this intent, which `min_quality` is compared with, moves at once.
     """
-    taken = await services(request).feedback.take(Said(data.decision_id, data.score, data.label, SOURCE))
+    said = Said(data.decision_id, data.score, data.label, SOURCE, identity(request).sees)
+    taken = await services(request).feedback.take(said)
     if taken is None:
         raise NotFoundException(f"No decision {data.decision_id!r} in the log.")
     value, source, weight = taken.quality

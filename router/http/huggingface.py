@@ -16,7 +16,7 @@ from router.http.completions import CompletionsBody
 from router.http.hub_schemas import Wanted
 from router.http.openai_schemas import ChatBody
 from router.http.schemas import invalid, routing_of, task_named
-from router.http.services import call_of, model_and_routing, request_id, services
+from router.http.services import call_of, identity, model_and_routing, request_id, services
 from router.outcome import Begun, Outcome
 from router.request import Routing
 
@@ -84,7 +84,7 @@ def address_of(path: str) -> Address:
 
 
 async def _task(request: Request[Any, Any, Any], name: str, given: str | None) -> Task:
-    return task_named(given or await services(request).dispatcher.task_of(name))
+    return task_named(given or await services(request).dispatcher.task_of(name, identity(request).tenant))
 
 
 def _named(raw: bytes, name: str, shape: type[B]) -> B:

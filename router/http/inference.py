@@ -18,7 +18,7 @@ from router.http.errors import body_of
 from router.http.parameters import request_of
 from router.http.results import result_of, usage_of
 from router.http.schemas import AttemptAnswer, InferenceAnswer, InferenceBody, routing_of, task_named
-from router.http.services import call_of, model_and_routing, request_id, services
+from router.http.services import call_of, identity, model_and_routing, request_id, services
 from router.outcome import Attempt, Begun, Outcome
 from router.request import Call
 from router.rules import AUTO
@@ -97,7 +97,7 @@ async def _call(request: Request[Any, Any, Any], body: InferenceBody) -> Call:
     if not given and body.task is None:
         raise InvalidRequest("model: a model id is required where no task is given.", param="model")
     model, routing = model_and_routing(request, given or AUTO, routing_of(body.routing, body.provider))
-    task = task_named(body.task or await services(request).dispatcher.task_of(model))
+    task = task_named(body.task or await services(request).dispatcher.task_of(model, identity(request).tenant))
     return call_of(request, request_of(body, model, task, services(request).settings.server.max_batch_items), routing)
 
 

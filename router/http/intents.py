@@ -8,7 +8,9 @@ from litestar.params import FromPath, JSONBody
 from backends.local.intents.definition import Intent, IntentSet
 from router.http.auditing import audited
 from router.http.schemas import Body
-from router.http.services import services
+from router.http.services import identity, services
+
+OWN = {"scopes": ("infer",)}  # whoever may ask may also define: what a tenant defines is its own
 
 
 class IntentBody(Body, kw_only=True, forbid_unknown_fields=True):
@@ -26,33 +28,34 @@ class IntentsBody(Body, kw_only=True, forbid_unknown_fields=True):
     unknown: tuple[str, ...] = ()
 
 
-@post("/v1/intents", status_code=201, summary="Define intents by example, and fit them here")
+@post("/v1/intents", status_code=201, opt=OWN, summary="Define intents by example, and fit them here")
 async def define(request: Request[Any, Any, Any], data: JSONBody[IntentsBody]) -> dict[str, Any]:
     """Fit a classifier, keep it, and answer with what was measured out of fold. A set of the same name is replaced.
 
-    The set is then the model `intents/NAME` for text-classification.
+    The set is then the model that `model` names, for text-classification: `intents/NAME`, and a mark behind it where it
+    is a tenant's own. What an admin defines is everybody's.
     """
     intents = {label: Intent(given.examples, given.description) for label, given in data.intents.items()}
     wanted = IntentSet(name=data.name, intents=intents, unknown=data.unknown)
     async with audited(request, "intents.define", data.name):
-        return await services(request).intents.define(wanted)
+        return await services(request).intents.define(wanted, identity(request).sees)
 
 
 @get("/v1/intents", summary="The sets of intents, with what was measured of each")
 async def every(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Every set of this server; one whose file is damaged says so in `unavailable`."""
-    return {"object": "list", "data": await services(request).intents.all()}
+    """Every set that is one's own or everybody's; one whose file is damaged says so in `unavailable`."""
+    return {"object": "list", "data": await services(request).intents.all(identity(request).sees)}
 
 
 @get("/v1/intents/{name:str}", summary="One set of intents, with its definition")
 async def one(request: Request[Any, Any, Any], name: FromPath[str]) -> dict[str, Any]:
     """What was measured of the set, and its examples, or 404 naming near ones."""
-    return await services(request).intents.one(name)
+    return await services(request).intents.one(name, identity(request).sees)
 
 
-@delete("/v1/intents/{name:str}", status_code=200, summary="Forget a set of intents")
+@delete("/v1/intents/{name:str}", status_code=200, opt=OWN, summary="Forget a set of intents")
 async def remove(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[dict[str, Any]]:
     """Delete the set, its file and its model."""
     async with audited(request, "intents.remove", name):
-        await services(request).intents.remove(name)
+        await services(request).intents.remove(name, identity(request).sees)
     return Response({"name": name, "deleted": True})

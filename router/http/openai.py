@@ -21,7 +21,8 @@ from router.http.chats.chunks import ChatChunks, events
 from router.http.chats.telling import chat_choices, text_of, usage_of
 from router.http.openai_schemas import ChatBody, EmbeddingsBody, chat_request, embeddings_request
 from router.http.schemas import routing_of
-from router.http.services import call_of, model_and_routing, request_id, services
+from router.http.services import call_of, identity, model_and_routing, request_id, services
+from router.identity import is_known_to
 from router.quality import Quality
 from router.sections import AliasEntry, ModelEntry
 
@@ -69,9 +70,13 @@ async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsB
 
 @get("/v1/models", summary="The catalogue, with the state of each candidate")
 async def models(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Every model and alias in OpenAI's shape; what only we know is under `nearfar`."""
+    """Every model and alias in OpenAI's shape, and of intents one's own; what only we know is under `nearfar`."""
     house = services(request)
-    entries = [model_answer(house.finder, house.lessons.judgement.quality, entry) for entry in house.catalog]
+    entries = [
+        model_answer(house.finder, house.lessons.judgement.quality, entry)
+        for entry in house.catalog
+        if is_known_to(entry.id, identity(request).sees)
+    ]
     return {
         "object": "list",
         "data": [*entries, *(alias_answer(house.catalog, alias) for alias in house.catalog.aliases.values())],
@@ -86,7 +91,7 @@ async def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dic
     alias = house.catalog.alias(wanted)
     if alias is not None:
         return alias_answer(house.catalog, alias)
-    entry = house.catalog.find(wanted)
+    entry = house.catalog.find(wanted) if is_known_to(wanted, identity(request).sees) else None
     if entry is None:
         raise UnknownModel(wanted, house.catalog.alternatives(wanted))
     return model_answer(house.finder, house.lessons.judgement.quality, entry)

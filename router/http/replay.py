@@ -14,7 +14,7 @@ from router.decision_log.windows import Window
 from router.errors import ReplayStopped
 from router.http.decisions import utc_instant
 from router.http.schemas import Body, NonNegative
-from router.http.services import services
+from router.http.services import reader, services
 from router.planning import parameters_of
 from router.replay.replayed import Asked, Clock, replay
 
@@ -73,7 +73,7 @@ async def replay_policy(request: Request[Any, Any, Any], data: JSONBody[ReplayBo
         await house.log.committed()
         try:
             clock = Clock(TIME_LIMIT_S, stop, polite=True)
-            answer = await asyncio.to_thread(replay, house.log.reader(), window, asked, clock)
+            answer = await asyncio.to_thread(replay, reader(request), window, asked, clock)
         finally:
             stop.set()  # a client that went away leaves no thread behind
     found: dict[str, Any] = to_builtins(answer)

@@ -18,6 +18,7 @@ from router.budgets import Budgets
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
+from router.decision_log.queries import LogReader
 from router.dispatch import Dispatcher
 from router.far_side import FarSide
 from router.feedback import Feedback
@@ -79,6 +80,11 @@ def identity(request: Request[Any, Any, Any]) -> Identity:
     """Who asks, as the guards found."""
     found: Identity = request.scope["state"].get("nearfar_identity", ANYBODY)
     return found
+
+
+def reader(request: Request[Any, Any, Any]) -> LogReader:
+    """The log as far as whoever asks may see it: what every route reads it by."""
+    return services(request).log.reader(identity(request).sees)
 
 
 def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routing: Routing) -> Call:

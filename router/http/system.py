@@ -7,11 +7,14 @@ import msgspec
 from litestar import MediaType, Request, Response, get, post
 
 import router
+from router.errors import Forbidden
 from router.http.auditing import audited
-from router.http.services import Services, services
+from router.http.services import Services, identity, services
+from router.identity import is_known_to
 from router.token_health import TokenReport
 
 LAG_WARNING_S = 5.0
+EVERYBODYS = ("version", "health", "hardware", "rates", "policy", "offline", "providers", "listings", "price_drift")
 
 
 @get("/health/live", summary="The process answers")
@@ -31,8 +34,12 @@ async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
 
 @get("/v1/system", summary="System Health")
 async def system(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Hardware, models, breakers, budgets, log and the hub token's state, as known here and now."""
-    return report(services(request))
+    """Hardware, models, breakers, budgets, log and the hub token's state, as known here and now.
+
+    Whoever is no admin is told what all share, and its own budgets: no figure that adds up others' requests.
+    """
+    house, sees = services(request), identity(request).sees
+    return report(house) if sees is None else told_to(sees, report(house))
 
 
 @post("/v1/system/token", status_code=200, summary="Ask the hub about the token now")
@@ -44,7 +51,9 @@ async def check_token(request: Request[Any, Any, Any]) -> TokenReport:
 
 @get("/metrics", media_type=MediaType.TEXT, summary="Prometheus metrics", include_in_schema=False)
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The exposition format, version 0.0.4."""
+    """The exposition format, version 0.0.4. For admins: every figure adds up everybody's requests."""
+    if identity(request).sees is not None:
+        raise Forbidden("Metrics add up everybody's requests: they need a key or token with the scope admin.")
     house = services(request)
     models = {
         candidate.target.model: candidate.status
@@ -88,6 +97,18 @@ def report(house: Services) -> dict[str, Any]:
         "shadowing": house.dispatcher.shadows.state()._asdict(),
         "log": msgspec.to_builtins(house.log.stats()),
     }
+
+
+def told_to(sees: str, system: dict[str, Any]) -> dict[str, Any]:
+    """Of System Health what a tenant is told. A figure that is new is told to nobody until it is named here."""
+    return {name: system[name] for name in EVERYBODYS} | {
+        "budgets": [budget for budget in system["budgets"] if budget["scope"] == f"key:{sees}"],
+        "models_loaded": [loaded for loaded in system["models_loaded"] if is_known_to(_model(loaded), sees)],
+    }
+
+
+def _model(loaded: dict[str, Any]) -> str:
+    return str(loaded["candidate"]).partition(":")[2]
 
 
 def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:

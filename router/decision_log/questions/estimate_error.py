@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from router.decision_log.questions.base import GROUPS, Asked, Question, cells_in, grouped, in_range
 from router.decision_log.questions.timeseries import step_for
 from router.decision_log.sql import dicts
@@ -49,7 +51,7 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     step = None
     if asked.step is not None:
         step = step_for(con, asked)
-        asked = Asked(since=asked.since, until=asked.until, by=by, step=step)
+        asked = replace(asked, by=by, step=step)
         keys = {"at": f"date_trunc('{step}', hour)", **keys}
     query = grouped(cells_in(asked), keys, ERROR_SUMS, ERROR_QUANTILES)
     rows = dicts(con, f"SELECT *, median_ratio - 1 AS bias FROM ({query}) WHERE n > 0")  # noqa: S608
@@ -65,7 +67,7 @@ def _sample(con: duckdb.DuckDBPyConnection, asked: Asked) -> list[dict[str, Any]
     ((since,),) = con.execute(f"SELECT min(ts) FROM ({newest} ORDER BY ts DESC LIMIT {2 * SAMPLE})").fetchall()  # noqa: S608
     if since is None:
         return []
-    where = in_range(Asked(since=since, until=asked.until))
+    where = in_range(replace(asked, since=since))
     whole = " UNION ALL BY NAME ".join(
         f"SELECT ts, chosen, candidates, attempts FROM nearfar_log.{table} WHERE {where}"  # noqa: S608
         for table in ("hot", "settled")

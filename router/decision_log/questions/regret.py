@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from router.decision_log.questions.base import GROUPS, Asked, Question, cells_in, grouped
 from router.decision_log.sql import dicts
 
@@ -35,7 +37,7 @@ _QUANTILES = {
 
 def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     by = asked.by or "policy"
-    asked = Asked(since=asked.since, until=asked.until, by=by)
+    asked = replace(asked, by=by)
     query = grouped(cells_in(asked, judged=True), {by: GROUPS[by]}, _SUMS, _QUANTILES)
     rows = f"SELECT * EXCLUDE (p95_ms), p95_ms / 1000 AS p95_s FROM ({query}) WHERE decisions > 0"  # noqa: S608
     return {"rows": dicts(con, rows), "note": NOTE}

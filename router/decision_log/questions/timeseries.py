@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from router.decision_log.questions.base import GROUPS, SIDE, Asked, Question, cells_in, grouped, in_range
 from router.decision_log.sql import dicts
 from router.errors import InvalidRequest
@@ -28,7 +30,7 @@ _QUANTILES = {
 
 def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
     step = step_for(con, asked)
-    asked = Asked(since=asked.since, until=asked.until, by=asked.by, step=step)
+    asked = replace(asked, step=step)
     by = asked.by or "side"
     keys = {"at": f"date_trunc('{step}', hour)", by: SIDE if by == "side" else GROUPS[by]}
     return {"step": step, "rows": dicts(con, grouped(cells_in(asked), keys, _SUMS, _QUANTILES))}

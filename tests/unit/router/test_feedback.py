@@ -77,7 +77,7 @@ def ask(**more):
 
 
 async def said(house: House, decision_id: str, score: float, source: str = "user", label=None):
-    return await house.services.feedback.take(Said(decision_id, score, label, source))
+    return await house.services.feedback.take(Said(decision_id, score, label, source, sees=None))
 
 
 async def chosen(house: House, **more) -> str:
