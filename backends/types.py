@@ -144,6 +144,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
 
     Attributes:
         tenant: Whose request it is: a queue serves tenants in turn.
+        background: Nobody sits and waits for the answer: a queue serves everybody else first.
         deadline: Monotonic seconds after which nobody waits for the answer; None waits for ever.
         limits: Time limits of a far attempt.
     """
@@ -153,6 +154,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     payload: Payload
     stream: bool = False
     tenant: str = ""
+    background: bool = False
     deadline: float | None = None
     limits: Limits = Limits()
 

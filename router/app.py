@@ -17,9 +17,11 @@ from router.house import serving_house
 from router.http import (
     analytics,
     audio,
+    batches,
     decisions,
     errors,
     feedback,
+    files,
     guards,
     huggingface,
     images,
@@ -29,6 +31,7 @@ from router.http import (
     system,
 )
 from router.http import intents as intent_routes
+from router.http.batch_lines import batching
 from router.sections import Settings
 from router.settings import Secrets
 
@@ -54,6 +57,8 @@ HANDLERS = (
     analytics.question,
     feedback.feedback,
     replay.replay_policy,
+    *files.HANDLERS,
+    *batches.HANDLERS,
     system.live,
     system.ready,
     system.system,
@@ -67,7 +72,10 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with serving_house(settings, secrets, log) as house:
+        async with (
+            serving_house(settings, secrets, log) as house,
+            batching(house, settings.server.drain_timeout_s) as app.state.batches,
+        ):
             app.state.services = house
             yield
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -177,12 +177,14 @@ class Run:
         target = self.candidate.target
         backend = self._runner.backends[target.backend]
         request = self._errand.request
-        if not request.stream:
-            yield await backend.infer(request, target)
-            return
-        async with aclosing(backend.stream(request, target)) as pieces:
-            async for piece in pieces:
-                yield piece
+        waited_for = self.candidate.near and self.role != "shadow" and not request.background
+        with self._runner.standby.serving() if waited_for else nullcontext():
+            if not request.stream:
+                yield await backend.infer(request, target)
+                return
+            async with aclosing(backend.stream(request, target)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     def _finished(self, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch) -> Attempt:
         candidate, ledger = self.candidate, self._runner.ledger

@@ -124,6 +124,12 @@ def intents_dir(settings: Settings) -> Path:
     return Path(configured).expanduser() if configured else Path(settings.log.path).parent / "nearfar-intents"
 
 
+def batches_dir(settings: Settings) -> Path:
+    """Where files and batches are kept: `batches.dir`, or `nearfar-batches` beside the decision log."""
+    configured = settings.batches.dir
+    return Path(configured).expanduser() if configured else Path(settings.log.path).parent / "nearfar-batches"
+
+
 def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
     """Set what the ML libraries read from the environment, unless the user did. Call before any of them is imported.
 

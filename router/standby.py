@@ -1,11 +1,17 @@
-"""Work that runs only while nobody needs this machine: one piece at a time, which gives way at once."""
+"""Work that runs only while nobody needs this machine, and when that is.
+
+A shadow runs one piece at a time and gives way at once. A line of a batch is somebody's own request, paid for and begun
+once: it begins when nobody who sits and waits is served near, and goes on to its end.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Iterator
 
 
 class Standby:
@@ -18,6 +24,30 @@ class Standby:
     def __init__(self) -> None:
         self.preempted = 0
         self._task: asyncio.Task[Any] | None = None
+        self._served = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody who sits and waits is served near now."""
+        return self._served > 0
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Somebody who sits and waits is served near inside."""
+        self._served += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._served -= 1
+            if not self._served:
+                self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Return when nobody who sits and waits is served near."""
+        await self._quiet.wait()
 
     def take(self, task: asyncio.Task[Any]) -> None:
         """This runs now, until it gives way or has `left`."""

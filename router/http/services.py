@@ -29,6 +29,7 @@ from router.request import Call, Routing, split_suffix
 from router.sections import Settings
 
 REQUEST_ID_LENGTH = 128
+BATCHED = "nearfar_batched"  # in the state of a request that is a line of a batch
 SQL_AT_ONCE = 2
 
 
@@ -76,13 +77,19 @@ def identity(request: Request[Any, Any, Any]) -> Identity:
     return found
 
 
+def surface(request: Request[Any, Any, Any]) -> str:
+    """What the log calls the door that this request came through: its route's pattern."""
+    return str(request.scope["state"].get(BATCHED) or request.scope["path_template"])
+
+
 def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routing: Routing) -> Call:
     """The call that this HTTP request makes, in its sender's name. Its clock started when its body was read."""
     length = request.headers.get("content-length", "")
+    background = BATCHED in request.scope["state"]
     return Call(
-        request=replace(inference, tenant=identity(request).tenant),
+        request=replace(inference, tenant=identity(request).tenant, background=background),
         routing=routing,
-        surface=request.scope["path_template"],
+        surface=surface(request),
         request_id=request_id(request),
         input_bytes=int(length) if length.isdigit() else None,
         received=time.monotonic(),

@@ -11,6 +11,7 @@ from backends.local.turns import QUANTUM, Turns
 class Work:
     def __init__(self, tenant, sizes, wanted=True):
         self.tenant = tenant
+        self.background = False
         self.all = list(sizes)
         self.done = 0
         self.wanted = wanted
