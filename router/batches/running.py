@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from router.batches.lines import Reading, raws, surveyed
 from router.batches.sheets import Account, Sheets, Tally, tallied
-from router.batches.types import Answer, Batch, Fault, Line, Question, StoredFile, entry_id
+from router.batches.types import Answer, Batch, Fault, Line, Question, entry_id
 from router.batches.wishes import with_wishes
 
 if TYPE_CHECKING:
@@ -115,12 +115,15 @@ class Run:
             self._asking.cancel()
         await asyncio.wait([self._asking])
         await sheets.close()
-        if self._asking.cancelled():
+        if not self._asking.cancelled():
+            self._asking.result()
+        if self.batch.state != "in_progress":
             return
-        self._asking.result()
-        if self.batch.state != "in_progress" or self._stopping:
-            return
-        await (self.end("expired") if self._expired else self._moved("finalizing"))
+        if self._stopping:  # how far it is, for whoever looks before it goes on
+            await self._take(await self._tally())
+            await self._store.keep(self.batch)
+        else:
+            await (self.end("expired") if self._expired else self._moved("finalizing"))
 
     async def _lines(self, done: set[int], sheets: Sheets) -> None:
         batch, clock = self.batch, self._store.clock
@@ -187,23 +190,12 @@ class Run:
         self._store.batches[self._id] = replace(batch, **changes)
 
     async def _filed(self, file_id: str, name: str) -> None:
-        path, now = self._store.data(file_id), self._store.clock()
+        path, batch = self._store.data(file_id), self.batch
         size = await asyncio.to_thread(lambda: path.stat().st_size if path.exists() else 0)
         if not size:
             await self._store.delete_file(file_id)
             return
-        kept_s = self._store.settings.retention_days * 86400
-        kept_s = min(kept_s, self.batch.output_expires_s or kept_s)
-        file = StoredFile(
-            id=file_id,
-            tenant=self.batch.tenant,
-            filename=name,
-            size_bytes=size,
-            purpose="batch_output",
-            created_at=int(now),
-            expires_at=int(now + kept_s),
-        )
-        await self._store.keep_file(file)
+        await self._store.take_in(file_id, batch.tenant, name, "batch_output", batch.output_expires_s)
 
     async def _tally(self) -> Tally:
         data = self._store.data

@@ -43,17 +43,19 @@ class Batches:
         self._longest = longest
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._given_up: set[str] = set()  # until the next start: their state cannot be kept
-        self._closed = False
+        self._open = False
 
     @asynccontextmanager
     async def running(self, grace_s: float) -> AsyncIterator[None]:
         """Go on with what had not ended, and run what is made, inside. Lines under way at the end have `grace_s`."""
+        await asyncio.to_thread(self.store.clean)
+        self._open = True
         sweeping = asyncio.create_task(self._sweeping(), name="sweeping batches")
         self._begin()
         try:
             yield
         finally:
-            self._closed = True
+            self._open = False
             sweeping.cancel()
             await self._stopped(grace_s)
             await asyncio.wait([sweeping])
@@ -109,7 +111,7 @@ class Batches:
         await self.store.keep(batch.moved("cancelling", self.store.clock()))
         if batch_id in self._runs:
             self._runs[batch_id][0].abort()
-        elif not self._closed:
+        else:
             self._start(batch_id)
         return self.store.batches[batch_id]
 
@@ -134,7 +136,7 @@ class Batches:
         """Start batches while there is room: those of tenants who have the fewest running, the oldest first."""
         taken = {*self._runs, *self._given_up}
         waiting = [b for b in self.store.batches.values() if not b.ended and b.id not in taken]
-        while waiting and not self._closed and len(self._runs) < self.store.settings.running:
+        while waiting and self._open and len(self._runs) < self.store.settings.running:
             busy = Counter(self.store.batches[batch_id].tenant for batch_id in self._runs)
             first = min(waiting, key=lambda batch: (busy[batch.tenant], batch.created_at, batch.id))
             waiting.remove(first)

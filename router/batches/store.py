@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from router.batches.types import Purpose
     from router.sections import BatchSettings
 
 logger = logging.getLogger("nearfar.batches")
@@ -58,7 +59,6 @@ class Store:
         store = cls(folder, settings, clock)
         store.batches = _all(store._batches, Batch, lambda batch: batch.created_at)
         store.files = _all(store._files, StoredFile, lambda file: file.created_at)
-        store._clean()
         return store
 
     def data(self, file_id: str) -> Path:
@@ -95,10 +95,23 @@ class Store:
         """How much a tenant keeps here."""
         return sum(file.size_bytes for file in self.files.values() if file.tenant == tenant)
 
-    async def keep_file(self, file: StoredFile) -> None:
-        """Let the content that lies at `data` be a file from now on."""
+    async def take_in(
+        self, file_id: str, tenant: str, filename: str, purpose: Purpose, kept_s: float | None = None
+    ) -> StoredFile:
+        """Let the content that lies at `data` be a file from now on, kept so long, or as long as files are."""
+        now, longest_s = self.clock(), self.settings.retention_days * 86400
+        file = StoredFile(
+            id=file_id,
+            tenant=tenant,
+            filename=filename,
+            size_bytes=(await asyncio.to_thread(self.data(file_id).stat)).st_size,
+            purpose=purpose,
+            created_at=int(now),
+            expires_at=int(now + min(longest_s, kept_s or longest_s)),
+        )
         await asyncio.to_thread(_replaced, self._files / f"{file.id}.json", file)
         self.files[file.id] = file
+        return file
 
     async def keep(self, batch: Batch) -> None:
         """Take the batch's new state, at once in memory; return when it is on disk."""
@@ -130,8 +143,11 @@ class Store:
         (self._files / f"{file_id}.json").unlink(missing_ok=True)
         self.data(file_id).unlink(missing_ok=True)
 
-    def _clean(self) -> None:
-        """Delete what a kill left behind: uploads that were not finished, and JSON that was not put in place."""
+    def clean(self) -> None:
+        """Delete what a kill left behind: uploads that were not finished, and JSON that was not put in place.
+
+        For whoever owns the folder, before anything else. Blocks.
+        """
         under_way = [batch for batch in self.batches.values() if not batch.ended]
         known = {*self.files, *(b.output_file_id for b in under_way), *(b.error_file_id for b in under_way)}
         for path in (*self._files.glob("*.jsonl"), *self._folder.glob("*/*.new")):

@@ -3,6 +3,7 @@
 import click
 
 import router
+from router.cli.batch import batch
 from router.cli.calibrate import calibrate
 from router.cli.doctor import doctor
 from router.cli.explain import explain
@@ -23,5 +24,5 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, calibrate, doctor, report, explain, replay, export):
+for command in (serve, run, route, models, intents, batch, calibrate, doctor, report, explain, replay, export):
     main.add_command(command)

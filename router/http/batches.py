@@ -16,6 +16,8 @@ from router.http.services import identity
 Value = Annotated[str, Meta(max_length=512)]
 Key = Annotated[str, Meta(max_length=64)]
 MOST_LISTED = 100
+ASKING: dict[str, Any] = {"scopes": ("infer",)}
+LOOKING: dict[str, Any] = {"scopes": ("infer", "read")}
 
 
 class ExpiryBody(Body, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +49,7 @@ def batches_of(request: Request[Any, Any, Any]) -> Batches:
     return found
 
 
-@post("/v1/batches", status_code=200, summary="Work through a file of requests")
+@post("/v1/batches", status_code=200, opt=ASKING, summary="Work through a file of requests")
 async def make(request: Request[Any, Any, Any], data: JSONBody[BatchBody]) -> dict[str, Any]:
     """Each line of the file is a request of its own, run when nobody waits for this machine, or at the least cost."""
     given = Given(
@@ -62,7 +64,7 @@ async def make(request: Request[Any, Any, Any], data: JSONBody[BatchBody]) -> di
     return shown(await batches_of(request).make(given, identity(request).tenant))
 
 
-@get("/v1/batches", summary="Your batches")
+@get("/v1/batches", opt=LOOKING, summary="Your batches")
 async def every(
     request: Request[Any, Any, Any], limit: FromQuery[int] = 20, after: FromQuery[str | None] = None
 ) -> dict[str, Any]:
@@ -72,13 +74,13 @@ async def every(
     return page([shown(batch) for batch in own[::-1]], limit=limit, most=MOST_LISTED, after=after)
 
 
-@get("/v1/batches/{batch_id:str}", summary="One batch, and how far it is")
+@get("/v1/batches/{batch_id:str}", opt=LOOKING, summary="One batch, and how far it is")
 async def one(request: Request[Any, Any, Any], batch_id: FromPath[str]) -> dict[str, Any]:
     """Its status, and how many of its lines are answered or failed, as it is now."""
     return shown(batches_of(request).store.batch(batch_id, identity(request).sees))
 
 
-@post("/v1/batches/{batch_id:str}/cancel", status_code=200, summary="Cancel a batch")
+@post("/v1/batches/{batch_id:str}/cancel", status_code=200, opt=ASKING, summary="Cancel a batch")
 async def cancel(request: Request[Any, Any, Any], batch_id: FromPath[str]) -> dict[str, Any]:
     """No further line begins; what is answered by then is in its files."""
     return shown(await batches_of(request).cancel(batch_id, identity(request).sees))

@@ -13,7 +13,7 @@ from router.batches.store import Store
 from router.batches.types import StoredFile, new_file_id
 from router.errors import InvalidRequest, TooLarge
 from router.http import documents
-from router.http.batches import batches_of, page
+from router.http.batches import LOOKING, batches_of, page
 from router.http.forms import MULTIPART
 from router.http.services import identity
 from router.http.uploads import Upload, uploaded
@@ -36,7 +36,7 @@ DOCUMENT = {
 @post(
     "/v1/files",
     status_code=200,
-    opt={"bodies": (MULTIPART,), "reads_body": True},
+    opt={"bodies": (MULTIPART,), "reads_body": True, "scopes": ("infer",)},
     request_max_body_size=None,  # read as it comes, and counted: batches.max_file_bytes
     summary="Upload a file of requests",
     operation_class=documents.taking({MULTIPART: DOCUMENT}),
@@ -48,26 +48,16 @@ async def upload(request: Request[Any, Any, Any]) -> dict[str, Any]:
     file_id = new_file_id()
     given = await uploaded(request, "file", store.data(file_id), store.settings.max_file_bytes)
     try:
-        kept_s = _kept_s(given, store.settings.retention_days)
+        kept_s = _kept_s(given)
         _check_room(store, tenant, given.size_bytes)
-        now = int(store.clock())
-        file = StoredFile(
-            id=file_id,
-            tenant=tenant,
-            filename=_name(given.filename),
-            size_bytes=given.size_bytes,
-            purpose="batch",
-            created_at=now,
-            expires_at=now + kept_s,
-        )
-        await store.keep_file(file)
+        file = await store.take_in(file_id, tenant, _name(given.filename), "batch", kept_s)
     except BaseException:
         await store.delete_file(file_id)
         raise
     return shown(file)
 
 
-@get("/v1/files", summary="Your files")
+@get("/v1/files", opt=LOOKING, summary="Your files")
 async def every(
     request: Request[Any, Any, Any],
     purpose: FromQuery[str | None] = None,
@@ -87,13 +77,13 @@ async def every(
     return page([shown(file) for file in own], limit=limit, most=10_000, after=after)
 
 
-@get("/v1/files/{file_id:str}", summary="One file")
+@get("/v1/files/{file_id:str}", opt=LOOKING, summary="One file")
 async def one(request: Request[Any, Any, Any], file_id: FromPath[str]) -> dict[str, Any]:
     """What a file is called, how large it is, and until when it is kept."""
     return shown(batches_of(request).store.file(file_id, identity(request).sees))
 
 
-@get("/v1/files/{file_id:str}/content", summary="A file's content")
+@get("/v1/files/{file_id:str}/content", opt=LOOKING, summary="A file's content")
 async def content(request: Request[Any, Any, Any], file_id: FromPath[str]) -> Stream:
     """The bytes of a file: of a batch's output, a line of JSON for each answered request."""
     store = batches_of(request).store
@@ -102,7 +92,7 @@ async def content(request: Request[Any, Any, Any], file_id: FromPath[str]) -> St
     return Stream(_blocks(store.data(file.id)), media_type="application/octet-stream", headers=headers)
 
 
-@delete("/v1/files/{file_id:str}", status_code=200, summary="Delete a file")
+@delete("/v1/files/{file_id:str}", status_code=200, opt={"scopes": ("infer",)}, summary="Delete a file")
 async def remove(request: Request[Any, Any, Any], file_id: FromPath[str]) -> dict[str, Any]:
     """Delete a file. One that a batch reads, which has not ended, is not deleted."""
     await batches_of(request).delete_file(file_id, identity(request).sees)
@@ -134,8 +124,8 @@ def _check_room(store: Store, tenant: str, size_bytes: int) -> None:
         )
 
 
-def _kept_s(given: Upload, retention_days: float) -> int:
-    """How long it is to be kept: as it says, and no longer than files are.
+def _kept_s(given: Upload) -> int | None:
+    """How long it asks to be kept; None where it leaves that open.
 
     Raises:
         InvalidRequest: there is no file, its purpose is not one that is served, or a field is not one of a file.
@@ -151,15 +141,14 @@ def _kept_s(given: Upload, retention_days: float) -> int:
         raise InvalidRequest(f"purpose: {said}; it must be 'batch'.", param="purpose")
     if not given.size_bytes:
         raise InvalidRequest("file: is required, and must not be empty.", param="file")
-    kept_s = int(retention_days * 86400)
     if wanted is None:
-        return kept_s
+        return None
     if anchor != "created_at":
         raise InvalidRequest("expires_after.anchor: must be 'created_at'.", param="expires_after.anchor")
     if not (wanted.isascii() and wanted.isdigit() and LEAST_KEPT_S <= int(wanted[:12]) <= MOST_KEPT_S):
         said = f"expires_after.seconds: must be between {LEAST_KEPT_S} and {MOST_KEPT_S}."
         raise InvalidRequest(said, param="expires_after.seconds")
-    return min(kept_s, int(wanted))
+    return int(wanted)
 
 
 def _name(given: str) -> str:
