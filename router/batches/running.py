@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from router.batches.types import Ask, State
 
 TRIES = 5
+STOPS = 3  # so often a line gives way to others; then it is run to its end
 PATIENT = frozenset({429, 503, 504})  # statuses that pass: too much to do, or too late because of it
 LONGEST_PAUSE_S = 60.0
 SHORTEST_PAUSE_S = 0.05
@@ -165,7 +166,7 @@ class Run:
 
     async def _answered(self, line: Line, left_s: float) -> Answer:
         """Ask, and again where that may help after a while: nobody sits and waits for this answer."""
-        batch, tries = self.batch, 0
+        batch, tries, stops = self.batch, 0, 0
         while True:
             left_usd = None if batch.max_cost_usd is None else max(0.0, batch.max_cost_usd - self.batch.cost_usd)
             question = Question(
@@ -173,12 +174,27 @@ class Run:
                 body=with_wishes(line.body, batch.routing, left_usd, left_s),
                 tenant=batch.tenant,
                 request_id=entry_id(batch.id, line.number),
+                firm=stops >= STOPS,
             )
-            answer = await self._ask(question)
+            answer = await self._asked(question)
+            if answer is None:
+                stops += 1
+                continue
             tries += 1
             if answer.status not in PATIENT or tries == TRIES:
                 return answer
             await asyncio.sleep(min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, answer.retry_after_s or 0.0)))
+
+    async def _asked(self, question: Question) -> Answer | None:
+        """The answer; None where it gave way to somebody. It has ended in any case when this returns."""
+        task = asyncio.create_task(self._ask(question), name=question.request_id)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        return None if task.cancelled() else task.result()
 
     def _count(self, answer: Answer | Fault, *, failed: bool) -> None:
         """Progress is told from memory; on disk it follows from the sheets."""

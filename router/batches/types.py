@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 from msgspec import Raw, Struct, field
@@ -118,12 +118,17 @@ class Line(Struct, frozen=True, kw_only=True):
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """A line as it is asked: a JSON body for an endpoint, in its batch's tenant's name."""
+    """A line as it is asked: a JSON body for an endpoint, in its batch's tenant's name.
+
+    Attributes:
+        firm: It was stopped often enough for others who came, and is not to be stopped again.
+    """
 
     endpoint: str
     body: bytes
     tenant: str
     request_id: str
+    firm: bool = False
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -137,7 +142,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
-Ask = Callable[[Question], Awaitable[Answer]]
+Ask = Callable[[Question], Coroutine[Any, Any, Answer]]
+"""What answers a line; cancelled from within where it had to give way."""
 
 
 class Given(Struct, frozen=True, kw_only=True):

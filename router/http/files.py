@@ -88,7 +88,7 @@ async def content(request: Request[Any, Any, Any], file_id: FromPath[str]) -> St
     """The bytes of a file: of a batch's output, a line of JSON for each answered request."""
     store = batches_of(request).store
     file = store.file(file_id, identity(request).sees)
-    headers = {"content-length": str(file.size_bytes), "x-content-type-options": "nosniff"}
+    headers = {"content-length": str(file.size_bytes)}
     return Stream(_blocks(store.data(file.id)), media_type="application/octet-stream", headers=headers)
 
 

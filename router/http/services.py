@@ -29,7 +29,8 @@ from router.request import Call, Routing, split_suffix
 from router.sections import Settings
 
 REQUEST_ID_LENGTH = 128
-BATCHED = "nearfar_batched"  # in the state of a request that is a line of a batch
+BATCHED = "nearfar_batched"  # in the state of a request that is a line of a batch: its surface
+FIRM = "nearfar_firm"  # likewise, where it was stopped for others often enough
 SQL_AT_ONCE = 2
 
 
@@ -85,9 +86,12 @@ def surface(request: Request[Any, Any, Any]) -> str:
 def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routing: Routing) -> Call:
     """The call that this HTTP request makes, in its sender's name. Its clock started when its body was read."""
     length = request.headers.get("content-length", "")
-    background = BATCHED in request.scope["state"]
+    state = request.scope["state"]
+    background = BATCHED in state
+    interruptible = background and FIRM not in state
+    sender = identity(request)
     return Call(
-        request=replace(inference, tenant=identity(request).tenant, background=background),
+        request=replace(inference, tenant=sender.tenant, background=background, interruptible=interruptible),
         routing=routing,
         surface=surface(request),
         request_id=request_id(request),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from msgspec.structs import replace
 
 from tests.unit.router.house import chat, chat_model, embed, fake, opened, vector_model
@@ -89,5 +90,42 @@ def test_a_wait_that_is_given_up_has_its_row() -> None:
             rows = await house.select("SELECT status FROM decisions ORDER BY ts")
 
         assert [("cancelled",), ("refused",)] == sorted(rows)
+
+    run(go)
+
+
+@pytest.mark.parametrize(("interruptible", "status"), [(True, "cancelled"), (False, "ok")])
+def test_what_holds_the_device_for_long_gives_way(interruptible, status) -> None:
+    """Its row says so; one that was stopped often enough goes on beside the request that came."""
+
+    async def go() -> None:
+        async with opened(chat_model(fake("n", near=True, latency_ms=SLOW_MS))) as house:
+            call = background(chat())
+            call = replace(call, request=replace(call.request, interruptible=interruptible))
+            patient = asyncio.create_task(house.dispatcher.infer(call))
+            await until(lambda: house.services.lessons.admission.near_in_flight == 1)
+            real = await house.dispatcher.infer(chat())
+            await asyncio.wait([patient])
+            rows = await house.select("SELECT status FROM decisions ORDER BY ts")
+
+        assert "ok" == real.status
+        assert interruptible == patient.cancelled()
+        assert [(status,), ("ok",)] == rows
+
+    run(go)
+
+
+def test_what_is_quick_is_not_stopped() -> None:
+    """It would have ended by itself before it could be asked again."""
+
+    async def go() -> None:
+        async with opened(vector_model(fake("n", near=True, latency_ms=SLOW_MS))) as house:
+            call = background(embed())
+            call = replace(call, request=replace(call.request, interruptible=True))
+            patient = asyncio.create_task(house.dispatcher.infer(call))
+            await until(lambda: house.services.lessons.admission.near_in_flight == 1)
+            await house.dispatcher.infer(embed())
+
+            assert "ok" == (await patient).status
 
     run(go)

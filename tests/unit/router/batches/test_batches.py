@@ -397,3 +397,27 @@ def test_a_file_that_is_no_batch_fails_as_a_whole(tmp_path, text, code) -> None:
         assert ("failed", [code]) == (ended.state, [fault.code for fault in ended.errors])
 
     run(go)
+
+
+def test_a_line_that_gave_way_is_asked_again_until_it_need_not(tmp_path) -> None:
+    """It is not lost, and others who come do not keep it from ever being answered."""
+    asked: list[bool] = []
+
+    async def ask(question):
+        asked.append(question.firm)
+        if not question.firm:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+        return await echo(question)
+
+    async def go() -> None:
+        life = Life(tmp_path, ask)
+        async with life.batches.running(0):
+            batch = await life.ended((await life.begun(lines(1))).id)
+
+        assert ("completed", 1) == (batch.state, batch.completed)
+        assert [False] * running.STOPS + [True] == asked
+
+    run(go)
