@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import click
 from rich.console import Console
@@ -17,7 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 COLUMNS = ("batch", "status", "endpoint", "answered", "failed", "lines", "cost")
-ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+class Place(Protocol):
+    """Where batches are: this machine's folder, or a server."""
+
+    def every(self) -> list[dict[str, Any]]:
+        """All batches, newest first."""
+
+    def one(self, batch_id: str) -> dict[str, Any]:
+        """One batch."""
+
+    def copy(self, file_id: str, target: BinaryIO) -> None:
+        """Write a file's content."""
+
+    def cancel(self, batch_id: str) -> dict[str, Any]:
+        """Begin no further line of it."""
+
+
+def _place(config: Path | None, server: str | None) -> Place:
+    return batches_here.Reader(config) if server is None else batches_there.Reader(server)
 
 
 @click.group()
@@ -58,7 +78,7 @@ def run(
         }
         states = batches_here.run(config, file, wanted) if server is None else batches_there.run(server, file, wanted)
         [told] = asyncio.run(_watched(states)).values()
-        place = batches_here.Reader(config) if server is None else batches_there.Reader(server)
+        place = _place(config, server)
         _fetched(place, told["output_file_id"], output, printed=not as_json)
         _fetched(place, told["error_file_id"], errors, printed=False)
         _summary(told, as_json=as_json)
@@ -86,7 +106,7 @@ def resume(config: Path | None, *, as_json: bool) -> None:
 def list_(config: Path | None, server: str | None, *, as_json: bool) -> None:
     """List the batches, newest first, and how far they are."""
     with reported():
-        place = batches_here.Reader(config) if server is None else batches_there.Reader(server)
+        place = _place(config, server)
         found = place.every()
         if as_json:
             show_json(found)
@@ -101,7 +121,7 @@ def list_(config: Path | None, server: str | None, *, as_json: bool) -> None:
 def show(batch_id: str, config: Path | None, server: str | None) -> None:
     """Show one batch, as JSON."""
     with reported():
-        place = batches_here.Reader(config) if server is None else batches_there.Reader(server)
+        place = _place(config, server)
         show_json(place.one(batch_id))
 
 
@@ -112,7 +132,7 @@ def show(batch_id: str, config: Path | None, server: str | None) -> None:
 def cancel(batch_id: str, config: Path | None, server: str | None) -> None:
     """Begin no further line of a batch; what is answered stays."""
     with reported():
-        place = batches_here.Reader(config) if server is None else batches_there.Reader(server)
+        place = _place(config, server)
         click.echo(f"{batch_id}: {place.cancel(batch_id)['status']}")
 
 
@@ -125,7 +145,7 @@ def cancel(batch_id: str, config: Path | None, server: str | None) -> None:
 def get(batch_id: str, output: Path | None, config: Path | None, server: str | None, *, errors: bool) -> None:
     """Fetch the answers of a batch that has ended, as lines of JSON."""
     with reported():
-        place = batches_here.Reader(config) if server is None else batches_there.Reader(server)
+        place = _place(config, server)
         told = place.one(batch_id)
         file_id = told["error_file_id" if errors else "output_file_id"]
         if file_id is None:
@@ -154,12 +174,12 @@ async def _watched(states: AsyncIterator[dict[str, Any]]) -> dict[str, dict[str,
     return last
 
 
-def _fetched(place: Any, file_id: str | None, output: Path | None, *, printed: bool) -> None:
+def _fetched(place: Place, file_id: str | None, output: Path | None, *, printed: bool) -> None:
     """Write a file to where it is wanted."""
     if file_id is None or (output is None and not printed):
         return
     if output is None:
-        place.copy(file_id, click.get_binary_stream("stdout"))
+        place.copy(file_id, sys.stdout.buffer)
         return
     with output.open("wb") as target:
         place.copy(file_id, target)

@@ -109,9 +109,9 @@ class Reader:
     async def _cancelled(self, batch_id: str) -> dict[str, Any]:
         batches = Batches(self._store, _nobody, ENDPOINTS, self._settings.server.max_body_bytes)
         await batches.cancel(batch_id, None)
-        async for told in _states(batches, [batch_id]):
-            last = told
-        return last
+        async for _ in _states(batches, [batch_id]):
+            pass
+        return self.one(batch_id)
 
 
 async def _nobody(question: Question) -> Answer:
