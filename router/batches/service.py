@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from router.batches.types import Ask, Given, State
 
 MOST_UNENDED = 100  # batches of one tenant that have not ended
+MOST_KEPT = 10_000  # batches of one tenant, with those that have ended
 MOST_WINDOW_S = 30 * 86400
 SWEEP_S = 3600.0
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
@@ -75,8 +76,7 @@ class Batches:
         if file.purpose != "batch":
             said = f"input_file_id: {file.id} has the purpose {file.purpose!r}; it must be 'batch'."
             raise InvalidRequest(said, param="input_file_id")
-        if sum(b.tenant == tenant and not b.ended for b in self.store.batches.values()) >= MOST_UNENDED:
-            raise InvalidRequest(f"{MOST_UNENDED} batches have not ended yet: wait, or cancel some.")
+        self._check_room(tenant)
         batch = Batch(
             id=new_batch_id(),
             tenant=tenant,
@@ -95,6 +95,13 @@ class Batches:
         await self.store.keep(batch)
         self._begin()
         return batch
+
+    def _check_room(self, tenant: str) -> None:
+        own = [batch for batch in self.store.batches.values() if batch.tenant == tenant]
+        if sum(not batch.ended for batch in own) >= MOST_UNENDED:
+            raise InvalidRequest(f"{MOST_UNENDED} of your batches have not ended yet: wait, or cancel some.")
+        if len(own) >= MOST_KEPT:
+            raise InvalidRequest(f"{MOST_KEPT} of your batches are kept; they are deleted after a time.")
 
     async def cancel(self, batch_id: str, tenant: str | None) -> Batch:
         """Begin no further line and stop those under way; what is answered stays.

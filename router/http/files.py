@@ -20,6 +20,7 @@ from router.http.uploads import Upload, uploaded
 
 BLOCK = 256 * 1024
 LONGEST_NAME = 255
+MOST_FILES = 10_000  # of one tenant
 LEAST_KEPT_S, MOST_KEPT_S = 3600, 30 * 86400  # as OpenAI has them
 DOCUMENT = {
     "type": "object",
@@ -118,6 +119,8 @@ def shown(file: StoredFile) -> dict[str, Any]:
 
 
 def _check_room(store: Store, tenant: str, size_bytes: int) -> None:
+    if sum(file.tenant == tenant for file in store.files.values()) >= MOST_FILES:
+        raise TooLarge(f"You have {MOST_FILES} files: delete some first.")
     if size_bytes > store.settings.max_stored_bytes - store.stored_bytes(tenant):
         raise TooLarge(
             "file: there is no room for it beside your other files (batches.max_stored_bytes).", param="file"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.batches import running
+from router.batches import running, service
 from router.batches.types import MOVES, Answer, Batch, Given
 from router.errors import InvalidRequest, NoSuchResource
 from tests.unit.router.batches.lives import ENDPOINT, HOUR_S, Life, echo, line, run
@@ -419,5 +419,27 @@ def test_a_line_that_gave_way_is_asked_again_until_it_need_not(tmp_path) -> None
 
         assert ("completed", 1) == (batch.state, batch.completed)
         assert [False] * running.STOPS + [True] == asked
+
+    run(go)
+
+
+def test_a_tenant_has_so_many_batches_and_no_more(tmp_path, monkeypatch) -> None:
+    """Those under way and those that are kept have bounds; another tenant has its own."""
+    monkeypatch.setattr(service, "MOST_UNENDED", 2)
+    monkeypatch.setattr(service, "MOST_KEPT", 3)
+
+    async def go() -> None:
+        life = Life(tmp_path, never)
+        async with life.batches.running(0):
+            first = await life.begun(lines(1), "a")
+            await life.begun(lines(1), "a")
+            with pytest.raises(InvalidRequest, match="2 of your batches have not ended"):
+                await life.begun(lines(1), "a")
+            await life.begun(lines(1), "b")
+            await life.batches.cancel(first.id, "a")
+            await life.ended(first.id)
+            await life.batches.cancel((await life.begun(lines(1), "a")).id, "a")
+            with pytest.raises(InvalidRequest, match="3 of your batches are kept"):
+                await life.begun(lines(1), "a")
 
     run(go)
