@@ -150,6 +150,8 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
 
     Attributes:
         tenant: Whose request it is: a queue serves tenants in turn.
+        background: Nobody sits and waits for the answer: a queue serves everybody else first.
+        interruptible: Likewise, and it may be stopped near, as it is asked again then.
         deadline: Monotonic seconds after which nobody waits for the answer; None waits for ever.
         limits: Time limits of a far attempt.
     """
@@ -159,6 +161,8 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     payload: Payload
     stream: bool = False
     tenant: str = ""
+    background: bool = False
+    interruptible: bool = False
     deadline: float | None = None
     limits: Limits = Limits()
 

@@ -18,10 +18,12 @@ from router.http import (
     access,
     analytics,
     audio,
+    batches,
     completions,
     decisions,
     errors,
     feedback,
+    files,
     guards,
     huggingface,
     images,
@@ -33,6 +35,7 @@ from router.http import (
 )
 from router.http import intents as intent_routes
 from router.http.door import EXPOSED, Door
+from router.http.batch_lines import batching
 from router.sections import Settings
 from router.settings import Secrets
 
@@ -64,6 +67,8 @@ HANDLERS = (
     keys.revoke,
     keys.rotate,
     keys.audit_log,
+    *files.HANDLERS,
+    *batches.HANDLERS,
     system.live,
     system.ready,
     system.system,
@@ -77,7 +82,10 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with serving_house(settings, secrets, log) as house:
+        async with (
+            serving_house(settings, secrets, log) as house,
+            batching(house, settings.server.drain_timeout_s) as app.state.batches,
+        ):
             app.state.services = house
             yield
 

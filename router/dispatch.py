@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from router.errors import InvalidRequest, NoCandidate, Refusal, RouterError
 from router.outcome import Outcome
@@ -49,6 +52,8 @@ class Dispatcher:
                 logged then, and the error carries the decision's id.
         """
         try:
+            if call.request.background:
+                call = await self._its_turn(call)
             plan = await self._planner.plan(call, random.random())  # noqa: S311 -- chance, not a secret
         except RouterError as error:
             error.decision_id = self.refuse(_refused(call, error))
@@ -78,6 +83,19 @@ class Dispatcher:
                 if isinstance(piece, Outcome):
                     return piece
         raise AssertionError("a stream always ends with its outcome")
+
+    async def _its_turn(self, call: Call) -> Call:
+        """The call as if it came when its turn comes: where it would run near, when nobody who waits is served there.
+
+        Its clock does not run until then, so that it costs a line of a batch nothing that others went first.
+        """
+        standby = self._finder.standby
+        while standby.busy:
+            first = (await self._planner.plan(call)).ranked()[:1]
+            if not first or not first[0].near:
+                break
+            await standby.quiet()
+        return replace(call, received=time.monotonic())
 
     async def task_of(self, model_id: str, tenant: str = "") -> str:
         """The task a model or an alias does, of those that a tenant may know.

@@ -11,6 +11,7 @@ RouterError
 ├── BodyTimeout        the body did not arrive in time
 ├── UnknownKey         there is no API key of this name
 ├── UnknownModel       no such model; `alternatives` names near ones
+├── NoSuchResource     no such file or batch, or it is somebody else's
 ├── NoCandidate        nothing may serve the request; carries the rejections
 │   └── NoCapacity     somebody may, but has too much to do now; carries retry_after_s
 ├── BudgetExceeded     what may be spent far is spent, and the budget says to refuse then
@@ -123,6 +124,13 @@ class UnknownModel(RouterError):
         super().__init__(f"Unknown model {model!r}.{hint}{' ' + note if note else ''}")
         self.alternatives = tuple(alternatives)
         self.param = "model"
+
+
+class NoSuchResource(RouterError):
+    """No such file or batch; one of somebody else's is none."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"There is no {kind} {name[:100]!r}.")
 
 
 class NoCandidate(RouterError):

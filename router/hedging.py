@@ -40,7 +40,7 @@ class Hedging:
         request = plan.call.request
         constant = request.task in CONSTANT_WORK
         costly = self._settings.costly and (request.stream or not plan.generates)
-        if self._settings.to == "off" or candidate.near or not (constant or costly):
+        if self._settings.to == "off" or candidate.near or request.background or not (constant or costly):
             return None
         self._saved = min(MOST_SAVED, self._saved + self._settings.share)
         return self._patience.hedge_after_s(candidate, plan.size)

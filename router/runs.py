@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -21,9 +21,11 @@ from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Said
 from router.pricing import asked_usd
+from router.standby import LONG
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractContextManager
 
     from backends.base import Backend
     from backends.types import Piece
@@ -64,6 +66,8 @@ class Runner:
         """A run that begins when somebody waits for it. What runs near for want of anything better gives way to it."""
         if step.candidate.near and step.role != "shadow":
             self.standby.disturb()
+            if not errand.request.background:
+                self.standby.claim()
         return Run(self, plan, step, errand)
 
 
@@ -177,12 +181,22 @@ class Run:
         target = self.candidate.target
         backend = self._runner.backends[target.backend]
         request = self._errand.request
-        if not request.stream:
-            yield await backend.infer(request, target)
-            return
-        async with aclosing(backend.stream(request, target)) as pieces:
-            async for piece in pieces:
-                yield piece
+        with self._presence(request):
+            if not request.stream:
+                yield await backend.infer(request, target)
+                return
+            async with aclosing(backend.stream(request, target)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    def _presence(self, request: InferenceRequest) -> AbstractContextManager[None]:
+        """What others near have to do with it, while it lasts."""
+        standby = self._runner.standby
+        if not self.candidate.near or self.role == "shadow":
+            return nullcontext()
+        if not request.background:
+            return standby.serving()
+        return standby.giving_way() if request.interruptible and request.task in LONG else nullcontext()
 
     def _finished(self, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch) -> Attempt:
         candidate, ledger = self.candidate, self._runner.ledger

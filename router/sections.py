@@ -171,6 +171,18 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     carbon_g_per_kwh: NonNegative | None = None  # of this machine's electricity, CO2 equivalents; None: nobody says
 
 
+class BatchSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files of requests, and how they are worked through: by default kept in `nearfar-batches` beside the log."""
+
+    dir: str | None = None
+    max_file_bytes: Annotated[int, Meta(gt=0)] = 200_000_000
+    max_stored_bytes: Annotated[int, Meta(gt=0)] = 2_000_000_000  # of one tenant's files together, answers included
+    max_lines: Annotated[int, Meta(gt=0, le=1_000_000)] = 50_000
+    at_once: Annotated[int, Meta(ge=1, le=256)] = 8  # lines of one batch that are under way
+    running: Annotated[int, Meta(ge=1, le=64)] = 4  # batches that are; further ones wait
+    retention_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0  # of files, and of batches that have ended
+
+
 class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A label's example texts, and what they want in a few words."""
 
@@ -360,6 +372,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogSettings = LogSettings()
     local: LocalSettings = LocalSettings()
     intents: IntentsSettings = IntentsSettings()
+    batches: BatchSettings = BatchSettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     aliases: tuple[AliasEntry, ...] = ()

@@ -155,6 +155,12 @@ def _beside_log(settings: Settings, name: str) -> Path:
     return Path(settings.log.path).expanduser().parent / name
 
 
+def batches_dir(settings: Settings) -> Path:
+    """Where files and batches are kept: `batches.dir`, or `nearfar-batches` beside the decision log."""
+    configured = settings.batches.dir
+    return Path(configured).expanduser() if configured else _beside_log(settings, "nearfar-batches")
+
+
 def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
     """Set what the ML libraries read from the environment, unless the user did. Call before any of them is imported.
 

@@ -171,6 +171,7 @@ class LocalBackend:
             emit=emit,
             weight=work_of(request.payload),
             tenant=request.tenant,
+            background=request.background,
             deadline=request.deadline,
         )
         async with machine.cache.using(self._wanted(known, machine)) as slot:

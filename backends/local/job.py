@@ -34,6 +34,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         model: What users call the model.
         emit: Where pieces go, from the worker's thread; None when nobody listens.
         weight: How much work it is, in a unit that only compares requests of one task.
+        background: Everybody else goes first.
         deadline: Monotonic seconds after which nobody waits.
         since: When it was asked (`time.perf_counter`); what it waited for its model's place counts as queueing.
     """
@@ -44,6 +45,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     emit: Callable[[Piece], None] | None = None
     weight: float = 1.0
     tenant: str = ""
+    background: bool = False
     deadline: float | None = None
     since: float = msgspec.field(default_factory=time.perf_counter)
 
@@ -62,6 +64,7 @@ class Job:
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.tenant = ask.tenant
+        self.background = ask.background
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Done] = self.loop.create_future()
         self.cancelled = threading.Event()

@@ -3,6 +3,8 @@
 Deficit-free round robin over tenants (Nagle 1987, with the quantum in units of work instead of packets): each visit
 takes at most `QUANTUM` of a tenant's work, so that a request of two thousand texts delays another tenant's one text by
 a batch and not by itself.
+
+Work in the background has turns of the same kind among itself, and none while anybody else waits: no batch holds both.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ class Turn(Protocol):
     """Work that waits for its turn."""
 
     tenant: str
+    background: bool
 
     def sizes(self) -> list[int]:
         """Sizes of the units that are still to be done, in order."""
@@ -43,13 +46,15 @@ class Turns(Generic[J]):
         """`ready` prepares a job when its turn comes; False drops it (nobody waits, or it cannot be prepared)."""
         self._ready = ready
         self._tenants: OrderedDict[str, deque[J]] = OrderedDict()
+        self._background: OrderedDict[str, deque[J]] = OrderedDict()
 
     def __bool__(self) -> bool:
-        return bool(self._tenants)
+        return bool(self._tenants or self._background)
 
     def add(self, job: J) -> None:
         """Put a job behind the others of its tenant."""
-        self._tenants.setdefault(job.tenant, deque()).append(job)
+        lane = self._background if job.background else self._tenants
+        lane.setdefault(job.tenant, deque()).append(job)
 
     def take(self, budget: int) -> list[Share[J]]:
         """The next batch: units whose sizes add up to at most `budget`, but at least one. Budget 0 takes one job whole.
@@ -59,11 +64,12 @@ class Turns(Generic[J]):
         shares: dict[int, Share[J]] = {}
         taken: dict[int, int] = {}  # units of each job that are in this batch already
         room = budget
-        while self._tenants:
-            tenant, queue = next(iter(self._tenants.items()))
+        lane = self._tenants or self._background
+        while lane:
+            tenant, queue = next(iter(lane.items()))
             job = queue[0]
             if not taken.get(id(job)) and not self._ready(job):
-                self._finish(tenant)
+                _finish(lane, tenant)
                 continue
             sizes = job.sizes()[taken.get(id(job), 0) :]
             count = len(sizes) if budget == 0 else _fitting(sizes, room, first=not shares)
@@ -72,21 +78,22 @@ class Turns(Generic[J]):
                 shares[id(job)] = Share(job, taken[id(job)])
                 room -= sum(sizes[:count])
             if count == len(sizes):
-                self._finish(tenant)
+                _finish(lane, tenant)
             elif count:
-                self._tenants.move_to_end(tenant)
+                lane.move_to_end(tenant)
             if budget == 0 or room <= 0 or not count:
                 break
         return list(shares.values())
 
-    def _finish(self, tenant: str) -> None:
-        """The tenant's first job is done with; the tenant goes to the end of the line."""
-        queue = self._tenants[tenant]
-        queue.popleft()
-        if queue:
-            self._tenants.move_to_end(tenant)
-        else:
-            del self._tenants[tenant]
+
+def _finish(lane: OrderedDict[str, deque[J]], tenant: str) -> None:
+    """The tenant's first job is done with; the tenant goes to the end of the line."""
+    queue = lane[tenant]
+    queue.popleft()
+    if queue:
+        lane.move_to_end(tenant)
+    else:
+        del lane[tenant]
 
 
 def _fitting(sizes: list[int], room: int, *, first: bool) -> int:

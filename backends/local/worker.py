@@ -75,10 +75,13 @@ class Worker:
 
     @property
     def expected_wait_s(self) -> float | None:
-        """How long a new request would wait, by what requests of their weight took; None while none was measured."""
+        """How long a new request would wait, by what requests of their weight took; None while none was measured.
+
+        What is in the background keeps nobody waiting: it goes last, and what of it takes long gives way.
+        """
         if self._s_per_weight is None:
             return None
-        return self._s_per_weight * sum(job.ask.weight for job in self._accepted)
+        return self._s_per_weight * sum(job.ask.weight for job in self._accepted if not job.background)
 
     async def submit(self, ask: Ask) -> Done:
         """Queue a request and wait for its answer. Cancelling the wait takes it out of the queue, or stops it.

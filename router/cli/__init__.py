@@ -3,6 +3,7 @@
 import click
 
 import router
+from router.cli.batch import batch
 from router.cli.calibrate import calibrate
 from router.cli.doctor import doctor
 from router.cli.explain import explain
@@ -24,5 +25,7 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, keys, calibrate, doctor, report, explain, replay, export):
+for command in (
+    serve, run, route, models, intents, batch, keys, calibrate, doctor, report, explain, replay, export,
+):  # fmt: skip
     main.add_command(command)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 from pyreqwest.client import SyncClientBuilder
 from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.multipart import FormBuilder
 
 from router.errors import RouterError
 from router.settings import api_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pyreqwest.client import SyncClient
 
 TIMEOUT = timedelta(minutes=10)
 
@@ -33,18 +41,58 @@ def get(server: str, path: str) -> dict[str, Any]:
     return _ask("GET", server, path, None)
 
 
-def _ask(method: str, server: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+def upload(server: str, path: str, file: Path, fields: dict[str, str]) -> dict[str, Any]:
+    """Send a file in a form, from disk as it goes out, and return the answer's body.
+
+    Raises:
+        RouterError: nobody answers there, or the answer is an error.
+    """
+    form = FormBuilder()
+    for name, value in fields.items():
+        form = form.text(name, value)
+    with _exchanging(server) as client:
+        response = client.post(server.rstrip("/") + path).multipart(form.sync_file("file", file)).build().send()
+        return _told(server, response.status, bytes(response.bytes()))
+
+
+def download(server: str, path: str, target: BinaryIO) -> None:
+    """Write what is there, as it comes in.
+
+    Raises:
+        RouterError: nobody answers there, or the answer is an error.
+    """
+    with _exchanging(server) as client, client.get(server.rstrip("/") + path).build_streamed() as response:
+        if response.status >= 400:
+            _told(server, response.status, bytes(response.bytes()))
+        while chunk := response.body_reader.read_chunk():
+            target.write(chunk)
+
+
+@contextmanager
+def _exchanging(server: str) -> Iterator[SyncClient]:
+    builder, key = SyncClientBuilder().timeout(TIMEOUT).follow_redirects(enable=False), api_key()
+    if key is not None:
+        builder = builder.default_headers({"authorization": f"Bearer {key}"})
     try:
-        with SyncClientBuilder().timeout(TIMEOUT).follow_redirects(enable=False).build() as client:
-            request = client.request(method, server.rstrip("/") + path)
-            key = api_key()
-            if key is not None:
-                request = request.bearer_auth(key)
-            if body is not None:
-                request = request.header("content-type", "application/json").body_bytes(msgspec.json.encode(body))
-            response = request.build().send()
-            status, answer = response.status, msgspec.json.decode(bytes(response.bytes()))
-    except (PyreqwestError, msgspec.DecodeError) as error:
+        with builder.build() as client:
+            yield client
+    except PyreqwestError as error:
+        raise RouterError(f"{server} does not answer as a Nearfar server ({type(error).__name__}).") from error
+
+
+def _ask(method: str, server: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    with _exchanging(server) as client:
+        request = client.request(method, server.rstrip("/") + path)
+        if body is not None:
+            request = request.header("content-type", "application/json").body_bytes(msgspec.json.encode(body))
+        response = request.build().send()
+        return _told(server, response.status, bytes(response.bytes()))
+
+
+def _told(server: str, status: int, body: bytes) -> dict[str, Any]:
+    try:
+        answer = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
         raise RouterError(f"{server} does not answer as a Nearfar server ({type(error).__name__}).") from error
     if not isinstance(answer, dict):
         raise RouterError(f"{server} does not answer as a Nearfar server.")

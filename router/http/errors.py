@@ -13,7 +13,7 @@ from backends import errors as backend
 from router import errors
 from router.http.answers import Logged
 from router.http.schemas import Body, invalid
-from router.http.services import identity, request_id, services
+from router.http.services import identity, request_id, services, surface
 from router.rows import Refused
 
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
@@ -47,6 +47,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.TooLarge, Told(413, "invalid_request_error", "too_large")),
     (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
+    (errors.NoSuchResource, Told(404, "invalid_request_error", "not_found")),
     (errors.NoCapacity, Told(503, "overloaded_error", "overloaded")),
     (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),
     (errors.BudgetExceeded, Told(402, "insufficient_quota", "budget_exceeded")),
@@ -119,6 +120,8 @@ class _Acknowledged(Response[dict[str, Any]]):
 def _unread(request: Request[Any, Any, Any]) -> bool:
     """True when the body was refused by its announced length, before a byte of it was read."""
     length = request.headers.get("content-length", "")
+    if _opt(request).get("reads_body"):
+        return False  # its route has limits of its own, and reads to the end
     return length.isdigit() and int(length) > services(request).settings.server.max_body_bytes
 
 
@@ -148,8 +151,8 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
     if isinstance(error, errors.Unauthenticated | errors.TooManyRequests):
         services(request).metrics.turned_away(error.why)
     if _is_inference(request) and error.decision_id is None and not isinstance(error, _ROWLESS):
-        surface = request.scope["path_template"]
-        refused = Refused(error=error, surface=surface, request_id=request_id(request), tenant=identity(request).tenant)
+        tenant = identity(request).tenant
+        refused = Refused(error=error, surface=surface(request), request_id=request_id(request), tenant=tenant)
         error.decision_id = services(request).dispatcher.refuse(refused)
     return _Acknowledged(_shaped(request, error), status_code=told(error).status, headers=_headers(request, error))
 

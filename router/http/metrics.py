@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from backends.types import InferenceResult
+from router.http.batch_gauges import BatchGauges
 from router.outcome import Outcome
 from router.token_health import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from backends.types import Status
     from router.admission import AdmissionState
+    from router.batches.types import Batch
     from router.budgets import BudgetState
     from router.decision_log.log import LogStats
 
@@ -60,7 +62,7 @@ class Metrics:
             "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
         }
         self._covered = _covered(registry)
-        self._near, self._budgets = _Near(registry), _Budgets(registry)
+        self._near, self._budgets, self._batches = _Near(registry), _Budgets(registry), BatchGauges(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -104,6 +106,10 @@ class Metrics:
         """Of predictions, by candidate: answers that had a p95, and those that took no longer."""
         for candidate_id, (told, kept) in coverage.items():
             self._covered.labels(candidate_id).set(kept / told)
+
+    def batched(self, batches: "Iterable[Batch]") -> None:
+        """Take in the batches there are, before `render`."""
+        self._batches.take(batches)
 
     def render(
         self,

@@ -34,6 +34,8 @@ from router.sections import Settings
 from router.sizes import size_of
 
 REQUEST_ID_LENGTH = 128
+BATCHED = "nearfar_batched"  # in the state of a request that is a line of a batch: its surface
+FIRM = "nearfar_firm"  # likewise, where it was stopped for others often enough
 SQL_AT_ONCE = 2
 
 
@@ -87,6 +89,11 @@ def reader(request: Request[Any, Any, Any]) -> LogReader:
     return services(request).log.reader(identity(request).sees)
 
 
+def surface(request: Request[Any, Any, Any]) -> str:
+    """What the log calls the door that this request came through: its route's pattern."""
+    return str(request.scope["state"].get(BATCHED) or request.scope["path_template"])
+
+
 def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routing: Routing) -> Call:
     """The call that this HTTP request makes, in its sender's name. Its clock started when its body was read.
 
@@ -94,13 +101,17 @@ def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routin
         TooManyRequests: its sender has fewer tokens left than it may take.
     """
     length = request.headers.get("content-length", "")
-    place: Place | None = request.scope["state"].get("nearfar_place")
+    state = request.scope["state"]
+    place: Place | None = state.get("nearfar_place")
     if place is not None and place.counts_tokens:
         place.reserve(estimated_tokens(size_of(inference)))
+    background = BATCHED in state
+    interruptible = background and FIRM not in state
+    sender = identity(request)
     return Call(
-        request=replace(inference, tenant=identity(request).tenant),
+        request=replace(inference, tenant=sender.tenant, background=background, interruptible=interruptible),
         routing=routing,
-        surface=request.scope["path_template"],
+        surface=surface(request),
         request_id=request_id(request),
         input_bytes=int(length) if length.isdigit() else None,
         received=time.monotonic(),

@@ -9,6 +9,7 @@ from litestar import MediaType, Request, Response, get, post
 import router
 from router.errors import Forbidden
 from router.http.auditing import audited
+from router.http.batches import batches_of
 from router.http.services import Services, identity, services
 from router.identity import is_known_to
 from router.token_health import TokenReport
@@ -65,6 +66,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     token = house.far.health.state().state
     house.metrics.admitted(house.lessons.admission.states())
     house.metrics.covered(house.lessons.estimator.coverage())
+    house.metrics.batched(batches_of(request).store.batches.values())
     body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 

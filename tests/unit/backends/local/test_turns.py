@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from backends.local.turns import QUANTUM, Turns
 class Work:
     def __init__(self, tenant, sizes, wanted=True):
         self.tenant = tenant
+        self.background = False
         self.all = list(sizes)
         self.done = 0
         self.wanted = wanted
@@ -109,3 +112,17 @@ def test_requests_of_one_tenant_begin_in_their_order(jobs, budget):
         begun += [job for job, _ in batch if job not in begun]
     for tenant in "abc":
         assert [j for j in jobs if j.tenant == tenant and j.wanted] == [j for j in begun if j.tenant == tenant]
+
+
+@given(works, works, st.integers(1, 3000))
+def test_the_background_has_its_turns_when_nobody_else_waits(jobs, others, budget):
+    """Its work is all done, in batches of its own, and every one of them after all others."""
+    for job in others:
+        job.background = True
+    mixed = [job for pair in zip_longest(others, jobs) for job in pair if job is not None]
+    batches = drained(queued(*mixed), budget)
+    lanes = [{job.background for job, _ in batch} for batch in batches if batch]
+
+    assert all(len(lane) == 1 for lane in lanes)
+    assert sorted(lane.pop() for lane in lanes) == [job.background for batch in batches for job, _ in batch[:1]]
+    assert all(job.done == (len(job.all) if job.wanted else 0) for job in mixed)
