@@ -27,6 +27,7 @@ from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
 from router.budgets import Budgets, Charge, asked_providers
+from router.caching.answers import AnswerCache
 from router.candidates import CandidateFinder
 from router.checks import checked, far_targets, providers_of
 from router.decision_log.record import NodeRow
@@ -151,7 +152,8 @@ async def _finder(
 ) -> tuple[FarSide, CandidateFinder]:
     """What is known of the far side, and who finds candidates with it."""
     far = await asyncio.to_thread(FarSide.opened, settings, secrets, catalog.providers)
-    finder = CandidateFinder(catalog, backends, discoverer(settings, far, catalog), far.listings, far.routed)
+    discover, cache = discoverer(settings, far, catalog), AnswerCache(settings.cache)
+    finder = CandidateFinder(catalog, backends, discover, far.listings, far.routed, cache)
     await finder.prepare()
     return far, finder
 

@@ -128,6 +128,15 @@ class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     retention_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None
 
 
+class CacheSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answers kept in memory for requests that are the same to the last bit: each tenant's own, unless `shared`."""
+
+    enabled: bool = False
+    max_bytes: Annotated[int, Meta(gt=0)] = 67_108_864
+    ttl_s: Positive = 3600.0
+    shared: bool = False
+
+
 class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The near side. `rate_usd_per_hour` None means the published default for this hardware (router/pricing.py)."""
 
@@ -232,6 +241,7 @@ class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     revision: str | None = None
     head: str | None = None  # local text-classification: the set of intents it tells apart
     price: Price | None = None
+    deterministic: bool = False  # remote: the same request, greedy or with a seed, has the same text there again
     continues: bool = False  # remote: goes on from the beginning of an assistant's message (vLLM and its kin do)
     limits: LimitsEntry = LimitsEntry()
     script: dict[str, str | int | float | bool] = {}
@@ -333,6 +343,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     auth: AuthSettings = AuthSettings()
     routing: RoutingSettings = RoutingSettings()
     log: LogSettings = LogSettings()
+    cache: CacheSettings = CacheSettings()
     local: LocalSettings = LocalSettings()
     intents: IntentsSettings = IntentsSettings()
     providers: tuple[ProviderSettings, ...] = ()

@@ -15,7 +15,7 @@ Mode = Literal["policy", "refused"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
 AttemptRole = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 AttemptStatus = Literal["ok", "error", "cancelled"]
-CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
+CostSource = Literal["measured", "declared", "priced", "estimated", "cached", "unknown"]
 
 
 class CandidateRow(Struct, frozen=True, kw_only=True):

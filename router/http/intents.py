@@ -8,6 +8,7 @@ from litestar.params import FromPath, JSONBody
 from backends.local.intents.definition import Intent, IntentSet
 from router.http.schemas import Body
 from router.http.services import services
+from router.intents.sets import PREFIX
 
 
 class IntentBody(Body, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +34,10 @@ async def define(request: Request[Any, Any, Any], data: JSONBody[IntentsBody]) -
     """
     intents = {label: Intent(given.examples, given.description) for label, given in data.intents.items()}
     wanted = IntentSet(name=data.name, intents=intents, unknown=data.unknown)
-    return await services(request).intents.define(wanted)
+    house = services(request)
+    defined = await house.intents.define(wanted)
+    house.finder.cache.clear(f"{PREFIX}{data.name}")
+    return defined
 
 
 @get("/v1/intents", summary="The sets of intents, with what was measured of each")
@@ -51,5 +55,7 @@ async def one(request: Request[Any, Any, Any], name: FromPath[str]) -> dict[str,
 @delete("/v1/intents/{name:str}", status_code=200, summary="Forget a set of intents")
 async def remove(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[dict[str, Any]]:
     """Delete the set, its file and its model."""
-    await services(request).intents.remove(name)
+    house = services(request)
+    await house.intents.remove(name)
+    house.finder.cache.clear(f"{PREFIX}{name}")
     return Response({"name": name, "deleted": True})
