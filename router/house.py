@@ -49,6 +49,7 @@ from router.patience import Patience
 from router.planning import Planner
 from router.policy_check import warnings_of
 from router.pricing import price_book
+from router.privacy.keyed import Hasher
 from router.quality import Quality
 from router.remembering import remember, remembering
 from router.renewal import Refresher
@@ -91,7 +92,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         lessons = _lessons(await _estimator(closing, near, finder, backends, log), far, settings.routing, catalog)
         feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
-        ledger = Ledger(log, near, book(), settings.log, metrics)
+        hasher = await asyncio.to_thread(Hasher.beside, log.path)
+        ledger = Ledger(log, near, book(), settings.log, metrics, hasher)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         runner = Runner(backends, ledger, lessons, budgets, finder.standby)
         dispatcher = _dispatcher(runner, finder, _planner(settings, runner, finder), settings.routing)

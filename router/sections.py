@@ -11,6 +11,7 @@ FINITE = sys.float_info.max  # TOML can write `inf`, which the log would keep as
 Positive = Annotated[float, Meta(gt=0, le=FINITE)]
 NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]
+Days = Annotated[float, Meta(gt=0, le=36_500)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -118,14 +119,18 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The decision log. In `strict` an answer waits until its rows are on disk.
 
-    Decisions older than `retention_days` are deleted, with what was added up of them; None keeps them.
+    Decisions older than `retention_days` are deleted, with what was added up of them; None keeps them. Inputs are kept
+    only where `store_inputs` asks for it, and for so many days; of a tenant with 0 days, and of whatever is private,
+    they are never kept.
     """
 
     path: str = "nearfar.duckdb"
     durability: Literal["batch", "strict"] = "batch"
     store_inputs: bool = False
+    inputs_retention_days: Days = 30.0
+    inputs_retention_by_tenant: dict[str, Annotated[float, Meta(ge=0, le=36_500)]] = {}
     queue_rows: Annotated[int, Meta(gt=0)] = 100_000
-    retention_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None
+    retention_days: Days | None = None
 
 
 class CacheSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -40,7 +40,7 @@ _DECISIONS = {
     "max_latency_ms": "The slowest candidate the sender allowed.",
     "min_quality": "The least quality the sender allowed, 0..1.",
     "private": "Whether it might not leave this machine.",
-    "payload_hash": "Keyed hash of the inputs: equal ones within a boot have the same.",
+    "payload_hash": "Keyed hash of the inputs: equal ones of one tenant have the same.",
     "decide_us": "Microseconds that deciding took.",
     "ended": "When it ended, UTC.",
     "node_id": "Which log this is: random, the same for ever.",

@@ -13,7 +13,7 @@ from msgspec import Meta
 from router.errors import InvalidRequest
 from router.explanation.told import explained
 from router.http.schemas import Body
-from router.http.services import services
+from router.http.services import identity, services
 
 
 class SqlBody(Body, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +59,8 @@ async def decision(request: Request[Any, Any, Any], decision_id: FromPath[str]) 
     found = await asyncio.to_thread(log.reader().decision, decision_id)
     if found is None:
         raise NotFoundException(f"No decision {decision_id!r} in the log.")
-    return found | {"explanation": msgspec.to_builtins(explained(found))}
+    inputs = await asyncio.to_thread(log.reader().inputs, decision_id, identity(request).sees)
+    return found | {"inputs": inputs, "explanation": msgspec.to_builtins(explained(found))}
 
 
 @post("/v1/analytics/sql", status_code=200, summary="Read-only SQL over the log's views")
