@@ -34,8 +34,8 @@ from router.http import (
     system,
 )
 from router.http import intents as intent_routes
-from router.http.door import EXPOSED, Door
 from router.http.batch_lines import batching
+from router.http.door import EXPOSED, Door
 from router.sections import Settings
 from router.settings import Secrets
 

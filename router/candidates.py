@@ -9,9 +9,11 @@ from msgspec.structs import replace
 from backends.extras import TOKEN_IDS, lacking
 from backends.remote.provider import asked_for
 from backends.types import EmbeddingInput, GenerationInput, Limits, Target, Task
+from router.caching.answers import AnswerCache
 from router.errors import InvalidRequest, UnknownModel
 from router.identity import is_known_to, is_owned
 from router.quality import prior_of
+from router.sections import CacheSettings
 from router.slate import Candidate
 from router.standby import Standby
 from router.sub_providers import Place, plain, routed, spread
@@ -45,6 +47,7 @@ class CandidateFinder:
 
     Attributes:
         standby: What runs near for want of anything better: no request waits for it.
+        cache: Answers given before, which join the slates of requests that are the same.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class CandidateFinder:
         discover: Callable[[str], Awaitable[ModelEntry | None]],
         listings: Listings | None = None,
         far: Callable[[], bool] = lambda: False,
+        cache: AnswerCache | None = None,
     ) -> None:
         self.catalog = catalog
         self._backends = backends
@@ -61,6 +65,7 @@ class CandidateFinder:
         self._listings = listings
         self._far = far
         self.standby = Standby()
+        self.cache = cache or AnswerCache(CacheSettings())
         self._standing: dict[str, tuple[ModelEntry, int | None, list[Candidate]]] = {}
 
     async def prepare(self) -> None:
@@ -177,10 +182,11 @@ class CandidateFinder:
     def _candidate(self, model: ModelEntry, entry: CandidateEntry) -> Candidate:
         backend = self._backends[entry.backend]
         target = target_of(model, entry)
+        near = backend.near or entry.script.get("near") is True  # a fake may pretend either
         return Candidate(
             id=f"{target.provider}:{target.model}",
             target=target,
-            near=backend.near or entry.script.get("near") is True,  # a fake may pretend either
+            near=near,
             status=backend.status(target),
             price=entry.price,
             quality=prior_of(model.quality),
@@ -189,6 +195,7 @@ class CandidateFinder:
             listed_as=model.id,
             account=self._account(entry),
             through=self._asked(target.provider),
+            deterministic=near or entry.deterministic,
             context_length=model.context_length,
             limits=Limits(
                 first_token_s=entry.limits.first_token_timeout_s,

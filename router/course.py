@@ -253,6 +253,6 @@ def _order(plan: Plan) -> list[Candidate]:
 def _can_continue(plan: Plan, candidate: Candidate) -> bool:
     """A text without a chat around it anybody can go on with; a message only who says so."""
     payload = plan.call.request.payload
-    if not isinstance(payload, GenerationInput):
+    if candidate.cached or not isinstance(payload, GenerationInput):
         return False
     return payload.prompt is not None or candidate.continues

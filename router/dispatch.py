@@ -72,6 +72,7 @@ class Dispatcher:
             async for piece in pieces:
                 if isinstance(piece, Outcome):
                     self._planner.ended(piece)
+                    self._finder.cache.keep(piece)
                     await self._ledger.acknowledged()
                     self.shadows.offer(piece, random.random())  # noqa: S311 -- chance, not a secret
                 yield piece

@@ -40,7 +40,8 @@ def explored(
 
     An alias' fallbacks are never put first by chance: they are for when all others failed. Neither is another vector
     space, whose vectors cannot be compared with those that the sender has; and nobody outside `among`, where that is
-    given: a session that keeps its model is explored among that model's candidates alone.
+    given: a session that keeps its model is explored among that model's candidates alone. Where an answer is at hand
+    and goes first, there is nothing to be learnt; and where it does not, chance does not put it there.
     """
     if not isinstance(policy, Explorer):
         return decision
@@ -53,6 +54,10 @@ def explored(
         embeds = candidate.target.task is Task.FEATURE_EXTRACTION
         return not embeds or candidate.vector_space == favourite.vector_space
 
-    may = {candidate.id for candidate in slate.candidates if candidate.fallback == 0 and alike(candidate)}
+    may = {
+        candidate.id
+        for candidate in slate.candidates
+        if candidate.fallback == 0 and alike(candidate) and not (candidate.cached or favourite.cached)
+    }
     allowed = may if among is None else {name for name in may if name in among}
     return policy.explore(decision, slate.estimates, slate.constraints, draw, allowed)

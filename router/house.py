@@ -28,6 +28,7 @@ from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
 from router.budgets import Budgets, Charge, asked_providers
+from router.caching.answers import AnswerCache
 from router.candidates import CandidateFinder
 from router.checks import checked, far_targets, providers_of
 from router.decision_log.record import NodeRow
@@ -50,6 +51,7 @@ from router.patience import Patience
 from router.planning import Planner
 from router.policy_check import warnings_of
 from router.pricing import price_book
+from router.privacy.keyed import Hasher
 from router.quality import Quality
 from router.remembering import remember, remembering
 from router.renewal import Refresher
@@ -94,7 +96,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
         budgets, access = await _kept(settings, catalog, log)
-        ledger = Ledger(log, near, book(), settings.log, Metering(metrics, access.limits))
+        hasher = await asyncio.to_thread(Hasher.beside, log.path)
+        ledger = Ledger(log, near, book(), settings.log, Metering(metrics, access.limits), hasher)
         dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets, finder.standby), finder, settings)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
@@ -157,7 +160,8 @@ async def _finder(
 ) -> tuple[FarSide, CandidateFinder]:
     """What is known of the far side, and who finds candidates with it."""
     far = await asyncio.to_thread(FarSide.opened, settings, secrets, catalog.providers)
-    finder = CandidateFinder(catalog, backends, discoverer(settings, far, catalog), far.listings, far.routed)
+    discover, cache = discoverer(settings, far, catalog), AnswerCache(settings.cache)
+    finder = CandidateFinder(catalog, backends, discover, far.listings, far.routed, cache)
     await finder.prepare()
     return far, finder
 

@@ -5,8 +5,6 @@ Streamed and buffered requests come through the same functions, so the same requ
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,11 +24,13 @@ from backends.types import Usage
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
 from router.pricing import priced_usd
+from router.privacy.keyed import Hasher
+from router.privacy.stored import stored_input
 from router.rows import attempt_row, decision_row, occupied_s, outcome_row, refused_rows
 
 if TYPE_CHECKING:
     from backends.errors import BackendError
-    from backends.types import InferenceResult, Payload
+    from backends.types import InferenceResult
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
     from router.decision_log.record import ShadowRow
@@ -71,15 +71,21 @@ class Ledger:
     """Writes every request's rows. Appending neither waits nor fails, so it is safe in a `finally`."""
 
     def __init__(
-        self, log: DecisionLog, near: NearCosts, price_book: tuple[str, str], settings: LogSettings, watcher: Watcher
+        self,
+        log: DecisionLog,
+        near: NearCosts,
+        price_book: tuple[str, str],
+        settings: LogSettings,
+        watcher: Watcher,
+        hasher: Hasher | None = None,
     ) -> None:
         self._log = log
         self._watcher = watcher
         self._strict = settings.durability == "strict"
         self._near = near
         self._price_book, body = price_book
-        self._store_inputs = settings.store_inputs
-        self._hash_key = secrets.token_bytes(16)  # new at every boot: equal inputs can be seen, none can be guessed
+        self._settings = settings
+        self._hash = (hasher or Hasher()).of
         self._policies: set[str] = set()
         log.append(PriceBookRow(price_book=self._price_book, ts_us=now_us(), body=body))
 
@@ -97,15 +103,13 @@ class Ledger:
             body = _ENCODE({"policy": policy.name, "version": policy.version, "parameters": repr(policy)}).decode()
             self._log.append(PolicyRow(policy_version=version, policy=policy.name, ts_us=plan.ts_us, body=body))
         row = decision_row(plan, self._log.next_seq(), self._price_book, version)
-        payload, session = plan.call.request.payload, plan.call.routing.session
-        self._log.append(
-            replace(
-                row,
-                payload_hash=self._hash(payload),
-                session=self._hash([plan.call.request.tenant, session]) if session else None,
-                inputs=_ENCODE(payload).decode() if self._store_inputs else None,
-            )
-        )
+        request, session = plan.call.request, plan.call.routing.session
+        payload_hash = self._hash(request.tenant, request.payload)
+        session = self._hash(request.tenant, session) if session else ""
+        self._log.append(replace(row, payload_hash=payload_hash, session=session or None))
+        stored = stored_input(plan, self._settings)
+        if stored is not None:
+            self._log.append(stored)
 
     def refused(self, refusal: Refused) -> str:
         """Write a request that was turned away before it could be decided, and how it ended. Returns its id."""
@@ -196,9 +200,6 @@ class Ledger:
         if error is not None and error.billed is False:
             return Cost(0.0, "priced")
         return Cost(None, "unknown")
-
-    def _hash(self, value: Payload | list[str]) -> str:
-        return hashlib.blake2b(_ENCODE(value), digest_size=8, key=self._hash_key).hexdigest()
 
 
 def _price_at(candidate: Candidate, served_by: str) -> Price | None:

@@ -77,7 +77,9 @@ class Planner:
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         size = size_of(call.request, offer.models[0].context_length)
         policy = self.policy(call)
+        kept_as = await self._finder.cache.name(call)
         slate = self._slate(call, offer, size, intent, deadline_s, marked=policy.name == Cascade.name)
+        slate = self._recalled(slate, kept_as)
         decision, estimates, refusal = self._decided(policy, call, route, size, slate, draw)
         return Plan(
             decision_id=new_decision_id(),
@@ -94,6 +96,7 @@ class Planner:
             deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
             refusal=refusal or no_capacity(call.request.model, decision, estimates, slate.constraints),
+            kept_as=kept_as,
         )
 
     def policy(self, call: Call) -> Policy:
@@ -125,12 +128,27 @@ class Planner:
             found = judgement.marked(found, candidates)
         return Given(candidates, found, self._limits(call, deadline_s))
 
+    def _recalled(self, slate: Given, kept_as: bytes | None) -> Given:
+        """The slate with what was answered before as candidates of its own: no cascade doubts what it once gave."""
+        found = [] if kept_as is None else self._finder.cache.offers(kept_as, slate.candidates)
+        if not found:
+            return slate
+        candidates, estimates = zip(*found, strict=True)
+        return Given([*slate.candidates, *candidates], [*slate.estimates, *estimates], slate.constraints)
+
     def began(self, plan: Plan) -> None:
-        """Remember what was decided: this request is really being run."""
-        kind = _kind(plan.route, plan.call, plan.decision.policy)
-        self._incumbents.chose(kind, plan.call.routing, plan.decision)
-        if plan.decision.ranked:
-            self._sessions.begun(plan.call, plan.ranked()[0], time.monotonic())
+        """Remember what was decided: this request is really being run.
+
+        That an answer was at hand says nothing of who serves other requests best.
+        """
+        self._finder.cache.asked(plan)
+        first = next(iter(plan.ranked()), None)
+        if first is None:
+            return
+        if not first.cached:
+            kind = _kind(plan.route, plan.call, plan.decision.policy)
+            self._incumbents.chose(kind, plan.call.routing, plan.decision)
+        self._sessions.begun(plan.call, first, time.monotonic())
 
     def ended(self, outcome: Outcome) -> None:
         """Remember who answered: that is whom the session is with.

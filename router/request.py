@@ -22,6 +22,7 @@ class Routing(Struct, frozen=True, kw_only=True):
         session: What its sender calls the conversation it is part of; empty for none.
         tags: Words for the routes of the configuration to match.
         within: Sets of providers or backends, one of each of which must serve it: what its route allows.
+        cache: Whether an answer given before may be its answer, and its own be kept for others.
     """
 
     policy: str | None = None
@@ -41,6 +42,7 @@ class Routing(Struct, frozen=True, kw_only=True):
     session: str = ""
     tags: tuple[str, ...] = ()
     within: tuple[tuple[str, ...], ...] = ()
+    cache: bool = True
 
     def constraints(self, *, offline: bool, deadline_s: float, queue_share: float = 0.6) -> Constraints:
         """The hard limits of this request under the given configuration; `deadline_s` is what is left of its time."""

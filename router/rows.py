@@ -11,6 +11,7 @@ from backends.types import Timings, Usage
 from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, OutcomeRow
 from router.errors import RouterError
 from router.outcome import Bases
+from router.privacy.redaction import without_inputs, without_values
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
@@ -82,7 +83,7 @@ def refused_rows(
         surface=refused.surface,
         request_id=refused.request_id,
         mode="refused",
-        reason=str(refused.error),
+        reason=without_values(str(refused.error)),
         price_book=price_book,
         task=refused.task,
         model=refused.model,
@@ -94,7 +95,7 @@ def refused_rows(
         ts_us=ts_us,
         status="refused",
         error_class=type(refused.error).__name__,
-        error=str(refused.error),
+        error=without_values(str(refused.error)),
         cost_usd=0.0,
         cost_source="measured",
     )
@@ -157,7 +158,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         device=attempt.device,
         status=attempt.status,
         error_class=None if attempt.error is None else type(attempt.error).__name__,
-        error=None if attempt.error is None else str(attempt.error),
+        error=_said(attempt.error, plan),
         censored=result is None and (attempt.error is None or isinstance(attempt.error, Timeout)),
         won=won,
         total_ms=milliseconds(attempt.total_s),
@@ -223,7 +224,7 @@ def outcome_row(outcome: Outcome, won: Attempt | None, ts_us: int) -> OutcomeRow
         ts_us=ts_us,
         status=outcome.status,
         error_class=None if outcome.error is None else type(outcome.error).__name__,
-        error=None if outcome.error is None else str(outcome.error),
+        error=_said(outcome.error, outcome.plan),
         backend=None if won is None else won.backend,
         provider=None if won is None else won.provider,
         model_served=None if won is None else won.model,
@@ -237,6 +238,11 @@ def outcome_row(outcome: Outcome, won: Attempt | None, ts_us: int) -> OutcomeRow
         cost_usd=outcome.cost.usd,
         cost_source=outcome.cost.source,
     )
+
+
+def _said(error: Exception | None, plan: Plan) -> str | None:
+    """An error in words, without what of the request a far side may have repeated in them."""
+    return None if error is None else without_inputs(str(error), plan.call.request.payload)
 
 
 def milliseconds(seconds: float) -> float:

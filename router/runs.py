@@ -14,12 +14,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backends.errors import BackendError, RemoteError, Timeout
-from backends.types import Delta, InferenceRequest, InferenceResult
+from backends.types import (
+    Delta,
+    GenerationOutput,
+    InferenceRequest,
+    InferenceResult,
+    Timings,
+    TranscriptOutput,
+)
 from router.budgets import Exceeded, Reservation, charge_of
 from router.confidence import confidence_of
 from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
-from router.outcome import Attempt, Said
+from router.outcome import Attempt, Cost, Said
 from router.pricing import asked_usd
 from router.standby import LONG
 
@@ -64,6 +71,8 @@ class Runner:
 
     def run(self, plan: Plan, step: Step, errand: Errand) -> Run:
         """A run that begins when somebody waits for it. What runs near for want of anything better gives way to it."""
+        if step.candidate.cached:
+            return Recall(self, plan, step, errand)
         if step.candidate.near and step.role != "shadow":
             self.standby.disturb()
             if not errand.request.background:
@@ -225,6 +234,45 @@ class Run:
             if result is None
             else confidence_of(result.output, self._errand.request.payload, candidate.target),
         )
+
+
+class Recall(Run):
+    """One attempt that asks nobody: the answer is at hand. It cannot fail, costs nothing, and teaches nothing."""
+
+    async def _watched(self) -> AsyncGenerator[Piece, None]:
+        clock, candidate = _Stopwatch(), self.candidate
+        result: InferenceResult | None = None
+        try:
+            for piece in _whole(candidate, streamed=self._errand.request.stream):
+                clock.seen(piece)
+                yield piece
+            if candidate.answer is not None:
+                result = replace(candidate.answer, timings=Timings(queue_s=0.0, service_s=clock.elapsed_s()))
+        finally:
+            self.attempt = Attempt(
+                candidate_id=candidate.id,
+                backend=candidate.target.backend,
+                provider=candidate.target.provider,
+                model=candidate.target.model,
+                device=candidate.status.device,
+                started_us=clock.started_us,
+                total_s=clock.elapsed_s(),
+                cost=Cost(0.0, "cached"),
+                role=self.role,
+                result=result,
+                first_token_s=clock.first_token_s,
+                confidence=None
+                if result is None
+                else confidence_of(result.output, self._errand.request.payload, candidate.target),
+            )
+
+
+def _whole(candidate: Candidate, *, streamed: bool) -> list[Delta]:
+    """The text of the answer that a candidate holds, in one piece, where pieces are wanted and there is any."""
+    output = None if candidate.answer is None else candidate.answer.output
+    if streamed and isinstance(output, GenerationOutput | TranscriptOutput) and output.text:
+        return [Delta(output.text)]
+    return []
 
 
 class _Stopwatch:

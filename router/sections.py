@@ -11,6 +11,7 @@ FINITE = sys.float_info.max  # TOML can write `inf`, which the log would keep as
 Positive = Annotated[float, Meta(gt=0, le=FINITE)]
 NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]
+Days = Annotated[float, Meta(gt=0, le=36_500)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -143,14 +144,27 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The decision log. In `strict` an answer waits until its rows are on disk.
 
-    Decisions older than `retention_days` are deleted, with what was added up of them; None keeps them.
+    Decisions older than `retention_days` are deleted, with what was added up of them; None keeps them. Inputs are kept
+    only where `store_inputs` asks for it, and for so many days; of a tenant with 0 days, and of whatever is private,
+    they are never kept.
     """
 
     path: str = "nearfar.duckdb"
     durability: Literal["batch", "strict"] = "batch"
     store_inputs: bool = False
+    inputs_retention_days: Days = 30.0
+    inputs_retention_by_tenant: dict[str, Annotated[float, Meta(ge=0, le=36_500)]] = {}
     queue_rows: Annotated[int, Meta(gt=0)] = 100_000
-    retention_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None
+    retention_days: Days | None = None
+
+
+class CacheSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answers kept in memory for requests that are the same to the last bit: each tenant's own, unless `shared`."""
+
+    enabled: bool = False
+    max_bytes: Annotated[int, Meta(gt=0)] = 67_108_864
+    ttl_s: Positive = 3600.0
+    shared: bool = False
 
 
 class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -269,6 +283,7 @@ class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     revision: str | None = None
     head: str | None = None  # local text-classification: the set of intents it tells apart
     price: Price | None = None
+    deterministic: bool = False  # remote: the same request, greedy or with a seed, has the same text there again
     continues: bool = False  # remote: goes on from the beginning of an assistant's message (vLLM and its kin do)
     limits: LimitsEntry = LimitsEntry()
     script: dict[str, str | int | float | bool] = {}
@@ -370,6 +385,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     auth: AuthSettings = AuthSettings()
     routing: RoutingSettings = RoutingSettings()
     log: LogSettings = LogSettings()
+    cache: CacheSettings = CacheSettings()
     local: LocalSettings = LocalSettings()
     intents: IntentsSettings = IntentsSettings()
     batches: BatchSettings = BatchSettings()

@@ -196,7 +196,7 @@ class Shadows:
         """
         same_only = waiting.plan.call.request.task is Task.FEATURE_EXTRACTION
         model = waiting.answered_by.listed_as
-        found = [self._now(each) for each in waiting.plan.candidates if each.near]
+        found = [self._now(each) for each in waiting.plan.candidates if each.near and not each.cached]
         may = [each for each in found if self._serves(each) and (each.listed_as == model or not same_only)]
         return min(may, key=lambda each: each.listed_as != model, default=None)
 
@@ -240,7 +240,7 @@ def _wanted(plan: Plan) -> str | None:
 
 def _answered_near_too(outcome: Outcome) -> tuple[int, Attempt | None]:
     """The near answer that a cascade was not sure of, and its number; else the number a shadow would have, and None."""
-    near = {candidate.id for candidate in outcome.plan.candidates if candidate.near}
+    near = {candidate.id for candidate in outcome.plan.candidates if candidate.near and not candidate.cached}
     for number, attempt in enumerate(outcome.attempts, start=1):
         if attempt.result is not None and attempt is not outcome.winner and attempt.candidate_id in near:
             return number, attempt

@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from backends.types import Limits, Status, Target, Task
+from backends.types import InferenceResult, Limits, Status, Target, Task
 from policies.base import Policy
 from policies.types import Decision, Estimate
 from router.errors import RouterError
 from router.request import Call
 from router.sections import OnStreamFailure, Price
+
+CACHE = "cache"
+"""The backend and provider of answers that were given before."""
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -36,6 +39,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
         tokens_per_s: Likewise.
         fallback: Its place among an alias' fallbacks, from 1; 0 for those the policy ranks.
         lacks: The request's fields that ask for what it cannot do.
+        deterministic: Whether the same generation gives the same text there again.
+        answer: What it gave before to the same request, where that is all it is (`router.caching`).
     """
 
     id: str
@@ -56,6 +61,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     tokens_per_s: float | None = None
     fallback: int = 0
     lacks: tuple[str, ...] = ()
+    deterministic: bool = False
+    answer: InferenceResult | None = None
 
     @property
     def unsupported(self) -> str | None:
@@ -66,6 +73,11 @@ class Candidate(Struct, frozen=True, kw_only=True):
     def continues(self) -> bool:
         """Whether it goes on from the beginning of an assistant's message, instead of answering anew."""
         return self.near or self.target.continues
+
+    @property
+    def cached(self) -> bool:
+        """Whether it is an answer that was given before: nobody is asked."""
+        return self.answer is not None
 
 
 class Size(Struct, frozen=True, kw_only=True):
@@ -113,6 +125,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         refusal: Why nothing is tried, where that is more than that nobody is eligible.
         route: The name of the configured route that it falls under; None where none matches.
         policy: Whose decision it is, with the share that it leaves to chance.
+        kept_as: Keyed hash that its answer is kept under; None where it is not to be kept.
     """
 
     decision_id: str
@@ -129,6 +142,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     on_stream_failure: OnStreamFailure = "error"
     refusal: RouterError | None = None
     route: str | None = None
+    kept_as: bytes | None = None
 
     @property
     def deadline(self) -> float:

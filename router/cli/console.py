@@ -18,6 +18,7 @@ from rich.table import Table
 
 from backends.errors import BackendError
 from router.decision_log.log import DecisionLog
+from router.decision_log.retention import Retention
 from router.errors import LogError, RouterError
 from router.settings import Secrets, load, read_secrets
 
@@ -67,9 +68,12 @@ def opened_log(settings: Settings) -> DecisionLog:
     """
     os.umask(0o077)
     log = settings.log
-    return DecisionLog.open(
-        Path(log.path), durability=log.durability, queue_rows=log.queue_rows, retention_days=log.retention_days
+    retention = Retention(
+        days=log.retention_days,
+        inputs_days=log.inputs_retention_days,
+        inputs_by_tenant=log.inputs_retention_by_tenant,
     )
+    return DecisionLog.open(Path(log.path), durability=log.durability, queue_rows=log.queue_rows, retention=retention)
 
 
 def log_file(settings: Settings) -> Path:

@@ -30,7 +30,7 @@ _OPTIONS: dict[Format, str] = {
     "jsonl": "FORMAT json",
 }
 _POLL_S = 0.2
-_BESIDE = ("", ".wal", ".spill", ".rejected.jsonl")
+_BESIDE = ("", ".wal", ".spill", ".rejected.jsonl", ".key")
 
 
 def export(

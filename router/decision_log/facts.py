@@ -5,6 +5,9 @@ In hindsight the candidate that answered is worth what was observed, and every o
 of it when the choice was made, or what was measured where it ran as well (a shadow, a hedge that came second); whoever
 was stopped takes as long as it had at least. Candidates that were tried and failed are no alternative, nor is a near
 answer that a cascade was not sure enough of. `router.explanation` says the same of single decisions.
+
+The simple ways to decide that savings are counted against have no cache: an answer that was at hand saved what each of
+them would have paid for the request.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ _ENDED = """
     SELECT *, coalesce(o_status, 'open') AS status, o_latency_ms - o_overhead_ms AS observed_ms,
         list_filter(attempts, lambda a: a.won)[1] AS winner,
         list_filter(attempts, lambda a: a.role = 'primary' AND a.status = 'ok' AND NOT a.censored AND a.total_ms > 0
-            AND a.candidate_id = chosen)[1].total_ms AS first_ms,
+            AND a.candidate_id = chosen AND a.backend <> 'cache')[1].total_ms AS first_ms,
         list_filter(candidates, lambda c: c.candidate_id = chosen)[1] AS guess,
         list_sum(list_transform(attempts, lambda a: a.occupancy_ms)) AS occupancy_ms,
         list_sum(list_transform(attempts, lambda a: CASE WHEN a.occupancy_ms IS NOT NULL
@@ -30,7 +33,7 @@ _ENDED = """
 _CHOICES = """
     SELECT decision_id, c.candidate_id, coalesce(c.near, false) OR c.backend = 'local' AS near, c.pred_ms,
         c.pred_cost_usd,
-        c.candidate_id = winner.candidate_id AS answered,
+        c.backend = 'cache' AS cached, c.candidate_id = winner.candidate_id AS answered,
         list_filter(attempts, lambda a: a.candidate_id = c.candidate_id AND NOT a.won AND NOT a.censored) AS others,
         others[1] IS NOT NULL AND others[-1].status = 'ok' AS measured,
         list_bool_or(list_transform(others, lambda a: a.status = 'error' AND a.role <> 'shadow')) IS TRUE AS failed,
@@ -50,14 +53,15 @@ _HINDSIGHT = """
         count(*) FILTER (other) AS alternatives, min(ms) FILTER (other) AS best_ms, min(usd) FILTER (other) AS best_usd,
         bool_or(other AND ms < observed_ms AND usd < paid_usd) AS is_beaten,
         count(*) FILTER (other AND measured) AS measured,
-        first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id) FILTER (near) AS
-            all_near,
         first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id)
-            FILTER (NOT near) AS all_far,
+            FILTER (near AND NOT cached) AS all_near,
+        first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id)
+            FILTER (NOT near AND NOT cached) AS all_far,
         first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd, pred_ms, candidate_id)
-            FILTER (pred_cost_usd IS NOT NULL) AS cheapest,
-        first({'usd': usd, 'ms': ms} ORDER BY pred_ms, candidate_id) AS fastest,
-        {'usd': CASE WHEN bool_and(usd IS NOT NULL) THEN avg(usd) END, 'ms': avg(ms)} AS random
+            FILTER (pred_cost_usd IS NOT NULL AND NOT cached) AS cheapest,
+        first({'usd': usd, 'ms': ms} ORDER BY pred_ms, candidate_id) FILTER (NOT cached) AS fastest,
+        {'usd': CASE WHEN bool_and(usd IS NOT NULL OR cached) THEN avg(usd) FILTER (NOT cached) END,
+            'ms': avg(ms) FILTER (NOT cached)} AS random
     FROM (SELECT *, NOT answered AND NOT failed AND NOT doubted AS other FROM choices)
     GROUP BY decision_id"""
 

@@ -18,6 +18,7 @@ TABLES = {
     "decision": ("decision_rows", ("decision_id",), False),
     "attempt": ("attempt_rows", ("decision_id", "attempt"), False),
     "outcome": ("outcome_rows", ("decision_id",), False),
+    "input": ("inputs", ("decision_id",), False),
     "price_book": ("price_books", ("price_book",), True),
     "policy": ("policies", ("policy_version",), True),
     "node": ("nodes", ("boot_id",), True),

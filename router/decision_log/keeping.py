@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from router.decision_log import cells
+from router.decision_log.retention import Retention, erase, forget_inputs
 from router.decision_log.shapes import apart, joined
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 AT_ONCE = 5000
 """Decisions per step: some 150 ms of work."""
 TICK_S = 5.0
+INPUTS_TICK_S = 300.0
 _GRACE = timedelta(seconds=15)
 """How long after its end a decision waits for attempts that come later, such as shadows. Later ones take it back."""
 _PATIENCE = timedelta(minutes=10)
@@ -39,7 +41,7 @@ _LATE = """
     SELECT DISTINCT decision_id FROM (
         SELECT decision_id FROM nearfar_log.attempt_rows UNION ALL SELECT decision_id FROM nearfar_log.outcome_rows)
     WHERE decision_id NOT IN (SELECT decision_id FROM nearfar_log.decision_rows)"""
-_AGED = ("settled", "decision_rows", "outcome_rows", "attempt_rows", "feedback", "shadows")
+_AGED = ("settled", "decision_rows", "outcome_rows", "attempt_rows", "inputs", "feedback", "shadows")
 
 
 class Keeper:
@@ -47,14 +49,21 @@ class Keeper:
 
     Args:
         cursor: Gives a cursor of the log's database as it is now.
-        retention_days: How long decisions are kept; None for ever.
+        retention: How long decisions and inputs are kept.
     """
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], retention_days: float | None = None) -> None:
+    def __init__(
+        self,
+        cursor: Callable[[], duckdb.DuckDBPyConnection],
+        retention: Retention = Retention(),  # noqa: B008 -- immutable
+    ) -> None:
         self._cursor = cursor
-        self._retention = None if retention_days is None else timedelta(days=retention_days)
+        self._of_inputs = retention
+        self._retention = None if retention.days is None else timedelta(days=retention.days)
         self._next_s = time.monotonic() + TICK_S
         self._has_deleted = False
+        self._next_inputs_s = 0.0
+        self._has_inputs_left = False  # deleted, and not taken out of the file yet
 
     def rest(self) -> None:
         """Do nothing from now on."""
@@ -71,6 +80,7 @@ class Keeper:
         self._next_s = time.monotonic() + TICK_S
         now = datetime.now(UTC).replace(tzinfo=None)
         with contextlib.closing(self._cursor()) as con:
+            self._forget_inputs(con, now)
             more = self.settle(con, now) + self.forget(con, now)
         if more >= AT_ONCE:
             self._next_s = 0.0
@@ -123,6 +133,16 @@ class Keeper:
                 con.execute(f"DELETE FROM nearfar_log.{table} WHERE hour < ?", [end])  # noqa: S608
         self._has_deleted = True
         return AT_ONCE
+
+    def _forget_inputs(self, con: duckdb.DuckDBPyConnection, now: datetime) -> None:
+        """Delete the inputs whose time is over, every few minutes: taking them out of the file as well is work."""
+        if time.monotonic() < self._next_inputs_s:
+            return
+        self._next_inputs_s = time.monotonic() + INPUTS_TICK_S
+        self._has_inputs_left |= forget_inputs(con, self._of_inputs, now)
+        if self._has_inputs_left:
+            erase(con)
+            self._has_inputs_left = False
 
     def _take_back(self, con: duckdb.DuckDBPyConnection) -> None:
         """Make decisions new again of which an attempt or the end came after they had been settled."""

@@ -26,6 +26,7 @@ from router.decision_log.keeping import TICK_S, Keeper
 from router.decision_log.migrations import connect, first_line
 from router.decision_log.queries import LogReader
 from router.decision_log.record import KINDS, DecisionRow
+from router.decision_log.retention import Retention
 from router.decision_log.spill import Backlog, Line, SpillFile, add_private_line, make_private
 from router.errors import LogError, LogLocked
 
@@ -72,10 +73,10 @@ class DecisionLog:
         path: Path | None,
         durability: Durability,
         limits: tuple[int, float, int],
-        retention_days: float | None = None,
+        retention: Retention = Retention(),  # noqa: B008 -- immutable
     ) -> None:
         queue_rows, self._flush_s, self._flush_rows = limits
-        self._con, self._path, self.durability = con, path, durability
+        self._con, self._path, self.path, self.durability = con, path, path, durability
         self._wal = path and path.with_name(f"{path.name}.wal")
         self._own_dir = tempfile.TemporaryDirectory() if path is None else None
         base = Path(self._own_dir.name) / "log" if self._own_dir else path
@@ -96,7 +97,7 @@ class DecisionLog:
         self._close_by = 0.0
         self._some, self._now, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._inserter = Inserter(con.cursor())
-        self._keeper = Keeper(self._cursor, retention_days)
+        self._keeper = Keeper(self._cursor, retention)
         self._file_id, self._wal_id = file_id(path), file_id(self._wal)  # which file is open; None when none is
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
@@ -109,12 +110,12 @@ class DecisionLog:
         queue_rows: int = 100_000,
         flush_s: float = 0.5,
         flush_rows: int = 1000,
-        retention_days: float | None = None,
+        retention: Retention = Retention(),  # noqa: B008 -- immutable
     ) -> DecisionLog:
         """Open the log, make it if there is none, and take in what a crashed process left in the spill file.
 
-        `:memory:` makes one that is gone when closed, for tests. What is older than `retention_days` is deleted (None:
-        nothing is), an hour's decisions at a time.
+        `:memory:` makes one that is gone when closed, for tests. What is older than the `retention` is deleted: of
+        decisions (by default none is) an hour's at a time.
 
         Raises:
             LogLocked: another process (or another log in this one) has it open.
@@ -125,7 +126,7 @@ class DecisionLog:
             raise LogLocked(f"The decision log {path.name} is already open in this process.")
         con = connect(file)
         try:
-            log = cls(con, file, durability, (queue_rows, flush_s, flush_rows), retention_days)
+            log = cls(con, file, durability, (queue_rows, flush_s, flush_rows), retention)
         except (duckdb.Error, OSError) as error:
             con.close()
             raise LogError(f"The decision log {path.name} cannot be opened: {first_line(error)}") from error
@@ -393,6 +394,8 @@ class DecisionLog:
 
     def _reject(self, line: Line, why: str) -> None:
         row = line.json.decode(errors="replace")
+        if line.kind == "input":  # DuckDB's words repeat what it could not read
+            why, row = "not a row of inputs", "withheld: inputs are kept in their table alone"
         add_private_line(self._rejected_path, msgspec.json.encode({"why": why, "row": row}))
         self._rejected += 1
         _logger.error("A %s row was refused and is in %s: %s", line.kind or "broken", self._rejected_path.name, why)

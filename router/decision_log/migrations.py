@@ -188,6 +188,19 @@ def m0010_settled(con: duckdb.DuckDBPyConnection) -> None:
     """
 
 
+def m0011_inputs(con: duckdb.DuckDBPyConnection) -> None:
+    """Give stored inputs a table of their own, which no view shows: they are deleted sooner than their decisions."""
+    con.execute("""
+        CREATE TABLE nearfar_log.inputs (
+            decision_id UUID NOT NULL, ts TIMESTAMP NOT NULL, tenant VARCHAR NOT NULL, body JSON NOT NULL)""")
+    listed = con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'nearfar_log'").fetchall()
+    for table in {"decision_rows", "settled"}.intersection(name for (name,) in listed):
+        con.execute(f"""
+            INSERT INTO nearfar_log.inputs SELECT decision_id, ts, coalesce(tenant, ''), inputs
+            FROM nearfar_log.{table} WHERE inputs IS NOT NULL AND NOT private""")  # noqa: S608 - names from above
+        con.execute(f"ALTER TABLE nearfar_log.{table} DROP COLUMN inputs")
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -269,6 +282,7 @@ STEPS: tuple[Step, ...] = (
     m0006_predictions,
     m0007_views_of_predictions,
     m0010_settled,
+    m0011_inputs,
 )
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _MAX_LIMIT = 1000
 _DECISION = "SELECT * FROM decisions WHERE decision_id = ?::UUID"
-_INPUTS = "SELECT inputs FROM nearfar_log.every_decision WHERE decision_id = ?::UUID"
+_INPUTS = """
+    SELECT body FROM nearfar_log.inputs WHERE decision_id = $key::UUID AND ($sees IS NULL OR tenant = $sees)"""
 _CANDIDATES = "SELECT * EXCLUDE (decision_id, ts) FROM candidates WHERE decision_id = ?::UUID"
 _ATTEMPTS = "SELECT * EXCLUDE (decision_id) FROM attempts WHERE decision_id = ?::UUID ORDER BY attempt"
 _OUTCOME = "SELECT * EXCLUDE (decision_id) FROM nearfar_log.every_outcome WHERE decision_id = ?::UUID"
@@ -161,7 +162,6 @@ class LogReader:
             if not found:
                 return None
             one = found[0]
-            one["inputs"] = _body(sql.dicts(con, _INPUTS, key), "inputs")
             one["candidates"] = sql.dicts(con, _CANDIDATES, key)
             one["attempts"] = sql.dicts(con, _ATTEMPTS, key)
             outcomes = sql.dicts(con, _OUTCOME, key)
@@ -178,6 +178,19 @@ class LogReader:
         for attempt in one["attempts"]:
             attempt["carbon_g"] = _carbon_g(attempt["energy_j"], factor)
         return one
+
+    def inputs(self, decision_id: str) -> Any:
+        """Return the stored inputs of a decision, as JSON; None where none are stored, or they are another tenant's.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        try:
+            key = str(uuid.UUID(decision_id))
+        except ValueError:
+            return None
+        with self._reading() as con:
+            return _body(sql.dicts(con, _INPUTS, {"key": key, "sees": self.sees}), "body")
 
     def ask(
         self,

@@ -15,7 +15,7 @@ Mode = Literal["policy", "refused"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
 AttemptRole = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 AttemptStatus = Literal["ok", "error", "cancelled"]
-CostSource = Literal["measured", "declared", "priced", "estimated", "unknown"]
+CostSource = Literal["measured", "declared", "priced", "estimated", "cached", "unknown"]
 
 
 class CandidateRow(Struct, frozen=True, kw_only=True):
@@ -75,7 +75,6 @@ class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
     min_quality: float | None = None
     private: bool = False
     payload_hash: str | None = None  # keyed, of the inputs; no content
-    inputs: str | None = None  # the inputs as JSON, only with log.store_inputs
     candidates: list[CandidateRow] = []
     chosen: str | None = None  # candidate_id the policy ranked first; None when nothing was eligible
     decide_us: int = 0
@@ -158,6 +157,15 @@ class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):
     completion_tokens: int | None = None
 
 
+class InputRow(Struct, frozen=True, kw_only=True, tag="input"):
+    """What was sent in. Written only with log.store_inputs, read only by its tenant, and deleted on time."""
+
+    decision_id: str
+    ts_us: int
+    tenant: str  # empty where nobody is asked who they are
+    body: str  # JSON
+
+
 class PriceBookRow(Struct, frozen=True, kw_only=True, tag="price_book"):
     """A snapshot of every price in force, local rate included. Written once per distinct content."""
 
@@ -218,7 +226,16 @@ class PredictorRow(Struct, frozen=True, kw_only=True, tag="predictor"):
 
 
 Row = (
-    DecisionRow | AttemptRow | OutcomeRow | PriceBookRow | PolicyRow | NodeRow | FeedbackRow | ShadowRow | PredictorRow
+    DecisionRow
+    | AttemptRow
+    | OutcomeRow
+    | InputRow
+    | PriceBookRow
+    | PolicyRow
+    | NodeRow
+    | FeedbackRow
+    | ShadowRow
+    | PredictorRow
 )
 
 KINDS: dict[type, str] = {row: row.__struct_config__.tag for row in get_args(Row)}

@@ -24,9 +24,9 @@ _DECISIONS = (
     "schema_version intent intent_probability tenant session route explore_rate draw explored propensity"
 )
 """The first columns of the view `decisions`, as they have always been; columns added since follow in their order."""
-_PROSE = frozenset({"reason", "inputs", "o_error"})
+_PROSE = frozenset({"reason", "o_error"})
 """Sentences with figures in them: a dictionary of whole values finds nothing to share, zstd finds the words."""
-_NESTED = frozenset({"inputs", "candidates", "attempts"})
+_NESTED = frozenset({"candidates", "attempts"})
 
 
 def reshape(con: duckdb.DuckDBPyConnection) -> None:

@@ -59,7 +59,8 @@ async def decision(request: Request[Any, Any, Any], decision_id: FromPath[str]) 
     found = await asyncio.to_thread(reader(request).decision, decision_id)
     if found is None:
         raise NotFoundException(f"No decision {decision_id!r} in the log.")
-    return found | {"explanation": msgspec.to_builtins(explained(found))}
+    inputs = await asyncio.to_thread(reader(request).inputs, decision_id)
+    return found | {"inputs": inputs, "explanation": msgspec.to_builtins(explained(found))}
 
 
 @post("/v1/analytics/sql", status_code=200, summary="Read-only SQL over the log's views")

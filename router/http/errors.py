@@ -14,6 +14,7 @@ from router import errors
 from router.http.answers import Logged
 from router.http.schemas import Body, invalid
 from router.http.services import identity, request_id, services, surface
+from router.privacy.bugs import told_without_words
 from router.rows import Refused
 
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
@@ -145,7 +146,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
         return _plain(error)
     bug = error.__cause__ if isinstance(error, Logged) else error
     if bug is not None and not isinstance(bug, errors.RouterError):
-        logger.error("unhandled %s on %s", type(bug).__name__, request.scope.get("path_template"), exc_info=bug)
+        logger.error("unhandled on %s: %s", request.scope.get("path_template"), told_without_words(bug))
     if not isinstance(error, errors.RouterError):
         error = errors.RouterError("Internal error.")
     if isinstance(error, errors.Unauthenticated | errors.TooManyRequests):

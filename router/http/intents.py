@@ -37,8 +37,11 @@ async def define(request: Request[Any, Any, Any], data: JSONBody[IntentsBody]) -
     """
     intents = {label: Intent(given.examples, given.description) for label, given in data.intents.items()}
     wanted = IntentSet(name=data.name, intents=intents, unknown=data.unknown)
+    house = services(request)
     async with audited(request, "intents.define", data.name):
-        return await services(request).intents.define(wanted, identity(request).sees)
+        defined = await house.intents.define(wanted, identity(request).sees)
+    house.finder.cache.clear(defined["model"])
+    return defined
 
 
 @get("/v1/intents", summary="The sets of intents, with what was measured of each")
@@ -56,6 +59,7 @@ async def one(request: Request[Any, Any, Any], name: FromPath[str]) -> dict[str,
 @delete("/v1/intents/{name:str}", status_code=200, opt=OWN, summary="Forget a set of intents")
 async def remove(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[dict[str, Any]]:
     """Delete the set, its file and its model."""
+    house = services(request)
     async with audited(request, "intents.remove", name):
-        await services(request).intents.remove(name, identity(request).sees)
+        house.finder.cache.clear(await house.intents.remove(name, identity(request).sees))
     return Response({"name": name, "deleted": True})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from router.admission import AdmissionState
     from router.batches.types import Batch
     from router.budgets import BudgetState
+    from router.caching.answers import CacheState
     from router.decision_log.log import LogStats
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -62,7 +63,8 @@ class Metrics:
             "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
         }
         self._covered = _covered(registry)
-        self._near, self._budgets, self._batches = _Near(registry), _Budgets(registry), BatchGauges(registry)
+        self._near, self._budgets = _Near(registry), _Budgets(registry)
+        self._batches, self._cache = BatchGauges(registry), _Cache(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -110,6 +112,10 @@ class Metrics:
     def batched(self, batches: "Iterable[Batch]") -> None:
         """Take in the batches there are, before `render`."""
         self._batches.take(batches)
+
+    def cached(self, state: "CacheState") -> None:
+        """Take in how the exact cache does, before `render`."""
+        self._cache.state(state)
 
     def render(
         self,
@@ -176,6 +182,28 @@ class _Near:
             }
             for name, figure in figures.items():
                 self._models[name].labels(model).set(figure or 0)
+
+
+class _Cache:
+    """What the exact cache answered and holds. It counts itself: here is what was added since it was last looked at."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counters = {
+            "hits": Counter("nearfar_cache_hits", "Requests answered from the exact cache.", registry=registry),
+            "misses": Counter("nearfar_cache_misses", "Requests it had no answer to, but might.", registry=registry),
+        }
+        self._gauges = {
+            "entries": Gauge("nearfar_cache_entries", "Answers in the exact cache.", registry=registry),
+            "bytes": Gauge("nearfar_cache_bytes", "Bytes they take.", registry=registry),
+        }
+        self._counted = {"hits": 0, "misses": 0}
+
+    def state(self, state: "CacheState") -> None:
+        for name, counter in self._counters.items():
+            counter.inc(getattr(state, name) - self._counted[name])
+            self._counted[name] = getattr(state, name)
+        for name, gauge in self._gauges.items():
+            gauge.set(getattr(state, name))
 
 
 class _Budgets:

@@ -43,6 +43,7 @@ class RoutingBody(Body, kw_only=True, forbid_unknown_fields=True):
     on_stream_failure: Literal["continue", "error", "hold"] | None = None
     session: Name = ""
     tags: Annotated[list[Tag], Meta(max_length=16)] = []
+    cache: bool = True
 
 
 class ProviderBody(Body, kw_only=True, forbid_unknown_fields=True):

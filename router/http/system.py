@@ -67,6 +67,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     house.metrics.admitted(house.lessons.admission.states())
     house.metrics.covered(house.lessons.estimator.coverage())
     house.metrics.batched(batches_of(request).store.batches.values())
+    house.metrics.cached(house.finder.cache.state())
     body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -96,6 +97,7 @@ def report(house: Services) -> dict[str, Any]:
         "budgets": msgspec.to_builtins(house.budgets.states()),
         "models_loaded": loaded,
         "admission": [state._asdict() for state in house.lessons.admission.states()],
+        "cache": house.finder.cache.state()._asdict() | {"enabled": house.settings.cache.enabled},
         "shadowing": house.dispatcher.shadows.state()._asdict(),
         "log": msgspec.to_builtins(house.log.stats()),
     }

@@ -124,8 +124,8 @@ class IntentSets:
             await self._backend.prepare(target_of(entry, entry.candidates[0]))
             return await self._told(key, sees)
 
-    async def remove(self, name: str, sees: str | None = None) -> None:
-        """Forget a set, and delete its file.
+    async def remove(self, name: str, sees: str | None = None) -> str:
+        """Forget a set, and delete its file. Returns the model's id that told its intents apart.
 
         Raises:
             UnknownModel: there is none of this name.
@@ -140,6 +140,7 @@ class IntentSets:
             await asyncio.to_thread(storage.path_of(self._directory, key).unlink, missing_ok=True)
             del self._kept[key]
             self._catalog.remove(PREFIX + key)
+            return PREFIX + key
 
     def _configure(self, entry: IntentSetEntry, field: str) -> None:
         """Take in a set of the configuration; what was fitted to the same definition stays of use."""

@@ -29,7 +29,7 @@ def make_decision(nth: int = 1, **other: Any) -> DecisionRow:
         "request_id": None, "mode": "policy", "policy": "latency", "policy_version": "p1", "price_book": "b1",
         "reason": "near is faster", "task": "feature-extraction", "model": "mini", "input_tokens": 3, "input_bytes": 12,
         "output_tokens_est": None, "batch_items": 1, "stream": False, "deadline_ms": None, "max_cost_usd": None,
-        "max_latency_ms": None, "min_quality": None, "private": False, "payload_hash": None, "inputs": None,
+        "max_latency_ms": None, "min_quality": None, "private": False, "payload_hash": None,
         "candidates": [make_candidate(), make_candidate("far", backend="remote")], "chosen": "near", "decide_us": 50,
     }  # fmt: skip
     return DecisionRow(**{**fields, **other})

@@ -16,6 +16,7 @@ from router.decision_log.keeping import Keeper
 from router.decision_log.log import DecisionLog
 from router.decision_log.migrations import PUBLIC_VIEWS, connect
 from router.decision_log.record import FeedbackRow
+from router.decision_log.retention import Retention
 from router.decision_log.shapes import reshape
 from router.decision_log.windows import Window
 from router.errors import InvalidRequest, LogError, LogLocked
@@ -49,7 +50,7 @@ def there(log: DecisionLog, table: str) -> int:
 def fill(log: DecisionLog, rows, n: int = 6) -> list[str]:
     ids = []
     for nth in range(n):
-        decision = rows["decision"](nth * 600_000_000, inputs='["x"]')
+        decision = rows["decision"](nth * 600_000_000)
         ids.append(decision.decision_id)
         log.append(decision)
         log.append(rows["attempt"](decision.decision_id, attempt=2, role="fallback", cost_usd=0.1 + nth))
@@ -139,7 +140,7 @@ def test_what_is_too_old_is_deleted_by_the_hour(log: DecisionLog, rows) -> None:
     log.append(FeedbackRow(decision_id=ids[0], ts_us=1_760_011_200_000_000, source="user", metric="score", value=1.0))
     log.flush()
     settle(log)
-    keeper = Keeper(log._cursor, retention_days=1)
+    keeper = Keeper(log._cursor, Retention(days=1))
     now = NOON + timedelta(days=1, hours=1, minutes=30)
     with log._cursor() as con:
         assert keeper.forget(con, now)

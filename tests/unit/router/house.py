@@ -19,8 +19,10 @@ from router.request import Call, Routing
 from router.sections import (
     AliasEntry,
     BudgetEntry,
+    CacheSettings,
     CandidateEntry,
     LocalSettings,
+    LogSettings,
     ModelEntry,
     Price,
     RouteEntry,
@@ -103,6 +105,8 @@ async def opened(
     budgets: Sequence[BudgetEntry] = (),
     routes: Sequence[RouteEntry] = (),
     local: LocalSettings = LocalSettings(),  # noqa: B008 -- immutable
+    cache: CacheSettings = CacheSettings(),  # noqa: B008
+    logged: LogSettings = LogSettings(),  # noqa: B008
     **routing: Any,
 ) -> AsyncIterator[House]:
     """A house with these models beside the built-in ones; `routing` are the settings of that section."""
@@ -112,6 +116,8 @@ async def opened(
         budgets=tuple(budgets),
         routes=tuple(routes),
         local=local,
+        cache=cache,
+        log=logged,
         routing=RoutingSettings(**{"policy": "fastest"} | routing),
     )
     async with open_house(settings, Secrets(), DecisionLog.open(Path(":memory:"))) as services:
