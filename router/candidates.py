@@ -15,7 +15,7 @@ from router.standby import Standby
 from router.sub_providers import Place, plain, routed, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from backends.base import Backend
     from backends.types import InferenceRequest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 MAX_STANDING = 2000
+DISABLED = "it is disabled in the catalogue"
 
 
 class Offer(NamedTuple):
@@ -61,9 +62,12 @@ class CandidateFinder:
         self.standby = Standby()
         self._standing: dict[str, tuple[ModelEntry, int | None, list[Candidate]]] = {}
 
-    async def prepare(self) -> None:
-        """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later."""
-        for model in self.catalog:
+    async def prepare(self, models: Iterable[ModelEntry] | None = None) -> None:
+        """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later.
+
+        `models` are those that join the catalogue; None takes all that it has.
+        """
+        for model in self.catalog if models is None else models:
             await self._prepare(model)
 
     async def model(self, model_id: str) -> ModelEntry:
@@ -122,10 +126,13 @@ class CandidateFinder:
 
     def of_model(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
         """The model's candidates; behind the router the cheapest, or those that `only` names."""
-        return [
+        found = [
             replace(candidate, status=self._backends[candidate.target.backend].status(candidate.target))
             for candidate in self._stand(model, only)
         ]
+        if model.enabled:
+            return found
+        return [replace(one, status=replace(one.status, unavailable=DISABLED)) for one in found]
 
     def _undisturbed(self, candidate: Candidate) -> Candidate:
         """The candidate as a request finds it: what is on standby gives way at once, and nobody queues behind it.
@@ -173,7 +180,7 @@ class CandidateFinder:
         backend = self._backends[entry.backend]
         target = target_of(model, entry)
         return Candidate(
-            id=f"{target.provider}:{target.model}",
+            id=candidate_id(target),
             target=target,
             near=backend.near or entry.script.get("near") is True,  # a fake may pretend either
             status=backend.status(target),
@@ -203,6 +210,11 @@ class CandidateFinder:
         provider = self.catalog.providers.get(name)
         key = None if provider is None else provider.api_key_env
         return f"account {key or name}"
+
+
+def candidate_id(target: Target) -> str:
+    """How whoever is asked there is called: in the log, and in everything that is learnt."""
+    return f"{target.provider}:{target.model}"
 
 
 def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:

@@ -5,6 +5,8 @@ RouterError
 │   ├── TooLarge       an input is over its size limit
 │   └── UnsupportedMediaType  the body is not JSON
 ├── Forbidden          the request comes from where nobody may ask
+├── NotFound           no such alias, route or snapshot
+├── Conflict           somebody else has changed what this would change
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoCandidate        nothing may serve the request; carries the rejections
 │   └── NoCapacity     somebody may, but has too much to do now; carries retry_after_s
@@ -72,6 +74,14 @@ class UnsupportedMediaType(InvalidRequest):
 
 class Forbidden(RouterError):
     """The request comes from a web page or under a name that may not ask here."""
+
+
+class NotFound(RouterError):
+    """No such thing here; the message names what there is."""
+
+
+class Conflict(RouterError):
+    """What was to be changed is not what its sender believes: look at it again first."""
 
 
 class UnknownModel(RouterError):

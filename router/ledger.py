@@ -68,7 +68,13 @@ class Watcher(Protocol):
 
 
 class Ledger:
-    """Writes every request's rows. Appending neither waits nor fails, so it is safe in a `finally`."""
+    """Writes every request's rows. Appending neither waits nor fails, so it is safe in a `finally`.
+
+    Attributes:
+        catalog: The catalogue in force, by its snapshot's id: what is decided from now on is decided under it.
+    """
+
+    catalog: str | None = None
 
     def __init__(
         self, log: DecisionLog, near: NearCosts, price_book: tuple[str, str], settings: LogSettings, watcher: Watcher
@@ -104,6 +110,7 @@ class Ledger:
                 payload_hash=self._hash(payload),
                 session=self._hash([plan.call.request.tenant, session]) if session else None,
                 inputs=_ENCODE(payload).decode() if self._store_inputs else None,
+                catalog=self.catalog,
             )
         )
 
@@ -111,7 +118,7 @@ class Ledger:
         """Write a request that was turned away before it could be decided, and how it ended. Returns its id."""
         decision_id = new_decision_id()
         decision, outcome = refused_rows(refusal, decision_id, now_us(), self._log.next_seq(), self._price_book)
-        self._log.append(decision)
+        self._log.append(replace(decision, catalog=self.catalog))
         self._log.append(outcome)
         self._watcher.refused(refusal.surface)
         return decision_id

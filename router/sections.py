@@ -247,6 +247,7 @@ class ModelEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     parameters: Annotated[int, Meta(gt=0)] | None = None
     quality: Unit | dict[str, Unit] | None = None  # 0..1; by intent, `default` for the others
     description: str = ""
+    enabled: bool = True  # false: it stays known, and nobody may be asked for it
 
 
 class AliasEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -260,6 +261,7 @@ class AliasEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     fallbacks: tuple[str, ...] = ()
     policy: str | None = None
     on_stream_failure: OnStreamFailure | None = None
+    enabled: bool = True  # false: as if it was not there
 
 
 Names = str | tuple[str, ...]
@@ -312,6 +314,7 @@ class RouteEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: str = ""  # `route 3` where it is the third and has none
     match: MatchEntry = MatchEntry()
     use: UseEntry = UseEntry()
+    enabled: bool = True  # false: it takes no request
 
 
 class BudgetEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

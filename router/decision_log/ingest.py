@@ -19,6 +19,7 @@ TABLES = {
     "attempt": ("attempt_rows", ("decision_id", "attempt"), False),
     "outcome": ("outcome_rows", ("decision_id",), False),
     "price_book": ("price_books", ("price_book",), True),
+    "catalog": ("catalogs", ("catalog", "ts"), True),
     "policy": ("policies", ("policy_version",), True),
     "node": ("nodes", ("boot_id",), True),
     "feedback": ("feedback", ("decision_id", "ts", "source", "metric"), True),

@@ -36,6 +36,8 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.UnsupportedMediaType, Told(415, "invalid_request_error", "unsupported_media_type")),
     (errors.TooLarge, Told(413, "invalid_request_error", "too_large")),
     (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
+    (errors.NotFound, Told(404, "not_found_error", "not_found")),
+    (errors.Conflict, Told(409, "conflict_error", "conflict")),
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
     (errors.NoCapacity, Told(503, "overloaded_error", "overloaded")),
     (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),

@@ -17,6 +17,7 @@ from router.candidates import CandidateFinder
 from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
 from router.dispatch import Dispatcher
+from router.editing.in_force import InForce
 from router.far_side import FarSide
 from router.feedback import Feedback
 from router.http.metrics import Metrics
@@ -50,6 +51,7 @@ class Services(Struct, frozen=True, kw_only=True):
     intents: IntentSets
     metrics: Metrics
     feedback: Feedback
+    in_force: InForce
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
 
