@@ -17,6 +17,7 @@ from router.house import serving_house
 from router.http import (
     analytics,
     audio,
+    catalogue,
     decisions,
     errors,
     feedback,
@@ -59,6 +60,7 @@ HANDLERS = (
     system.system,
     system.check_token,
     system.metrics,
+    *catalogue.HANDLERS,
 )
 
 

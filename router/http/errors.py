@@ -174,10 +174,10 @@ def _reasons(error: ValidationException) -> str:
     return "; ".join(texts) or error.detail
 
 
-def _shape(request: Request[Any, Any, Any]) -> type[Body]:
+def _shape(request: Request[Any, Any, Any]) -> type[msgspec.Struct]:
     """The struct that the handler of this route wants as its body."""
     data = request.route_handler.parsed_fn_signature.parameters.get("data")
-    return data.annotation if data is not None and issubclass(data.annotation, Body) else Body
+    return data.annotation if data is not None and issubclass(data.annotation, msgspec.Struct) else Body
 
 
 def _plain(error: HTTPException) -> Response[dict[str, Any]]:
