@@ -48,7 +48,6 @@ from router.lessons import Lessons
 from router.near_costs import NearCosts
 from router.patience import Patience
 from router.planning import Planner
-from router.policy_check import warnings_of
 from router.pricing import price_book
 from router.quality import Quality
 from router.remembering import remember, remembering
@@ -128,7 +127,7 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         SettingsError, CatalogError, LogError: as `open_house`.
     """
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
-        for lack in warnings_of(settings, house.catalog):
+        for lack in house.in_force.made.warnings:
             logger.warning("%s", lack)
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:

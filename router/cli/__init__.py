@@ -4,6 +4,7 @@ import click
 
 import router
 from router.cli.calibrate import calibrate
+from router.cli.catalogue import aliases, routes
 from router.cli.doctor import doctor
 from router.cli.explain import explain
 from router.cli.export import export
@@ -23,5 +24,19 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, calibrate, doctor, report, explain, replay, export):
+for command in (
+    serve,
+    run,
+    route,
+    models,
+    aliases,
+    routes,
+    intents,
+    calibrate,
+    doctor,
+    report,
+    explain,
+    replay,
+    export,
+):
     main.add_command(command)

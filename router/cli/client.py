@@ -32,6 +32,15 @@ def get(server: str, path: str) -> dict[str, Any]:
     return _ask("GET", server, path, None)
 
 
+def send(server: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask by any method, with a body or without.
+
+    Raises:
+        RouterError: nobody answers there, or the answer is an error.
+    """
+    return _ask(method, server, path, body)
+
+
 def _ask(method: str, server: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
     try:
         with SyncClientBuilder().timeout(TIMEOUT).follow_redirects(enable=False).build() as client:

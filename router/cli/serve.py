@@ -14,8 +14,8 @@ import msgspec
 import uvicorn
 
 from router.app import create_app
-from router.checks import checked
 from router.cli.console import config_option, configured, opened_log, reported
+from router.editing.editor import opened
 from router.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def serve(config: Path | None, host: str | None, port: int | None, *, offline: b
         settings, secrets = configured(config, offline=offline)
         changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
         settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
-        checked(settings)
+        opened(settings)
         listener = _listen(settings)
         _serve(settings, secrets, opened_log(settings), listener)
 

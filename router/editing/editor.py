@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from router.checks import checked
 from router.editing import keeping
+from router.editing.keeping import Kept
 from router.editing.overlay import Held, outdated
 from router.editing.snapshots import Snapshot, snapshot_of
 from router.errors import CatalogError, Conflict, InvalidRequest, SettingsError
+from router.ledger import now_us
 from router.policy_check import warnings_of
 
 if TYPE_CHECKING:
     from router.catalog import Catalog
+    from router.decision_log.log import DecisionLog
     from router.editing.changes import Change
-    from router.editing.keeping import Kept
     from router.sections import Settings
 
 ANY = "*"
@@ -78,6 +80,27 @@ def changed(held: Held, change: Change) -> Made:
         return made(Held(held.base, change.make(held)))
     except (SettingsError, CatalogError) as error:
         raise InvalidRequest(str(error)) from error
+
+
+def change_kept(base: Settings, log: DecisionLog, change: Change, author: str | None) -> tuple[Made, bool]:
+    """Change what is kept, where no house is open: the owner of the log does it. Returns whether anything changed.
+
+    What is kept need not hold together before, so that what no longer goes with the file can be taken back. Blocks.
+
+    Raises:
+        InvalidRequest, NotFound, UnknownModel, Conflict, CatalogError, RouterError: nothing has changed.
+    """
+    path = keeping.path_of(base)
+    held = Held(base, keeping.read(path).overlay)
+    found = changed(held, change)
+    if found.held == held:
+        return found, False
+    at_us, snapshot = now_us(), found.snapshot
+    keeping.write(
+        path, Kept(overlay=found.held.overlay, snapshot=snapshot.id, author=author, at_us=at_us, change=change.said)
+    )
+    log.append(snapshot.row(at_us, author, change.said))
+    return found, True
 
 
 def expect(expected: str | None, snapshot: str) -> None:

@@ -131,7 +131,9 @@ def test_a_model_of_the_file_is_covered_and_revealed_again(client) -> None:
         ("GET", "/v1/catalog/snapshots?limit=0", None, 400, ["limit"]),
     ],
 )
-def test_what_does_not_hold_together_is_refused_and_changes_nothing(unchanged, method, path, body, status, words) -> None:
+def test_what_does_not_hold_together_is_refused_and_changes_nothing(
+    unchanged, method, path, body, status, words
+) -> None:
     """As at the start: the refusal says what, where, and what there is instead."""
     before = unchanged.get("/v1/catalog").json()
     refused = unchanged.request(method, path, json=body)
