@@ -337,10 +337,10 @@ def _not_ours(kind: str, name: str, origin: str) -> str:
 
 
 def _check_name(field: str, name: str) -> None:
-    if len(name) > MAX_NAME or not name.isprintable() or name != name.strip(" /"):
+    if len(name) > MAX_NAME or not name.isprintable() or name != name.strip(" /") or ".." in name.split("/"):
         raise InvalidRequest(
-            f"{field}: {name[:MAX_NAME]!r}: a name has at most {MAX_NAME} printable characters, and no blank or / at "
-            "its ends.",
+            f"{field}: {name[:MAX_NAME]!r}: a name has at most {MAX_NAME} printable characters, no blank or / at its "
+            "ends, and no part that is `..`.",
             param=field,
         )
 

@@ -9,6 +9,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -117,6 +119,7 @@ def test_editing_while_requests_run_fails_none_of_them(serve: Callable[..., Serv
     assert sum(answer.body["cost_usd"] for answer in answers) == sum(usd for _, usd in rows)
 
 
+@pytest.mark.slow
 def test_the_command_line_changes_what_the_server_serves_or_what_is_kept(serve: Callable[..., Server]) -> None:
     """While a server owns the log only it can be asked; once it has ended, what is kept is changed itself."""
     server = serve(CONFIG)

@@ -104,6 +104,10 @@ def test_a_model_of_the_file_is_covered_and_revealed_again(client) -> None:
         ("POST", "/v1/models", MODEL | {"id": CHAT}, 409, ["exists already", CHAT]),
         ("POST", "/v1/models", MODEL | {"id": "intents/x"}, 400, ["intents/"]),
         ("POST", "/v1/models", MODEL | {"id": "a\nb"}, 400, ["printable"]),
+        ("POST", "/v1/models", MODEL | {"id": "a/../b"}, 400, ["`..`"]),
+        ("POST", "/v1/models", MODEL | {"parameters": 2**70}, 400, ["64 bits"]),
+        ("PATCH", f"/v1/models/{CHAT}", {"context_length": 2**70}, 400, ["64 bits"]),
+        ("PUT", "/v1/routes", {"routes": [{"match": {"min_input_tokens": 2**70}}]}, 400, ["64 bits"]),
         ("POST", "/v1/models", MODEL | {"colour": "red"}, 400, ["colour", "known: id, task, candidates"]),
         ("POST", "/v1/models", MODEL | {"quality": 7}, 400, ["quality"]),
         (
@@ -235,3 +239,13 @@ def test_old_decisions_keep_the_catalogue_they_were_made_from(client) -> None:
 def test_every_route_here_is_an_admins() -> None:
     """Whoever may only ask models, or read the log, neither sees nor changes the catalogue's entries."""
     assert {"admin"} == {handler.opt.get("scope") for handler in catalogue.HANDLERS}
+
+
+def test_the_description_of_the_api_has_it_all(unchanged) -> None:
+    """Each route with its bodies, as the viewer shows them."""
+    paths = unchanged.get("/schema/openapi.json").json()["paths"]
+
+    assert {"post", "get"} == set(paths["/v1/models"])
+    assert {"get", "patch", "delete"} == set(paths["/v1/models/{model_id}"])
+    assert {"get", "put", "post", "delete"} == set(paths["/v1/routes"])
+    assert {"/v1/catalog", "/v1/catalog/snapshots", "/v1/catalog/rollback"} <= set(paths)
