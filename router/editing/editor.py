@@ -80,8 +80,6 @@ def changed(held: Held, change: Change) -> Made:
         return made(Held(held.base, change.make(held)))
     except (SettingsError, CatalogError) as error:
         raise InvalidRequest(str(error)) from error
-    except OverflowError as error:  # JSON brings such numbers in, and nothing takes them out again
-        raise InvalidRequest("A number in it is larger than 64 bits hold.") from error
 
 
 def change_kept(base: Settings, log: DecisionLog, change: Change, author: str | None) -> tuple[Made, bool]:
