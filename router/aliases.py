@@ -39,6 +39,8 @@ def flattened(
     walk = _Walk(_by_name(entries, models, near_ones))
     flat: dict[str, AliasEntry] = {}
     for index, entry in enumerate(entries):
+        if not entry.enabled:
+            continue
         circle = walk.circle(entry.name, ())
         if circle:
             raise AliasError(index, entry.name, f"it leads back to itself or another: {' -> '.join(circle)}.")
@@ -54,11 +56,12 @@ def _by_name(
     entries: Sequence[AliasEntry], models: Mapping[str, ModelEntry], near_ones: Callable[[str], Sequence[str]]
 ) -> dict[str, AliasEntry]:
     by_name: dict[str, AliasEntry] = {}
-    for index, entry in enumerate(entries):
+    enabled = [(index, entry) for index, entry in enumerate(entries) if entry.enabled]
+    for index, entry in enabled:
         if entry.name in by_name or entry.name in models:
             raise AliasError(index, entry.name, f"the name {entry.name!r} is taken by a model or another alias.")
         by_name[entry.name] = entry
-    for index, entry in enumerate(entries):
+    for index, entry in enabled:
         for name in (*entry.models, *entry.fallbacks):
             if name not in models and name not in by_name:
                 hint = ", ".join(near_ones(name)) or "none"
@@ -73,7 +76,8 @@ def builtin(models: Iterable[ModelEntry], taken: Callable[[str], bool]) -> list[
     compared. What only pretends is in neither.
     """
     made = []
-    real = [entry for entry in models if any(candidate.backend != "fake" for candidate in entry.candidates)]
+    enabled = (entry for entry in models if entry.enabled)
+    real = [entry for entry in enabled if any(candidate.backend != "fake" for candidate in entry.candidates)]
     for name, task in BUILTIN_ALIASES.items():
         doing = tuple(entry.id for entry in real if entry.task == task)
         if doing and not taken(name):

@@ -19,6 +19,7 @@ from router.http import (
     analytics,
     audio,
     batches,
+    catalogue,
     completions,
     decisions,
     errors,
@@ -74,6 +75,7 @@ HANDLERS = (
     system.system,
     system.check_token,
     system.metrics,
+    *catalogue.HANDLERS,
 )
 
 

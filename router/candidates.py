@@ -19,7 +19,7 @@ from router.standby import Standby
 from router.sub_providers import Place, plain, routed, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from backends.base import Backend
     from backends.types import InferenceRequest
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 MAX_STANDING = 2000
+DISABLED = "it is disabled in the catalogue"
 
 
 class Offer(NamedTuple):
@@ -68,9 +69,12 @@ class CandidateFinder:
         self.cache = cache or AnswerCache(CacheSettings())
         self._standing: dict[str, tuple[ModelEntry, int | None, list[Candidate]]] = {}
 
-    async def prepare(self) -> None:
-        """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later."""
-        for model in self.catalog:
+    async def prepare(self, models: Iterable[ModelEntry] | None = None) -> None:
+        """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later.
+
+        `models` are those that join the catalogue; None takes all that it has.
+        """
+        for model in self.catalog if models is None else models:
             await self._prepare(model)
 
     async def model(self, model_id: str, tenant: str | None = None) -> ModelEntry:
@@ -132,10 +136,13 @@ class CandidateFinder:
 
     def of_model(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
         """The model's candidates; behind the router the cheapest, or those that `only` names."""
-        return [
+        found = [
             replace(candidate, status=self._backends[candidate.target.backend].status(candidate.target))
             for candidate in self._stand(model, only)
         ]
+        if model.enabled:
+            return found
+        return [replace(one, status=replace(one.status, unavailable=DISABLED)) for one in found]
 
     def _undisturbed(self, candidate: Candidate) -> Candidate:
         """The candidate as a request finds it: what is on standby gives way at once, and nobody queues behind it.
@@ -184,7 +191,7 @@ class CandidateFinder:
         target = target_of(model, entry)
         near = backend.near or entry.script.get("near") is True  # a fake may pretend either
         return Candidate(
-            id=f"{target.provider}:{target.model}",
+            id=candidate_id(target),
             target=target,
             near=near,
             status=backend.status(target),
@@ -225,6 +232,11 @@ def _features(request: InferenceRequest) -> tuple[str, ...]:
         case EmbeddingInput(tokens=tokens) if tokens:
             return (TOKEN_IDS,)
     return ()
+
+
+def candidate_id(target: Target) -> str:
+    """How whoever is asked there is called: in the log, and in everything that is learnt."""
+    return f"{target.provider}:{target.model}"
 
 
 def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:

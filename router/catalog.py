@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from functools import cache
 from importlib import resources
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -63,7 +64,8 @@ class Catalog:
         """
         self.providers = {p.name: p for p in (*BUILTIN_PROVIDERS, *_named_once(providers))}
         self.provider_names = frozenset(self.providers) | SUB_PROVIDERS
-        self._models = {entry.id: entry for entry in _builtin()}
+        self._models = built_in()
+        self._added: dict[str, ModelEntry] = {}
         self._discovered: dict[str, ModelEntry] = {}
         seen: set[str] = set()
         for entry in configured:
@@ -75,7 +77,8 @@ class Catalog:
         given = tuple(aliases)
         self.aliases: dict[str, AliasEntry] = {alias.name: alias for alias in given}  # so that near ones are named
         self.aliases = flattened(given, self._models, self.alternatives)
-        for alias in builtin(self, lambda name: name in self._models or name in self.aliases):
+        taken = {*self._models, *(alias.name for alias in given)}
+        for alias in builtin(self, taken.__contains__):
             self.aliases[alias.name] = alias
 
     def __iter__(self) -> Iterator[ModelEntry]:
@@ -106,7 +109,7 @@ class Catalog:
             InvalidRequest: no model does it.
         """
         for entry in self:
-            if entry.task == task and not is_owned(entry.id):
+            if entry.task == task and entry.enabled and not is_owned(entry.id):
                 return entry.id
         raise InvalidRequest(f"No model of the catalogue does {task}; name one.", param="model")
 
@@ -127,14 +130,35 @@ class Catalog:
             CatalogError: the entry names an unknown task or provider.
         """
         self._check(entry)
-        self._models[entry.id] = entry
+        self._models[entry.id] = self._added[entry.id] = entry
 
     def remove(self, model_id: str) -> None:
         """Forget a model that was added; an id that is not there is no error."""
         self._models.pop(model_id, None)
+        self._added.pop(model_id, None)
+
+    def become(self, other: Catalog) -> None:
+        """Hold what another holds from now on, all of it at once: whoever has this one, has the other's content then.
+
+        What was added while this runs stays, and so does what was found on the hub, unless the other lists it.
+        """
+        self.providers, self.provider_names = other.providers, other.provider_names
+        self._models = other.listed | self._added
+        self._discovered = {name: entry for name, entry in self._discovered.items() if name not in self._models}
+        self.aliases = other.aliases
+
+    @property
+    def listed(self) -> dict[str, ModelEntry]:
+        """What is built in or configured, by id and in order: nothing that was added or found later."""
+        return {name: entry for name, entry in self._models.items() if name not in self._added}
 
     def discover(self, model_id: str, task: str, parameters: int | None, *, far: bool = True) -> ModelEntry:
-        """Remember a model found on the hub: it may run near from the hub, or far unless nobody serves it there."""
+        """Remember a model found on the hub: it may run near from the hub, or far unless nobody serves it there.
+
+        Who was configured while the hub was asked is not replaced.
+        """
+        if model_id in self._models:
+            return self._models[model_id]
         provider = "huggingface" if task == "text-generation" else "hf-inference"
         entry = ModelEntry(
             id=model_id,
@@ -191,6 +215,12 @@ def _named_once(providers: Iterable[ProviderSettings]) -> list[ProviderSettings]
     return found
 
 
+def built_in() -> dict[str, ModelEntry]:
+    """The models that everybody has, by id."""
+    return {entry.id: entry for entry in _builtin()}
+
+
+@cache
 def _builtin() -> tuple[ModelEntry, ...]:
     text = resources.files("router").joinpath("catalog.toml").read_text(encoding="utf-8")
     return msgspec.convert(tomllib.loads(text), _File).models

@@ -118,7 +118,8 @@ class Dispatcher:
             UnknownModel: naming near ones.
             BackendError: a model cannot be loaded.
         """
-        candidates = self._finder.of_model(await self._finder.model(model_id))
+        model = await self._finder.model(model_id)
+        candidates = self._finder.of_model(model) if model.enabled else []
         return {c.id: await self._attempts.warm(c, thorough=thorough) for c in candidates if c.near}
 
     def refuse(self, refused: Refused) -> str:

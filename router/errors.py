@@ -10,6 +10,8 @@ RouterError
 ├── TooManyRequests    a tenant is over a limit of its own; carries retry_after_s
 ├── BodyTimeout        the body did not arrive in time
 ├── UnknownKey         there is no API key of this name
+├── NotFound           no such alias, route or snapshot
+├── Conflict           somebody else has changed what this would change
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoSuchResource     no such file or batch, or it is somebody else's
 ├── NoCandidate        nothing may serve the request; carries the rejections
@@ -114,6 +116,14 @@ class BodyTimeout(RouterError):
 
 class UnknownKey(RouterError):
     """There is no API key of this name."""
+
+
+class NotFound(RouterError):
+    """No such thing here; the message names what there is."""
+
+
+class Conflict(RouterError):
+    """What was to be changed is not what its sender believes: look at it again first."""
 
 
 class UnknownModel(RouterError):

@@ -160,6 +160,11 @@ class Estimator:
         history = self._known.get(candidate.id) or self._nothing
         return self._tokens(candidate, history, size, intent)
 
+    def forget(self, candidate_id: str) -> None:
+        """Forget what was learnt of a candidate: whoever has this id from now on is somebody else."""
+        self._known.pop(candidate_id, None)
+        self._saved.pop(candidate_id, None)
+
     # --- what outlives the process --------------------------------------------------------------
 
     def restore(self, states: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from backends import hardware, registry
 from backends.errors import BackendError
-from backends.local.backend import LocalOptions
+from backends.local.backend import LocalBackend, LocalOptions
 from backends.remote.backend import RemoteBackend
 from backends.remote.provider import asked_for
 from router.access import gate
@@ -30,10 +30,12 @@ from router.availability import Breakers
 from router.budgets import Budgets, Charge, asked_providers
 from router.caching.answers import AnswerCache
 from router.candidates import CandidateFinder
-from router.checks import checked, far_targets, providers_of
+from router.checks import far_targets, providers_of
 from router.decision_log.record import NodeRow
 from router.discovery import discoverer
 from router.dispatch import Dispatcher
+from router.editing import editor
+from router.editing.in_force import InForce, Parts
 from router.estimates import Estimator
 from router.far_side import FarSide
 from router.feedback import Feedback
@@ -49,7 +51,6 @@ from router.lessons import Lessons
 from router.near_costs import NearCosts
 from router.patience import Patience
 from router.planning import Planner
-from router.policy_check import warnings_of
 from router.pricing import price_book
 from router.privacy.keyed import Hasher
 from router.quality import Quality
@@ -65,9 +66,12 @@ if TYPE_CHECKING:
 
     from backends.base import Backend
     from backends.remote.provider import Provider
+    from backends.types import Target
     from router.access.gate import Access
     from router.catalog import Catalog
     from router.decision_log.log import DecisionLog
+    from router.editing.editor import Made
+    from router.editing.keeping import Kept
     from router.listings import Listings
     from router.quality import Prior
     from router.sections import RoutingSettings, Settings
@@ -86,19 +90,18 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     """
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
-        catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
-        near = await _near(closing, settings, probe)
+        made, kept = await asyncio.to_thread(editor.opened, settings)
+        settings, catalog, probe = made.settings, made.catalog, await asyncio.to_thread(hardware.probe)
+        near = await _near(closing, settings, probe, log)
         backends = _backends(closing, settings, providers_of(catalog, secrets), probe)
-        intents = await asyncio.to_thread(_intents, settings, catalog, backends)
-        far, finder = await _finder(settings, secrets, catalog, backends)
-        log.append(_node(log, probe))
-        lessons = _lessons(await _estimator(closing, near, finder, backends, log), far, settings.routing, catalog)
-        feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
+        intents, far, finder = await _finder(settings, secrets, catalog, backends)
+        estimator = await _estimator(closing, near, finder, backends, log)
+        lessons, feedback = await _lessons(estimator, far, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
-        budgets, access = await _kept(settings, catalog, log)
-        hasher = await asyncio.to_thread(Hasher.beside, log.path)
-        ledger = Ledger(log, near, book(), settings.log, Metering(metrics, access.limits), hasher)
-        dispatcher = _dispatcher(Runner(backends, ledger, lessons, budgets, finder.standby), finder, settings)
+        budgets, access = await _remembered_files(settings, catalog, log)
+        ledger = await _ledger(log, near, book(), settings, Metering(metrics, access.limits))
+        runner, routes = Runner(backends, ledger, lessons, budgets, finder.standby), Routes(settings.routes, catalog)
+        dispatcher = _dispatcher(runner, finder, settings, routes)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
         yield Services(
@@ -118,6 +121,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             metrics=metrics,
             feedback=feedback,
             access=access,
+            in_force=await _in_force(made, kept, runner, Parts(finder, routes, ledger, log, refresher.renewed)),
         )
 
 
@@ -129,7 +133,7 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         SettingsError, CatalogError, LogError: as `open_house`.
     """
     async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
-        for lack in warnings_of(settings, house.catalog):
+        for lack in house.in_force.made.warnings:
             logger.warning("%s", lack)
         house.access.serve(settings, secrets)
         closing.push_async_callback(asyncio.to_thread, house.access.close)
@@ -149,7 +153,9 @@ def _backends(
     return backends
 
 
-async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe) -> NearCosts:
+async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe, log: DecisionLog) -> NearCosts:
+    """What this machine costs; what it is, is in the log from now on."""
+    log.append(_node(log, probe))
     near = await asyncio.to_thread(NearCosts.opened, settings.local, probe)
     closing.push_async_callback(asyncio.to_thread, near.close)
     return near
@@ -157,13 +163,14 @@ async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Pro
 
 async def _finder(
     settings: Settings, secrets: Secrets, catalog: Catalog, backends: Mapping[str, Backend]
-) -> tuple[FarSide, CandidateFinder]:
-    """What is known of the far side, and who finds candidates with it."""
+) -> tuple[IntentSets, FarSide, CandidateFinder]:
+    """The sets of intents as models, what is known of the far side, and who finds candidates with both."""
+    intents = await asyncio.to_thread(_intents, settings, catalog, backends)
     far = await asyncio.to_thread(FarSide.opened, settings, secrets, catalog.providers)
     discover, cache = discoverer(settings, far, catalog), AnswerCache(settings.cache)
     finder = CandidateFinder(catalog, backends, discover, far.listings, far.routed, cache)
     await finder.prepare()
-    return far, finder
+    return intents, far, finder
 
 
 def _beside(closing: AsyncExitStack, **works: Coroutine[None, None, None]) -> None:
@@ -185,16 +192,38 @@ def _works(
     }
 
 
-def _planner(settings: Settings, runner: Runner, finder: CandidateFinder) -> Planner:
+async def _in_force(made: Made, kept: Kept, runner: Runner, parts: Parts) -> InForce:
+    """Who puts another catalogue into force: what is learnt and loaded of the present one has to follow."""
+    local = runner.backends["local"]
+    if not isinstance(local, LocalBackend):
+        raise TypeError(f"the local backend is a {type(local).__name__}")
+
+    def release(target: Target) -> None:
+        if target.backend == local.name:
+            local.forget(target)
+
+    found = InForce(made, kept, parts._replace(release=release, unlearn=runner.lessons.estimator.forget))
+    await found.begin()
+    return found
+
+
+def _planner(settings: Settings, runner: Runner, finder: CandidateFinder, routes: Routes) -> Planner:
     lessons, budgets, catalog = runner.lessons, runner.budgets, finder.catalog
     signal = IntentSignal(settings.routing.intents, catalog, runner.backends["local"], runner.standby)
-    return Planner(finder, signal, lessons, budgets, settings.routing, Routes(settings.routes, catalog))
+    return Planner(finder, signal, lessons, budgets, settings.routing, routes)
 
 
-async def _kept(settings: Settings, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
+async def _remembered_files(settings: Settings, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
     """What files remember: what was spent, and who may ask."""
     budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
     return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.in_memory)
+
+
+async def _ledger(
+    log: DecisionLog, near: NearCosts, book: tuple[str, str], settings: Settings, watcher: Metering
+) -> Ledger:
+    """Who writes rows, with the key that inputs are hashed by."""
+    return Ledger(log, near, book, settings.log, watcher, await asyncio.to_thread(Hasher.beside, log.path))
 
 
 def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
@@ -222,13 +251,17 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
     return sets
 
 
-def _lessons(estimator: Estimator, far: FarSide, routing: RoutingSettings, catalog: Catalog) -> Lessons:
-    judgement, admission = _judgement(routing, catalog), Admission(limiting=routing.admission)
-    return Lessons(estimator, Breakers(), Patience(), far.health, judgement, admission)
+async def _lessons(
+    estimator: Estimator, far: FarSide, finder: CandidateFinder, log: DecisionLog, routing: RoutingSettings
+) -> tuple[Lessons, Feedback]:
+    """What is learnt, and what is said of answers; of both, what is known from before."""
+    judgement, admission = _judgement(routing, finder.catalog), Admission(limiting=routing.admission)
+    lessons = Lessons(estimator, Breakers(), Patience(), far.health, judgement, admission)
+    return lessons, await asyncio.to_thread(_remembered, lessons, finder, log, routing)
 
 
-def _dispatcher(runner: Runner, finder: CandidateFinder, settings: Settings) -> Dispatcher:
-    routing, planner = settings.routing, _planner(settings, runner, finder)
+def _dispatcher(runner: Runner, finder: CandidateFinder, settings: Settings, routes: Routes) -> Dispatcher:
+    routing, planner = settings.routing, _planner(settings, runner, finder, routes)
     hedging = Hedging(routing.hedging, runner.lessons.patience)
     attempts = Attempts(runner, hedging, max_attempts=routing.max_attempts)
     shadows = Shadows(runner, finder.every, routing.shadow)

@@ -68,7 +68,13 @@ class Watcher(Protocol):
 
 
 class Ledger:
-    """Writes every request's rows. Appending neither waits nor fails, so it is safe in a `finally`."""
+    """Writes every request's rows. Appending neither waits nor fails, so it is safe in a `finally`.
+
+    Attributes:
+        catalog: The catalogue in force, by its snapshot's id: what is decided from now on is decided under it.
+    """
+
+    catalog: str | None = None
 
     def __init__(
         self,
@@ -106,7 +112,7 @@ class Ledger:
         request, session = plan.call.request, plan.call.routing.session
         payload_hash = self._hash(request.tenant, request.payload)
         session = self._hash(request.tenant, session) if session else ""
-        self._log.append(replace(row, payload_hash=payload_hash, session=session or None))
+        self._log.append(replace(row, payload_hash=payload_hash, session=session or None, catalog=self.catalog))
         stored = stored_input(plan, self._settings)
         if stored is not None:
             self._log.append(stored)
@@ -115,7 +121,7 @@ class Ledger:
         """Write a request that was turned away before it could be decided, and how it ended. Returns its id."""
         decision_id = new_decision_id()
         decision, outcome = refused_rows(refusal, decision_id, now_us(), self._log.next_seq(), self._price_book)
-        self._log.append(decision)
+        self._log.append(replace(decision, catalog=self.catalog))
         self._log.append(outcome)
         self._watcher.refused(refusal.surface)
         return decision_id

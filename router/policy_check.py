@@ -116,12 +116,16 @@ def _lacks_of_a_cascade(models: Sequence[ModelEntry]) -> Iterator[str]:
 def _rankings(settings: Settings, catalog: Catalog) -> Iterator[Ranking]:
     default = settings.routing.policy
     for index, route in enumerate(settings.routes):
+        if not route.enabled:
+            continue
         alias = None if route.use.alias is None else catalog.alias(route.use.alias)
         chosen = route.use.policy or (alias.policy if alias is not None else None)
         where = ("routes", index, f"routes: {name_of(index, route)}")
         models = catalog.entries_of(*route.use.names)
         yield Ranking(where, chosen or default, models, route.use.min_quality, chosen=chosen is not None)
     for index, entry in enumerate(settings.aliases):
+        if not entry.enabled:
+            continue
         where = ("aliases", index, f"aliases: {entry.name}")
         models = catalog.entries_of(entry.name)
         yield Ranking(where, entry.policy or default, models, chosen=entry.policy is not None)

@@ -45,7 +45,14 @@ class Routes:
             ValueError: a route's hours are none, or nobody knows its zone.
         """
         self._catalog = catalog
-        self.rules = [rule(index, entry, catalog) for index, entry in enumerate(entries)]
+        self.become(entries)
+
+    def become(self, entries: Sequence[RouteEntry]) -> None:
+        """Go by these routes from now on, as the catalogue is now. Raises as making it does, and changes nothing then.
+
+        One that is disabled keeps its number.
+        """
+        self.rules = [rule(index, entry, self._catalog) for index, entry in enumerate(entries) if entry.enabled]
         self._sized = any(rule.sized for rule in self.rules)
 
     def of(self, call: Call, intent: PromptIntent | None) -> Routed:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from router.catalog import Catalog
+    from router.rules import Rule
     from router.sections import CandidateEntry, MatchEntry, ModelEntry, RouteEntry, Settings, UseEntry
 
 BACKENDS = ("local", "remote", "fake")
@@ -33,20 +34,22 @@ def check_routes(settings: Settings, catalog: Catalog) -> None:
     Raises:
         SettingsError: naming the file's line, the route, and what is wrong with it.
     """
-    rules = []
+    rules: list[tuple[int, Rule]] = []
     for index, entry in enumerate(settings.routes):
+        if not entry.enabled:
+            continue
         try:
-            rules.append(rule(index, entry, catalog))
+            rules.append((index, rule(index, entry, catalog)))
             objection = next(_objections(settings, catalog, index), None)
         except ValueError as error:
             objection = f"match: {error}"
         if objection is None:
-            covering = next((i for i, earlier in enumerate(rules[:-1]) if covers(earlier, rules[-1])), None)
+            covering = next((earlier for earlier in rules[:-1] if covers(earlier[1], rules[-1][1])), None)
             if covering is None:
                 continue
-            line = place_of(settings, "routes", covering).removesuffix(": ")
+            line = place_of(settings, "routes", covering[0]).removesuffix(": ")
             where = f" ({line})" if line else ""
-            objection = f"it can never match: {rules[covering].name!r} before it{where} takes all that it would"
+            objection = f"it can never match: {covering[1].name!r} before it{where} takes all that it would"
         raise SettingsError(f"{place_of(settings, 'routes', index)}routes: {name_of(index, entry)}: {objection}.")
 
 

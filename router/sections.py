@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 FINITE = sys.float_info.max  # TOML can write `inf`, which the log would keep as NULL
+MOST = 2**63 - 1  # JSON and TOML can write more, which neither the log nor most readers of our answers hold
 Positive = Annotated[float, Meta(gt=0, le=FINITE)]
 NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]
@@ -295,10 +296,11 @@ class ModelEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     id: Annotated[str, Meta(min_length=1)]
     task: str
     candidates: tuple[CandidateEntry, ...] = ()
-    context_length: Annotated[int, Meta(gt=0)] | None = None
-    parameters: Annotated[int, Meta(gt=0)] | None = None
+    context_length: Annotated[int, Meta(gt=0, le=MOST)] | None = None
+    parameters: Annotated[int, Meta(gt=0, le=MOST)] | None = None
     quality: Unit | dict[str, Unit] | None = None  # 0..1; by intent, `default` for the others
     description: str = ""
+    enabled: bool = True  # false: it stays known, and nobody may be asked for it
 
 
 class AliasEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -312,6 +314,7 @@ class AliasEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     fallbacks: tuple[str, ...] = ()
     policy: str | None = None
     on_stream_failure: OnStreamFailure | None = None
+    enabled: bool = True  # false: as if it was not there
 
 
 Names = str | tuple[str, ...]
@@ -329,8 +332,8 @@ class MatchEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tenant: Names | None = None
     tag: Names | None = None  # one of the request's `routing.tags`
     intent: Names | None = None  # of the set `routing.intents`; a prompt that nobody judged matches none
-    min_input_tokens: Annotated[int, Meta(ge=0)] | None = None  # both estimated, inclusive
-    max_input_tokens: Annotated[int, Meta(ge=0)] | None = None
+    min_input_tokens: Annotated[int, Meta(ge=0, le=MOST)] | None = None  # both estimated, inclusive
+    max_input_tokens: Annotated[int, Meta(ge=0, le=MOST)] | None = None
     hours: str | None = None  # "09:00-18:00", the end not included; "22:00-06:00" goes over midnight
     days: tuple[Day, ...] | None = None  # on which the hours begin; without hours, the whole days
     zone: str = "UTC"  # of the IANA's time zone database
@@ -364,6 +367,7 @@ class RouteEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: str = ""  # `route 3` where it is the third and has none
     match: MatchEntry = MatchEntry()
     use: UseEntry = UseEntry()
+    enabled: bool = True  # false: it takes no request
 
 
 class BudgetEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -143,6 +143,17 @@ class LocalBackend:
             if not answering.cancelled():
                 answering.exception()  # raised above, or of no interest to who closed the stream
 
+    def forget(self, target: Target) -> None:
+        """Nobody will ask for the target again: its model leaves memory once the last request that holds it has ended.
+
+        Not while another target needs the same weights.
+        """
+        known = self._looked_at.pop(target, None)
+        if known is None or isinstance(known, Status) or self._machine is None:
+            return
+        if not any(not isinstance(other, Status) and other.key == known.key for other in self._looked_at.values()):
+            self._machine.cache.leave(known.key)
+
     async def aclose(self) -> None:
         """Stop the workers and drop the models."""
         self._closed = True

@@ -148,11 +148,17 @@ class ModelCache:
             slot.last_use = time.monotonic()
             self._let_go(slot)
 
-    async def drop(self, key: Key) -> None:
-        """Let a model go once nobody holds it; what comes after loads it anew, and waits for its memory."""
+    def leave(self, key: Key) -> Slot | None:
+        """Let a model go once nobody holds it; what comes after loads it anew. Returns the slot that goes, if any."""
         slot = self._slots.get(key)
         if slot is not None:
             self._leave(slot)
+        return slot
+
+    async def drop(self, key: Key) -> None:
+        """The same, returning when it is gone."""
+        slot = self.leave(key)
+        if slot is not None:
             await slot.gone.wait()
 
     async def aclose(self) -> None:

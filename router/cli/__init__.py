@@ -5,6 +5,7 @@ import click
 import router
 from router.cli.batch import batch
 from router.cli.calibrate import calibrate
+from router.cli.catalogue import aliases, routes
 from router.cli.doctor import doctor
 from router.cli.explain import explain
 from router.cli.export import export
@@ -26,6 +27,7 @@ def main() -> None:
 
 
 for command in (
-    serve, run, route, models, intents, batch, keys, calibrate, doctor, report, explain, replay, export,
+    serve, run, route, models, aliases, routes, intents, batch, keys, calibrate, doctor, report, explain, replay,
+    export,
 ):  # fmt: skip
     main.add_command(command)

@@ -41,6 +41,15 @@ def get(server: str, path: str) -> dict[str, Any]:
     return _ask("GET", server, path, None)
 
 
+def send(server: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask by any method, with a body or without.
+
+    Raises:
+        RouterError: nobody answers there, or the answer is an error.
+    """
+    return _ask(method, server, path, body)
+
+
 def upload(server: str, path: str, file: Path, fields: dict[str, str]) -> dict[str, Any]:
     """Send a file in a form, from disk as it goes out, and return the answer's body.
 

@@ -13,6 +13,7 @@ import msgspec
 from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
 from router.cli.doctor_access import access_lines
 from router.decision_log.log import DecisionLog
+from router.editing.overlay import outdated
 from router.errors import CatalogError, LogError, SettingsError
 from router.house import open_house
 from router.policy_check import warnings_of
@@ -126,10 +127,12 @@ def _models(house: Services) -> Iterator[Finding]:
 
 def _routing(house: Services) -> Iterator[Finding]:
     """How many rules hold, in which order, and what the policies lack of their candidates."""
-    routes = [name_of(index, entry) for index, entry in enumerate(house.settings.routes)]
+    routes = [name_of(index, entry) for index, entry in enumerate(house.settings.routes) if entry.enabled]
     aliases = ", ".join(house.catalog.aliases) or "none"
     rules = f"{len(routes)}, first match wins: {', '.join(routes)}" if routes else "none"
     yield Finding("routes", "ok", f"{rules}; aliases: {aliases}; policy {house.settings.routing.policy}")
+    for stale in outdated(house.in_force.made.held):
+        yield Finding("catalogue", "warning", stale, "nearfar models|aliases|routes remove takes the file's again")
     for lack in warnings_of(house.settings, house.catalog):
         yield Finding("policy", "warning", lack, "give it one in the catalogue, or choose another policy")
 

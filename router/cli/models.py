@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from router.cli import catalogue
 from router.cli.console import config_option, configured, json_option, ms, reported, show_json, show_table, size
 from router.cli.pull import pull
 from router.cli.refresh import refresh
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """List, inspect, fetch and warm models; ask far sides what they serve."""
+    """List, inspect, change, fetch and warm models; ask far sides what they serve."""
 
 
+for command in (catalogue.add, catalogue.remove, catalogue.enable, catalogue.disable, catalogue.price):
+    models.add_command(command)
 models.add_command(pull)
 models.add_command(refresh)
 

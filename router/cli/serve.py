@@ -15,8 +15,8 @@ import uvicorn
 
 from router.access.gate import check_tokens
 from router.app import create_app
-from router.checks import checked
 from router.cli.console import config_option, configured, opened_log, reported
+from router.editing.editor import opened
 from router.errors import SettingsError
 from router.http.protocol import protocol_of
 
@@ -40,7 +40,7 @@ def serve(config: Path | None, host: str | None, port: int | None, *, offline: b
         settings, secrets = configured(config, offline=offline)
         changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
         settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
-        checked(settings)
+        opened(settings)
         check_tokens(settings, secrets)
         listener = _listen(settings)
         _serve(settings, secrets, opened_log(settings), listener)

@@ -56,6 +56,7 @@ _DECISIONS = {
     "draw": "What chance said, 0..1; NULL where it was not asked.",
     "explored": "Whether chance put another candidate first than the policy would have.",
     "propensity": "The probability with which `chosen` was put first.",
+    "catalog": "The catalogue in force: see `GET /v1/catalog/snapshots`.",
 }
 _CANDIDATES = {
     "decision_id": "The decision it was a candidate of.",

@@ -20,6 +20,7 @@ TABLES = {
     "outcome": ("outcome_rows", ("decision_id",), False),
     "input": ("inputs", ("decision_id",), False),
     "price_book": ("price_books", ("price_book",), True),
+    "catalog": ("catalogs", ("catalog", "ts"), True),
     "policy": ("policies", ("policy_version",), True),
     "node": ("nodes", ("boot_id",), True),
     "feedback": ("feedback", ("decision_id", "ts", "source", "metric"), True),

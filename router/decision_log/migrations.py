@@ -201,6 +201,15 @@ def m0011_inputs(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"ALTER TABLE nearfar_log.{table} DROP COLUMN inputs")
 
 
+def m0012_catalogs(con: duckdb.DuckDBPyConnection) -> None:
+    """Under which catalogue a request was decided, and every one there was: no view, as it says where weights lie."""
+    con.execute("ALTER TABLE nearfar_log.decision_rows ADD COLUMN catalog VARCHAR")
+    con.execute("""
+        CREATE TABLE nearfar_log.catalogs (
+            catalog VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, author VARCHAR, change VARCHAR NOT NULL,
+            body JSON NOT NULL)""")
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -283,6 +292,7 @@ STEPS: tuple[Step, ...] = (
     m0007_views_of_predictions,
     m0010_settled,
     m0011_inputs,
+    m0012_catalogs,
 )
 
 

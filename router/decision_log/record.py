@@ -87,6 +87,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
     draw: float | None = None  # what chance said
     explored: bool = False  # another candidate was put first than the policy would have
     propensity: float | None = None  # of `chosen`
+    catalog: str | None = None  # -> catalogs
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
@@ -174,6 +175,16 @@ class PriceBookRow(Struct, frozen=True, kw_only=True, tag="price_book"):
     body: str  # JSON
 
 
+class CatalogRow(Struct, frozen=True, kw_only=True, tag="catalog"):
+    """The whole catalogue from one instant on: models, aliases and routes. One row per change."""
+
+    catalog: str  # hash of the body
+    ts_us: int
+    author: str | None  # who changed it; None where nobody is asked who they are
+    change: str  # what was done, in a few words
+    body: str  # JSON
+
+
 class PolicyRow(Struct, frozen=True, kw_only=True, tag="policy"):
     """A policy with its parameters. Written once per distinct version."""
 
@@ -231,6 +242,7 @@ Row = (
     | OutcomeRow
     | InputRow
     | PriceBookRow
+    | CatalogRow
     | PolicyRow
     | NodeRow
     | FeedbackRow

@@ -17,13 +17,13 @@ from litestar.types import HTTPScope, Message
 from router.batches.service import Batches
 from router.batches.store import Store
 from router.batches.types import Answer, Question
-from router.http import errors, inference, openai
+from router.http import completions, errors, inference, openai
 from router.http.services import BATCHED, FIRM, Services
 from router.identity import Identity
 from router.settings import batches_dir
 
 SURFACE = "/v1/batches"
-HANDLERS = (inference.inference, openai.chat, openai.embeddings)
+HANDLERS = (inference.inference, openai.chat, openai.embeddings, completions.completions)
 ENDPOINTS = frozenset(path for handler in HANDLERS for path in handler.paths)
 
 

@@ -47,6 +47,8 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.UnsupportedMediaType, Told(415, "invalid_request_error", "unsupported_media_type")),
     (errors.TooLarge, Told(413, "invalid_request_error", "too_large")),
     (errors.InvalidRequest, Told(400, "invalid_request_error", "invalid_value")),
+    (errors.NotFound, Told(404, "not_found_error", "not_found")),
+    (errors.Conflict, Told(409, "conflict_error", "conflict")),
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
     (errors.NoSuchResource, Told(404, "invalid_request_error", "not_found")),
     (errors.NoCapacity, Told(503, "overloaded_error", "overloaded")),
@@ -193,10 +195,10 @@ def _reasons(error: ValidationException) -> str:
     return "; ".join(texts) or error.detail
 
 
-def _shape(request: Request[Any, Any, Any]) -> type[Body]:
+def _shape(request: Request[Any, Any, Any]) -> type[msgspec.Struct]:
     """The struct that the handler of this route wants as its body."""
     data = request.route_handler.parsed_fn_signature.parameters.get("data")
-    return data.annotation if data is not None and issubclass(data.annotation, Body) else Body
+    return data.annotation if data is not None and issubclass(data.annotation, msgspec.Struct) else Body
 
 
 def _plain(error: HTTPException) -> Response[dict[str, Any]]:

@@ -152,7 +152,7 @@ def texts_of(inputs: str | list[Any], param: str, max_items: int) -> tuple[str, 
     return texts
 
 
-def invalid(error: msgspec.ValidationError, shape: type[Body], prefix: str = "") -> InvalidRequest:
+def invalid(error: msgspec.ValidationError, shape: type[Struct], prefix: str = "") -> InvalidRequest:
     """The refusal that a failed conversion to `shape` means: names the field by its path, and its alternatives."""
     what, _, path = str(error).partition(" - at `")
     path = path.rstrip("`").replace("[...]", "[*]").removeprefix("$").removeprefix(".data")
@@ -169,13 +169,13 @@ def invalid(error: msgspec.ValidationError, shape: type[Body], prefix: str = "")
     return InvalidRequest(f"{param or 'body'}: {what}{known}.", param=param or None)
 
 
-def _fields_at(shape: type[Body], steps: list[str]) -> list[str]:
+def _fields_at(shape: type[Struct], steps: list[str]) -> list[str]:
     """Names of the fields of the struct found by walking `steps` down from `shape`; none where that ends outside."""
     inner = _struct_in(_hint_at(shape, steps)) if steps else shape
     return [] if inner is None else list(inner.__struct_fields__)
 
 
-def _hint_at(shape: type[Body], steps: list[str]) -> Any:
+def _hint_at(shape: type[Struct], steps: list[str]) -> Any:
     """The type of the field found by walking `steps` down from `shape`; None where they lead outside."""
     *above, last = steps
     for step in above:
@@ -186,10 +186,10 @@ def _hint_at(shape: type[Body], steps: list[str]) -> Any:
     return get_type_hints(shape).get(last.partition("[")[0])
 
 
-def _struct_in(hint: Any) -> type[Body] | None:
+def _struct_in(hint: Any) -> type[Struct] | None:
     """The struct of a field that is one, or may be one."""
     for choice in get_args(hint) or (hint,):
-        if isinstance(choice, type) and issubclass(choice, Body):
+        if isinstance(choice, type) and issubclass(choice, Struct):
             return choice
     return None
 

@@ -20,6 +20,7 @@ from router.catalog import Catalog
 from router.decision_log.log import DecisionLog
 from router.decision_log.queries import LogReader
 from router.dispatch import Dispatcher
+from router.editing.in_force import InForce
 from router.far_side import FarSide
 from router.feedback import Feedback
 from router.http.metering import estimated_tokens
@@ -58,6 +59,7 @@ class Services(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     feedback: Feedback
     access: Access
+    in_force: InForce
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -69,8 +69,10 @@ class IntentSignal:
 
     def _target(self) -> Target | None:
         entry = None if self._model is None else self._catalog.find(self._model)
-        candidates = [] if entry is None else [one for one in entry.candidates if one.backend == "local"]
-        return target_of(entry, candidates[0]) if entry is not None and candidates else None
+        if entry is None or not entry.enabled:
+            return None
+        candidates = [one for one in entry.candidates if one.backend == "local"]
+        return target_of(entry, candidates[0]) if candidates else None
 
 
 def _prompt(payload: GenerationInput) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from router.decision_log.log import DecisionLog
-from router.decision_log.record import DecisionRow, NodeRow, PolicyRow, PriceBookRow
+from router.decision_log.record import CatalogRow, DecisionRow, NodeRow, PolicyRow, PriceBookRow
 from router.errors import LogError, LogLocked
 
 
@@ -342,6 +342,7 @@ def test_every_field_of_a_row_has_a_column(log: DecisionLog) -> None:
         (DecisionRow, "decision_rows", {"node_id", "boot_id", "schema_version"}),
         (NodeRow, "nodes", set()),
         (PriceBookRow, "price_books", set()),
+        (CatalogRow, "catalogs", set()),
         (PolicyRow, "policies", set()),
     ):
         sql = "select column_name from duckdb_columns() where schema_name = 'nearfar_log' and table_name = ?"

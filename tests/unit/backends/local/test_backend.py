@@ -12,6 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import InvalidInput, OutOfMemory, Overloaded, Unavailable
 from backends.hardware import GIB, Probe
@@ -416,3 +417,41 @@ def test_a_cpu_build_of_torch_uses_no_cuda_gpu(monkeypatch):
     assert ((), "the installed torch is built for the CPU only") == (machine.gpus, machine.gpu_note)
     monkeypatch.setattr(preparation.importlib.metadata, "version", lambda _name: "2.13.0")
     assert T4 == preparation.machine(T4)
+
+
+def test_a_forgotten_model_leaves_memory_once_its_last_request_has_ended(tmp_path, target, parrot):
+    """Who is being answered is answered to the end; whoever asks again afterwards is found and loaded anew."""
+
+    async def check(backend):
+        await backend.prepare(target)
+        running = asyncio.create_task(backend.infer(asking("hello"), target))
+        while not backend.status(target).loaded:  # noqa: ASYNC110 - a worker's thread loads it
+            await asyncio.sleep(0.001)
+        backend.forget(target)
+        assert "this target has not been prepared" == backend.status(target).unavailable
+        await running
+        while workers():  # noqa: ASYNC110 - a thread ends
+            await asyncio.sleep(0.001)
+        await backend.infer(asking("hello"), target)
+
+        assert 2 == parrot.loads
+
+    within(check, tmp_path)
+
+
+def test_weights_that_another_target_needs_stay(tmp_path, target, parrot):
+    """Two names of one model share it: it goes with the last of them."""
+    twin = replace(target, model="another/name")
+
+    async def check(backend):
+        for one in (target, twin):
+            await backend.prepare(one)
+            await backend.infer(asking("hello"), one)
+        backend.forget(target)
+        assert backend.status(twin).loaded
+        backend.forget(twin)
+        backend.forget(twin)  # nobody knows it any more
+        await backend.prepare(twin)
+        assert (False, 1) == (backend.status(twin).loaded, parrot.loads)
+
+    within(check, tmp_path)

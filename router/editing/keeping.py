@@ -1,0 +1,90 @@
+"""Where run-time changes are kept: one file beside the log, written whole. Its owner is whoever owns the log."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from router.editing.overlay import Overlay
+from router.errors import CatalogError, RouterError
+
+if TYPE_CHECKING:
+    from router.sections import Settings
+
+VERSION = 1
+SUFFIX = ".catalog.json"
+
+
+class Kept(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What lies on disk: the changes, and who made the last of them, when (us since 1970, UTC) and what it was.
+
+    `snapshot` is the catalogue that came of it.
+    """
+
+    version: int = VERSION
+    overlay: Overlay = Overlay()
+    snapshot: str = ""
+    author: str | None = None
+    at_us: int = 0
+    change: str = ""
+
+
+def path_of(settings: Settings) -> Path | None:
+    """The file of these settings: beside the log and named after it. None where the log is in memory."""
+    if settings.log.path == ":memory:":
+        return None
+    log = Path(settings.log.path).expanduser()
+    return log.with_name(f"{log.stem}{SUFFIX}")
+
+
+def read(path: Path | None) -> Kept:
+    """What is kept; nothing where there is no file. Blocks.
+
+    Raises:
+        CatalogError: the file is damaged, or a newer Nearfar's; it names no more than the file.
+    """
+    if path is None:
+        return Kept()
+    hint = "put it right, or delete it to go back to the configuration alone"
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+    except FileNotFoundError:
+        return Kept()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path.name}: cannot be read ({type(error).__name__}).") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CatalogError(f"{path.name}: not what Nearfar wrote there ({error}): {hint}.") from error
+    if kept.version != VERSION:
+        raise CatalogError(f"{path.name}: its version is {kept.version}, and this Nearfar knows {VERSION}: {hint}.")
+    return kept
+
+
+def write(path: Path | None, kept: Kept) -> None:
+    """Keep these changes in place of all before. Blocks until they are on disk.
+
+    Raises:
+        RouterError: they cannot be kept; what was kept before still is.
+    """
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)  # readable by its owner only
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(kept), indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RouterError(
+            f"{path.name}: the change cannot be kept ({type(error).__name__}); nothing changed."
+        ) from error
