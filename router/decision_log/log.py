@@ -179,6 +179,11 @@ class DecisionLog:
             future.cancel()
             raise LogError(f"The decision log did not commit {self._backlog.pending} rows in {timeout_s} s.") from error
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is gone when closed."""
+        return self._path is None
+
     def stats(self) -> LogStats:
         """Return how the log is doing right now."""
         return LogStats(
@@ -194,11 +199,6 @@ class DecisionLog:
             durability=self.durability,
             file_bytes=sum(size(file) for file in (self._path, self._wal) if file),
         )
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether it is gone when closed."""
-        return self._path is None
 
     def reader(self) -> LogReader:
         """Return the read side, for any number of threads: it takes a cursor of its own for each question."""
