@@ -180,6 +180,11 @@ class DecisionLog:
             future.cancel()
             raise LogError(f"The decision log did not commit {self._backlog.pending} rows in {timeout_s} s.") from error
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is gone when closed."""
+        return self._path is None
+
     def stats(self) -> LogStats:
         """Return how the log is doing right now."""
         return LogStats(
@@ -195,11 +200,6 @@ class DecisionLog:
             durability=self.durability,
             file_bytes=sum(size(file) for file in (self._path, self._wal) if file),
         )
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether it is gone when closed."""
-        return self._path is None
 
     def reader(self, sees: str | None = None) -> LogReader:
         """Return the read side, for any number of threads: one tenant's decisions, or (`sees` is None) everybody's."""

@@ -19,8 +19,6 @@ FOR_ADMINS = {
     ("DELETE", "/v1/keys/{name:str}"),
     ("POST", "/v1/keys/{name:str}/rotate"),
     ("GET", "/v1/audit"),
-    ("POST", "/v1/intents"),
-    ("DELETE", "/v1/intents/{name:str}"),
     ("POST", "/v1/system/token"),
 }
 OPEN = {("GET", "/"), ("GET", "/health/live"), ("GET", "/health/ready")}
