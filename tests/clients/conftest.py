@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JS = Path(__file__).parent / "js"
 JS_S = 120
+REFUSING = ("refusing", "refusing.openai", "refusing.hub", "refusing.js")  # a breaker each
 PRICE = "price = { input_per_1m_usd = 1.0, output_per_1m_usd = 2.0 }"
 
 
@@ -60,7 +61,7 @@ def config(url: str) -> str:
         _far("far/able", "able"),
         _far("far/vectors", "able.vectors", "feature-extraction"),
         _far("both/able", "able.both") + _near(),
-        *(_far(f"far/{script}", script) for script in ("breaking", "half", "refusing")),
+        *(_far(f"far/{script}", script) for script in ("breaking", "half", *REFUSING)),
         '[[aliases]]\nname = "breaks"\nmodels = ["far/breaking"]\nfallbacks = ["far/able"]\n',
         '[[aliases]]\nname = "halves"\nmodels = ["far/half"]\nfallbacks = ["far/able"]\n',
         '[[aliases]]\nname = "fails"\nmodels = ["far/refusing"]\nfallbacks = ["far/able"]\n',
