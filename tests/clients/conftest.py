@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,6 +79,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             yield House(server, scripted)
         finally:
             server.stop()
+
+
+@pytest.fixture(autouse=True)
+def clients_let_go() -> Iterator[None]:
+    """Frameworks leave their connections to the collector: it comes here, and not in the middle of another test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def javascript(script: str, *arguments: str) -> dict[str, Any]:
