@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 JS = Path(__file__).parent / "js"
 JS_S = 120
+REFUSING = ("refusing", "refusing.openai", "refusing.hub", "refusing.js")  # a breaker each
 PRICE = "price = { input_per_1m_usd = 1.0, output_per_1m_usd = 2.0 }"
 
 
@@ -60,7 +63,7 @@ def config(url: str) -> str:
         _far("far/able", "able"),
         _far("far/vectors", "able.vectors", "feature-extraction"),
         _far("both/able", "able.both") + _near(),
-        *(_far(f"far/{script}", script) for script in ("breaking", "half", "refusing")),
+        *(_far(f"far/{script}", script) for script in ("breaking", "half", *REFUSING)),
         '[[aliases]]\nname = "breaks"\nmodels = ["far/breaking"]\nfallbacks = ["far/able"]\n',
         '[[aliases]]\nname = "halves"\nmodels = ["far/half"]\nfallbacks = ["far/able"]\n',
         '[[aliases]]\nname = "fails"\nmodels = ["far/refusing"]\nfallbacks = ["far/able"]\n',
@@ -76,6 +79,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             yield House(server, scripted)
         finally:
             server.stop()
+
+
+@pytest.fixture(autouse=True)
+def clients_let_go() -> Iterator[None]:
+    """Frameworks leave their connections to the collector: it comes here, and not in the middle of another test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def javascript(script: str, *arguments: str) -> dict[str, Any]:

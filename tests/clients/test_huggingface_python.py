@@ -121,4 +121,4 @@ def test_errors_are_the_clients_own(house: House) -> None:
     with pytest.raises(HfHubHTTPError, match="tools"):
         of_model(house, f"{SMOLLM}:local").chat_completion(QUESTION, tools=[TOOL])
     with pytest.raises(HfHubHTTPError, match="scripted failure"):
-        of_model(house, "far/refusing").chat_completion(QUESTION)
+        of_model(house, "far/refusing.hub").chat_completion(QUESTION)

@@ -318,4 +318,4 @@ def test_errors_are_the_clients_own(client: openai.OpenAI) -> None:
     assert isinstance(caught.value.body, dict)
     assert caught.value.body["decision_id"]
     with pytest.raises(openai.InternalServerError, match="scripted failure"):
-        client.chat.completions.create(model="far/refusing", messages=QUESTION)
+        client.chat.completions.create(model="far/refusing.openai", messages=QUESTION)

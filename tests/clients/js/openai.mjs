@@ -49,6 +49,6 @@ console.log(JSON.stringify({
   notFound: await refusal(() => client.chat.completions.create({ ...near, model: "nobody/knows" })),
   bad: await refusal(() => client.chat.completions.create({ ...near, temperature: -1 })),
   unable: await refusal(() => client.chat.completions.create({ ...near, model: `${SMOLLM}:local`, tools })),
-  broken: await refusal(() => client.chat.completions.create({ ...far, model: "far/refusing" })),
+  broken: await refusal(() => client.chat.completions.create({ ...far, model: "far/refusing.js" })),
   cut: await refusal(async () => add(await client.chat.completions.create({ ...far, model: "breaks", stream: true }), () => "")),
 }));
