@@ -10,8 +10,8 @@ requests of a foreign page without asking the server first, so two things stand 
 * The kind of body. What goes out unasked is text/plain, a form, multipart/form-data, and a body without any
   content-type (a Blob that has none, a beacon). So a body must be JSON: a browser asks about that first, and hears no.
 
-Files cannot be JSON. A route that takes them names their kinds in its `opt["bodies"]`, and takes no others: one takes
-multipart/form-data (OpenAI's clients send recordings so), one takes image/*, audio/*, video/*, application/octet-stream
+Files cannot be JSON. A route that takes them names their kinds in its `opt["bodies"]`, and takes no others: two take
+multipart/form-data (OpenAI's clients send files so), one takes image/*, audio/*, video/*, application/octet-stream
 and bodies without a content-type (the hub's client sends bytes so). Of these, multipart and the missing content-type
 have lost the second defence, and `Origin` and `Sec-Fetch-Site` alone hold pages off; they hold for every route.
 """

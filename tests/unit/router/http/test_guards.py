@@ -9,6 +9,7 @@ from litestar.testing import TestClient
 from router.errors import Forbidden, UnsupportedMediaType
 from router.http import guards
 from router.http.audio import transcriptions
+from router.http.files import upload
 from router.http.huggingface import FILES
 from router.http.huggingface import model as hub_model
 from router.sections import AuthSettings, ServerSettings, Settings
@@ -149,10 +150,10 @@ def test_an_origin_that_the_configuration_allows_gets_in() -> None:
     assert 403 == status("/file", page, "https://other.example")
 
 
-def test_only_two_routes_take_anything_but_json() -> None:
-    """Whoever adds a third has to come here and think."""
+def test_only_three_routes_take_anything_but_json() -> None:
+    """Whoever adds a fourth has to come here and think."""
     from router.app import HANDLERS
 
-    assert {transcriptions, hub_model} == {handler for handler in HANDLERS if handler.opt.get("bodies")}
-    assert ("multipart/form-data",) == transcriptions.opt["bodies"]
+    assert {transcriptions, upload, hub_model} == {handler for handler in HANDLERS if handler.opt.get("bodies")}
+    assert ("multipart/form-data",) == transcriptions.opt["bodies"] == upload.opt["bodies"]
     assert "multipart/form-data" not in hub_model.opt["bodies"]
