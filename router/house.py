@@ -32,6 +32,7 @@ from router.checks import checked, far_targets, providers_of
 from router.decision_log.record import NodeRow
 from router.discovery import discoverer
 from router.dispatch import Dispatcher
+from router.egress.guard import GUARD
 from router.estimates import Estimator
 from router.far_side import FarSide
 from router.feedback import Feedback
@@ -80,6 +81,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
     """
     async with AsyncExitStack() as closing:
+        closing.enter_context(GUARD.sealed(when=settings.routing.offline))
         closing.push_async_callback(asyncio.to_thread, log.close)
         catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
         near = await _near(closing, settings, probe)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from pyreqwest.client import SyncClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
+from backends import outward
 from router.errors import RouterError
 
 TIMEOUT = timedelta(minutes=10)
@@ -33,6 +35,7 @@ def get(server: str, path: str) -> dict[str, Any]:
 
 
 def _ask(method: str, server: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    outward.announce(urlsplit(server).hostname or "", urlsplit(server).port)
     try:
         with SyncClientBuilder().timeout(TIMEOUT).follow_redirects(enable=False).build() as client:
             request = client.request(method, server.rstrip("/") + path)

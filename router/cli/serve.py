@@ -15,7 +15,7 @@ import uvicorn
 
 from router.app import create_app
 from router.checks import checked
-from router.cli.console import config_option, configured, opened_log, reported
+from router.cli.console import config_option, configured, offline_option, opened_log, reported
 from router.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ BACKLOG = 2048
 @config_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
-@click.option("--offline", is_flag=True, help="Nothing may leave this machine.")
+@offline_option
 def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
     """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
     with reported():
@@ -51,6 +51,7 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
             log_config=None,
             access_log=False,
             server_header=False,
+            loop="router.egress.loop:sealed_loop" if settings.routing.offline else "auto",
             timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
         )
     )
