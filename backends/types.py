@@ -146,6 +146,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
         tenant: Whose request it is: a queue serves tenants in turn.
         deadline: Monotonic seconds after which nobody waits for the answer; None waits for ever.
         limits: Time limits of a far attempt.
+        traceparent: Where the attempt stands in a trace (W3C Trace Context), for the far side to go on from.
     """
 
     task: Task
@@ -155,6 +156,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     tenant: str = ""
     deadline: float | None = None
     limits: Limits = Limits()
+    traceparent: str | None = None
 
 
 class Target(Struct, frozen=True, kw_only=True):

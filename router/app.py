@@ -31,6 +31,7 @@ from router.http import (
 from router.http import intents as intent_routes
 from router.sections import Settings
 from router.settings import Secrets
+from router.telemetry.exchanges import Exchange, Watched, log_line
 
 ASSETS = "/assets/swagger-ui"
 HANDLERS = (
@@ -82,6 +83,18 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
         openapi_config=_openapi(),
         logging_config=None,
     )
+
+
+def watched(app: Litestar, settings: Settings) -> Watched:
+    """The application with every exchange counted, and logged where that is configured."""
+    logs = settings.telemetry.logs is not None
+
+    def tell(exchange: Exchange) -> None:
+        app.state.services.metrics.exchanged(exchange)
+        if logs:
+            log_line(exchange)
+
+    return Watched(app, tell)
 
 
 @get("/", include_in_schema=False)

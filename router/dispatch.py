@@ -124,4 +124,5 @@ def _refused(call: Call, error: RouterError) -> Refused:
         model=call.request.model,
         task=call.request.task.value,
         input_bytes=call.input_bytes,
+        traceparent=call.traceparent,
     )

@@ -56,6 +56,8 @@ from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
 from router.shadowing import Shadows
+from router.telemetry.traces import Both, Traces
+from router.telemetry.traces import opened as opened_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -92,7 +94,9 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         lessons = _lessons(await _estimator(closing, near, finder, backends, log), far, settings.routing, catalog)
         feedback = await asyncio.to_thread(_remembered, lessons, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
-        ledger = Ledger(log, near, book(), settings.log, metrics)
+        traces = await _traces(closing, settings, catalog)
+        watcher = metrics if traces is None else Both(metrics, traces)
+        ledger = Ledger(log, near, book(), settings.log, watcher)
         budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
         runner = Runner(backends, ledger, lessons, budgets, finder.standby)
         dispatcher = _dispatcher(runner, finder, _planner(settings, runner, finder), settings.routing)
@@ -114,6 +118,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             intents=intents,
             metrics=metrics,
             feedback=feedback,
+            traces=traces,
         )
 
 
@@ -131,6 +136,15 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
         yield house
+
+
+async def _traces(closing: AsyncExitStack, settings: Settings, catalog: Catalog) -> Traces | None:
+    """Where spans go, if anywhere."""
+    base_urls = {name: entry.base_url for name, entry in catalog.providers.items()}
+    traces = await asyncio.to_thread(opened_traces, settings, base_urls)
+    if traces is not None:
+        closing.push_async_callback(asyncio.to_thread, traces.close)
+    return traces
 
 
 def _backends(

@@ -245,6 +245,8 @@ class Connections:
                 builder = builder.timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
             if provider.api_key:
                 builder = builder.bearer_auth(provider.api_key)
+            if call.traceparent is not None:
+                builder = builder.header("traceparent", call.traceparent)
             return builder.build_streamed()
 
     def _document(self, path: str) -> StreamRequest:

@@ -127,7 +127,8 @@ def call_of(house: Services, asked: Asked, *, stream: bool) -> Call:
     model = asked.model or AUTO
     model, routing = split_suffix(model, routing_of(body.routing), house.catalog.provider_names)
     request = request_of(body, model, asked.task, house.settings.server.max_batch_items)
-    return Call(request=request, routing=routing, surface="cli", received=time.monotonic())
+    traceparent = None if house.traces is None else ""
+    return Call(request=request, routing=routing, surface="cli", received=time.monotonic(), traceparent=traceparent)
 
 
 def _text(given: str) -> str:

@@ -36,7 +36,7 @@ config_option = click.option(
 
 
 def sealed(context: click.Context, _option: object, offline: bool) -> bool:  # noqa: FBT001 -- click's way
-    """From here to the command's end nothing leaves this machine, if `offline`; child processes and libraries hear so."""
+    """From here to the end of the command nothing leaves this machine, if `offline`; libraries and children hear so."""
     if offline:
         context.with_resource(GUARD.sealed())
         tame_libraries(offline=True)

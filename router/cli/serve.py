@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
@@ -13,10 +12,11 @@ import click
 import msgspec
 import uvicorn
 
-from router.app import create_app
+from router.app import create_app, watched
 from router.checks import checked
 from router.cli.console import config_option, configured, offline_option, opened_log, reported
 from router.errors import SettingsError
+from router.telemetry.logs import logging_to
 
 if TYPE_CHECKING:
     from router.decision_log.log import DecisionLog
@@ -44,10 +44,9 @@ def serve(config: Path | None, host: str | None, port: int | None, *, offline: b
 
 
 def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, secrets, log),
+            watched(create_app(settings, secrets, log), settings),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -63,7 +62,8 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server.run(sockets=[listener])
+        with logging_to(sys.stderr, settings.telemetry.logs):
+            server.run(sockets=[listener])
     finally:
         log.close()
     if not server.started:

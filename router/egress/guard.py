@@ -95,7 +95,7 @@ class Guard:
             return EgressState(self._seals > 0, {kind: self._denied[kind] for kind in KINDS})
 
     def holds(self) -> bool:
-        """Try it: whether a connection to nobody's address is refused, before it begins. Sends nothing, counts nothing."""
+        """Try whether a connection to nobody's address is refused before it begins. Sends nothing, counts nothing."""
         self._aside.busy = True
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -129,7 +129,9 @@ class Guard:
             return
         self._aside.busy = True  # a log that is sent over a socket must not tell of itself
         try:
-            logger.warning("offline: refused a %s to %s, wanted by %s; more of the same is only counted", kind, whom, asker)
+            logger.warning(
+                "offline: refused a %s to %s, wanted by %s; more of the same is only counted", kind, whom, asker
+            )
         finally:
             self._aside.busy = False
 
@@ -171,7 +173,7 @@ def _named(address: object) -> str:
 
 def _asker() -> str:
     """The module that wanted it: the innermost that is neither ours nor the standard library's."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(2)  # noqa: SLF001 -- `inspect` would read source files for every frame
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith(__name__.rpartition(".")[0]):

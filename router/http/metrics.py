@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from backends.types import InferenceResult
+from router.egress.guard import KINDS
 from router.outcome import Outcome
+from router.rows import Refused
+from router.telemetry.exchanges import Exchange
 from router.token_health import STATES
 
 if TYPE_CHECKING:
@@ -13,11 +16,14 @@ if TYPE_CHECKING:
 
     from backends.types import Status
     from router.admission import AdmissionState
+    from router.availability import BreakerState
     from router.budgets import BudgetState
     from router.decision_log.log import LogStats
+    from router.egress.guard import EgressState
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+BREAKER = {"closed": 0.0, "half-open": 0.5, "open": 1.0}
 
 
 class Metrics:
@@ -54,6 +60,13 @@ class Metrics:
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
         self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
+        self._breakers = Gauge(
+            "nearfar_breaker_state", "1 open, 0.5 half-open, 0 closed after failures.", ("breaker",), registry=registry
+        )
+        self._http = _Http(registry)
+        self._denied = Gauge(
+            "nearfar_egress_denied", "What would have left an offline process.", ("kind",), registry=registry
+        )
         self._token = Gauge(
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
@@ -86,9 +99,18 @@ class Metrics:
             if backend == "local":
                 self._near.answered(outcome.result)
 
-    def refused(self, surface: str) -> None:
+    def refused(self, refusal: Refused, decision_id: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Count a request that was turned away before a decision."""
-        self._refused.labels(surface).inc()
+        self._refused.labels(refusal.surface).inc()
+
+    def exchanged(self, exchange: Exchange) -> None:
+        """Count one HTTP exchange, of whatever route."""
+        self._http.exchanged(exchange)
+
+    def guarded(self, egress: "EgressState") -> None:
+        """Take in what the guard refused so far, before `render`."""
+        for kind in KINDS:
+            self._denied.labels(kind).set(egress.denied[kind])
 
     def admitted(self, states: "Sequence[AdmissionState]") -> None:
         """Take in what is under way, and what may be, before `render`. Whoever has neither is not told."""
@@ -100,13 +122,14 @@ class Metrics:
 
     def covered(self, coverage: "Mapping[str, tuple[int, int]]") -> None:
         """Of predictions, by candidate: answers that had a p95, and those that took no longer."""
+        self._covered.clear()  # whom nobody remembers any more has none
         for candidate_id, (told, kept) in coverage.items():
             self._covered.labels(candidate_id).set(kept / told)
 
     def render(
         self,
         log: "LogStats",
-        breakers_open: int,
+        breakers: "Mapping[str, BreakerState]",
         models: "Mapping[str, Status]",
         budgets: "Sequence[BudgetState]",
         token: str,
@@ -114,7 +137,10 @@ class Metrics:
         """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
-        self._open.set(breakers_open)
+        self._open.set(sum(state != "closed" for state in breakers.values()))
+        self._breakers.clear()
+        for name, state in breakers.items():
+            self._breakers.labels(name).set(BREAKER[state])
         for state in STATES:
             self._token.labels(state).set(state == token)
         self._near.states(models)
@@ -125,6 +151,28 @@ class Metrics:
 def _covered(registry: CollectorRegistry) -> Gauge:
     told = "Share of a candidate's answers that took no longer than the p95 predicted of them."
     return Gauge("nearfar_predicted_p95_coverage", told, ("candidate",), registry=registry)
+
+
+class _Http:
+    """Every exchange, by its route's pattern. A path, a method nobody knows, or a model is in no label."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._count = Counter(
+            "nearfar_http_requests", "HTTP requests ended.", ("route", "method", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "nearfar_http_request_seconds", "Seconds to the last byte.", ("route",), buckets=SECONDS, registry=registry
+        )
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def exchanged(self, exchange: Exchange) -> None:
+        key = exchange.route, exchange.method, exchange.status
+        found = self._known.get(key)
+        if found is None:
+            found = self._count.labels(key[0], key[1], str(key[2])), self._seconds.labels(key[0])
+            self._known[key] = found
+        found[0].inc()
+        found[1].observe(exchange.seconds)
 
 
 class _Near:
@@ -150,6 +198,8 @@ class _Near:
         self._queue.observe(result.timings.queue_s or 0.0)
 
     def states(self, models: "Mapping[str, Status]") -> None:
+        for gauge in self._models.values():
+            gauge.clear()
         for model, status in models.items():
             occupied = status.memory_bytes if status.loaded else 0
             figures = {

@@ -34,7 +34,9 @@ def sealed():
     """This process, sealed; what is counted is counted from here."""
     with GUARD.sealed():
         before = GUARD.state().denied
-        yield lambda: {kind: count - before[kind] for kind, count in GUARD.state().denied.items() if count > before[kind]}
+        yield lambda: {
+            kind: count - before[kind] for kind, count in GUARD.state().denied.items() if count > before[kind]
+        }
 
 
 @given(st.ip_addresses())
@@ -67,7 +69,7 @@ def test_of_all_addresses_only_loopback_ones_stay(address) -> None:
     ],
 )
 def test_what_stays_on_this_machine(family, address, own) -> None:
-    """Loopback, local sockets and `localhost` stay; a name that only looks like them, and every other family, does not."""
+    """Loopback, local sockets and `localhost` stay; a name that only looks like them, and another family, does not."""
     assert own == stays(family, address)
 
 
@@ -103,7 +105,7 @@ def test_whatever_python_sends_is_refused_before_it_goes(sealed) -> None:
 
 
 def test_this_machine_may_be_asked(sealed) -> None:
-    """A connection and a datagram over loopback, a Unix pair, and addresses written out are let pass, and not counted."""
+    """Connections and datagrams over loopback, a Unix pair, addresses written out are let pass, and not counted."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         socket.create_connection(("localhost", port), timeout=5).close()
@@ -187,7 +189,7 @@ def test_a_log_over_the_network_does_not_tell_of_itself(sealed) -> None:
 
 
 def test_the_server_s_loop_is_heard(sealed) -> None:
-    """uvloop opens connections natively; offline it is one that says so before it does."""
+    """Uvloop opens connections natively; offline it is one that says so before it does."""
 
     async def go() -> list[str]:
         loop = asyncio.get_running_loop()
