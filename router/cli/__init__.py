@@ -5,6 +5,7 @@ import click
 import router
 from router.cli.calibrate import calibrate
 from router.cli.console import sealed
+from router.cli.dashboard import dashboard
 from router.cli.doctor import doctor
 from router.cli.explain import explain
 from router.cli.export import export
@@ -32,5 +33,5 @@ def main() -> None:
     tame_libraries()
 
 
-for command in (serve, run, route, models, intents, calibrate, doctor, report, explain, replay, export):
+for command in (serve, run, route, models, intents, calibrate, doctor, report, explain, replay, export, dashboard):
     main.add_command(command)

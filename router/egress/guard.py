@@ -26,6 +26,7 @@ from router.egress.addresses import is_own, literal, stays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     Rule = Callable[..., str | None]
 
@@ -173,12 +174,12 @@ def _named(address: object) -> str:
 
 def _asker() -> str:
     """The module that wanted it: the innermost that is neither ours nor the standard library's."""
-    frame = sys._getframe(2)  # noqa: SLF001 -- `inspect` would read source files for every frame
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 -- `inspect` would read source files for every frame
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith(__name__.rpartition(".")[0]):
             return name
-        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost
+        frame = frame.f_back
     return "the interpreter"
 
 

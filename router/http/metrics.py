@@ -139,8 +139,8 @@ class Metrics:
             gauge.set(getattr(log, name))
         self._open.set(sum(state != "closed" for state in breakers.values()))
         self._breakers.clear()
-        for name, state in breakers.items():
-            self._breakers.labels(name).set(BREAKER[state])
+        for name, breaker in breakers.items():
+            self._breakers.labels(name).set(BREAKER[breaker])
         for state in STATES:
             self._token.labels(state).set(state == token)
         self._near.states(models)

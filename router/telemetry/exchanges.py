@@ -17,11 +17,12 @@ from router.telemetry.logs import fields
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    Scope = MutableMapping[str, Any]
+    # As loosely typed as ASGI itself: servers and frameworks each have types of their own for these.
+    Scope = Any
     Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+    Receive = Any
+    Send = Any
+    App = Callable[[Any, Any, Any], Awaitable[None]]
 
 UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 import traceback
 from contextlib import contextmanager
-from logging.handlers import QueueHandler, QueueListener
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FIELDS = "nearfar_fields"  # of a record: what `fields` made
 QUEUE_LINES = 10_000
 MOST_FRAMES = 30
+PATIENCE_S = 5.0  # for a reader, at the end
 
 Form = Literal["text", "json"]
 
@@ -51,51 +52,63 @@ class Lines(logging.Formatter):
         return f"{record.levelname} {record.name}: {_one_line(record.getMessage())}{rest}"
 
 
-class _Queued(QueueHandler):
-    """Hands records over as they are, and drops them, counted, where the writer cannot follow.
+class _Queued(logging.Handler):
+    """Hands records to a thread that writes them, and drops them, counted, where that cannot follow.
 
     Attributes:
         dropped: Lines that nobody will read.
     """
 
-    dropped = 0
+    def __init__(self, writer: logging.Handler) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._writer = writer
+        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_LINES)
+        self._thread = threading.Thread(target=self._write, name="log lines", daemon=True)
+        self._thread.start()
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """As it is: the writer is in this process, and formats in its own way."""
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         """Queue it, or count it as dropped."""
         try:
-            self.queue.put_nowait(record)
+            self._records.put_nowait(record)
         except queue.Full:
             self.dropped += 1
+
+    def finish(self) -> bool:
+        """Return when what is queued has been written. False where nobody reads it: it is left behind then."""
+        try:
+            self._records.put(None, timeout=PATIENCE_S)
+        except queue.Full:
+            return False
+        self._thread.join(PATIENCE_S)
+        return not self._thread.is_alive()
+
+    def _write(self) -> None:
+        while (record := self._records.get()) is not None:
+            self._writer.handle(record)
 
 
 @contextmanager
 def logging_to(stream: TextIO, form: Form | None) -> Iterator[None]:
     """Write every logger's warnings, and the line of every request if a form is given, until the block ends.
 
-    What is queued then is written before this returns.
+    What is queued then is written before this returns, if anybody reads it.
     """
     writer = logging.StreamHandler(stream)
     writer.setFormatter(Lines(form or "text"))
-    queued = _Queued(queue.Queue(QUEUE_LINES))
-    listener = QueueListener(queued.queue, writer)
+    queued = _Queued(writer)
     root, own = logging.getLogger(), logging.getLogger("nearfar")
     before = root.level, own.level
     root.setLevel(logging.WARNING)
     own.setLevel(logging.INFO if form else logging.NOTSET)
     root.addHandler(queued)
-    listener.start()
     try:
         yield
     finally:
         root.removeHandler(queued)
         root.setLevel(before[0])
         own.setLevel(before[1])
-        listener.stop()
-        if queued.dropped:
+        if queued.finish() and queued.dropped:
             stream.write(f"WARNING nearfar: {queued.dropped} log lines were dropped: nobody read them fast enough\n")
 
 

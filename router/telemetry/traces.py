@@ -39,8 +39,13 @@ class Delivery(Struct, frozen=True):
 class Collector(Protocol):
     """Who takes spans."""
 
-    delivered: int
-    failed: int
+    @property
+    def delivered(self) -> int:
+        """Spans that went out."""
+
+    @property
+    def failed(self) -> int:
+        """Spans that could not be delivered."""
 
     def take(self, span: Span) -> None:
         """Queue a span. Never waits."""
