@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -72,6 +73,16 @@ def routes(server: Server) -> Iterator[tuple[str, int]]:
             yield path, response.status
 
 
+def foreign(server: Server) -> list[str]:
+    """What the pages that people look at would fetch from elsewhere."""
+    with urllib.request.urlopen(server.url + "/schema", timeout=60) as response:
+        page = response.read().decode()
+    return [
+        *re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//[^"']+""", page),
+        *re.findall(r"url\(\s*['\"]?https?:", page),
+    ]
+
+
 def abroad(server: Server) -> Iterator[tuple[str, int]]:
     """What could only be had elsewhere: each is refused with a reason."""
     said = [{"role": "user", "content": "Hello"}]
@@ -115,6 +126,7 @@ def main() -> None:
             "tasks": dict(tasks(server, NEAR if "near" in sys.argv[2:] else FAKE)),
             "routes": dict(routes(server)),
             "abroad": dict(abroad(server)),
+            "foreign": foreign(server),
             "egress": server.get("/v1/system").body["egress"],
         }
     finally:

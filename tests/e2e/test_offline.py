@@ -158,6 +158,7 @@ def test_offline_everything_works_and_nothing_leaves(which, tmp_path) -> None:
 
     assert {200} == set(found["tasks"].values()) | set(found["routes"].values()), found
     assert {"unlisted": 404, "far": 422} == found["abroad"]
+    assert [] == found["foreign"]
     assert {"sealed": True, "denied": {"connect": 0, "send": 0, "lookup": 0}} == found["egress"]
     assert ["models refresh"] == [verb for verb, code in found["verbs"].items() if code], found["verbs"]
     assert "the guard holds" in found["verbs"]

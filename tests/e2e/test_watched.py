@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from router.cli import main
+from tests.e2e.conftest import Server
 from tests.faults.provider import running
 from tests.integration.far_side import FarSide, reply_json
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CANARY = "the-canary-sings"
+FREE = "price = { per_request_usd = 0.0 }"
 CHAT = "/v1/chat/completions"
+METHODS = ("SEARCH", "REPORT", "MKCOL", "LOCK", "MOVE", "COPY", "PURGE")
 
 
 class Collector:
@@ -91,9 +94,9 @@ def config(far: str, collector: str | None, logs: str | None = "json") -> str:
         f'otlp_endpoint = "{collector}"' if collector else "",
         f'logs = "{logs}"' if logs else "",
         f'[[providers]]\nname = "peer"\nprotocol = "openai"\nbase_url = "{far}/v1"',
-        _model("test/far", 'backend = "remote"', 'provider = "peer"', "price = { per_request_usd = 0.5 }"),
-        _model("test/fake", 'backend = "fake"', 'provider = "f"', "price = { per_request_usd = 0.1 }"),
-        _model("test/broken", 'backend = "fake"', 'provider = "g"', 'script = { fail = "Unauthorized" }'),
+        _model("test/far", 'backend = "remote"', 'provider = "peer"', FREE),
+        _model("test/fake", 'backend = "fake"', 'provider = "f"', FREE),
+        _model("test/broken", 'backend = "fake"', 'provider = "g"', FREE, 'script = { fail = "Unauthorized" }'),
     ])  # fmt: skip
 
 
@@ -104,6 +107,15 @@ def _model(name: str, *candidate: str) -> str:
 
 def talk(model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": f"say {CANARY}"}], "max_tokens": 4, **more}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Iterator[tuple[Server, FarSide]]:
+    """A server that tells nobody anything by itself, and its far side, shared by tests that only ask it things."""
+    with running(FarSide()) as far:
+        server = Server(tmp_path_factory.mktemp("plain"), config(far.url, None, None))
+        yield server, far
+        server.stop()
 
 
 def test_a_request_is_traced_from_its_sender_to_the_far_side(serve) -> None:
@@ -141,16 +153,14 @@ def test_a_request_is_traced_from_its_sender_to_the_far_side(serve) -> None:
     assert CANARY not in errors
 
 
-def test_without_a_collector_nothing_of_a_trace_exists(serve) -> None:
+def test_without_a_collector_nothing_of_a_trace_exists(plain) -> None:
     """No header is passed on, and the answer is the same."""
-    with running(FarSide()) as far:
-        server = serve(config(far.url, None, None))
-        answer = server.post(CHAT, talk("test/far"), {"traceparent": f"00-{TRACE}-{SPAN}-01"})
-        [asked] = far.requests
+    server, far = plain
+    answer = server.post(CHAT, talk("test/far"), {"traceparent": f"00-{TRACE}-{SPAN}-01"})
 
     assert 200 == answer.status
-    assert "traceparent" not in asked.headers
-    assert server.get("/v1/system").body["telemetry"] == {"logs": None, "traces": None}
+    assert "traceparent" not in far.requests[-1].headers
+    assert {"logs": None, "traces": None} == server.get("/v1/system").body["telemetry"]
 
 
 def test_a_collector_that_is_gone_costs_no_request(serve) -> None:
@@ -197,35 +207,31 @@ def _series(text: str) -> set[str]:
     return {line.rpartition(" ")[0] for line in text.splitlines() if line and not line.startswith("#")}
 
 
-def test_clients_cannot_make_series(serve) -> None:
+def test_clients_cannot_make_series(plain) -> None:
     """Unknown paths, methods, models and far sides' words leave as many series as there were; a breaker is named."""
-    with running(FarSide()) as far:
-        server = serve(config(far.url, None, None))
+    server, _ = plain
 
-        def ask(salt: str) -> None:
-            server.get(f"/{salt}/nothing")
-            server.ask("FOO" + salt.upper(), "/v1/models")
-            server.post(CHAT, talk(f"no/{salt}"))
-            server.post(CHAT, talk("test/fake", routing={"policy": salt}))
-            server.post(f"/models/org/{salt}", {"inputs": salt})
-            server.get(f"/v1/models/{salt}")
-            server.get(f"/v1/decisions/{salt}")
-            server.post(CHAT, talk("test/far", user=salt))
-            server.post(CHAT, talk("test/broken"))
+    def ask(salt: str, method: str = "PROPFIND") -> None:
+        server.get(f"/{salt}/nothing")
+        server.ask(method, "/v1/models")
+        server.post(CHAT, talk(f"no/{salt}"))
+        server.post(CHAT, talk("test/fake", routing={"policy": salt}))
+        server.post(f"/models/org/{salt}", {"inputs": salt})
+        server.get(f"/v1/models/{salt}")
+        server.get(f"/v1/decisions/{salt}")
+        server.post(CHAT, talk("test/far", user=salt))
+        server.post(CHAT, talk("test/broken"))
 
-        def scraped() -> set[str]:
-            return _series(_text(server, "/metrics"))
+    for number in range(5):  # what is learnt of a candidate is told once there is something
+        ask(f"first{number}")
+    before = _series(_text(server, "/metrics"))
+    for number, method in enumerate(METHODS):
+        ask(f"salt{number}", method)
 
-        for salt in ("first", "again"):
-            ask(salt)
-        before = scraped()
-        for number in range(10):
-            ask(f"salt{number}")
-
-        assert before == scraped()
-        assert 'nearfar_breaker_state{breaker="g:test/broken"}' in before
-        assert not [series for series in before if "first" in series or "/nothing" in series]
-        assert "open" in {breaker["state"] for breaker in server.get("/v1/system").body["breakers"].values()}
+    assert before == _series(_text(server, "/metrics"))
+    assert 'nearfar_breaker_state{breaker="g:test/broken"}' in before
+    assert not [series for series in before if "first" in series or "/nothing" in series]
+    assert "open" in {breaker["state"] for breaker in server.get("/v1/system").body["breakers"].values()}
 
 
 def _text(server, path: str) -> str:
@@ -235,11 +241,9 @@ def _text(server, path: str) -> str:
         return response.read().decode()
 
 
-def test_system_health_is_complete(serve) -> None:
+def test_system_health_is_complete(plain) -> None:
     """Everything that somebody who runs it asks first, under a name of its own."""
-    with running(FarSide()) as far:
-        server = serve(config(far.url, None, None))
-        body = server.get("/v1/system").body
+    body = plain[0].get("/v1/system").body
 
     assert {
         "version", "started_at", "uptime_s", "health", "problems", "hardware", "models", "models_loaded", "breakers",
@@ -250,14 +254,12 @@ def test_system_health_is_complete(serve) -> None:
     assert {"id": "test/fake", "task": "text-generation", "candidates": 1, "usable": 1} in body["models"]
 
 
-def test_the_dashboard_shows_what_exists(serve) -> None:
+def test_the_dashboard_shows_what_exists(plain) -> None:
     """Every metric that a panel names is one of the server's, and every panel has a place of its own."""
     board = json.loads(CliRunner().invoke(main, ["dashboard"]).output)
     panels = [panel for panel in board["panels"] if panel["type"] != "row"]
     named = {name for p in panels for t in p["targets"] for name in re.findall(r"nearfar_\w+", t["expr"])}
-    with running(FarSide()) as far:
-        server = serve(config(far.url, None, None))
-        text = _text(server, "/metrics")
+    text = _text(plain[0], "/metrics")
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     suffixes = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
     known = {name + suffix for name, kind in types.items() for suffix in suffixes[kind]}
