@@ -11,11 +11,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.conftest import MINILM, SMOLLM, Server
+from tests.e2e.conftest import MINILM, SMOLLM, START_S, Server
 from tests.e2e.media import EFFICIENTNET, IMAGE, PHOTO, SHAPES, SPEECH, WHISPER, base64_of, wav
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def tasks(server: Server, models: tuple[str, ...]) -> Iterator[tuple[str, int]]:
 
 def routes(server: Server) -> Iterator[tuple[str, int]]:
     """Everything else that is served: what it is, and the status."""
-    decision = server.get("/v1/decisions?limit=1").body["data"][0]["decision_id"]
+    decision = _committed(server)
     for path in (
         "/v1/models", "/v1/decisions", f"/v1/decisions/{decision}", "/v1/analytics/summary", "/v1/analytics/models",
         "/v1/system", "/v1/intents", "/health/live", "/health/ready",
@@ -71,6 +72,16 @@ def routes(server: Server) -> Iterator[tuple[str, int]]:
     for path in ("/metrics", "/schema", "/schema/openapi.json", "/assets/swagger-ui/swagger-ui-bundle.js"):
         with urllib.request.urlopen(server.url + path, timeout=60) as response:
             yield path, response.status
+
+
+def _committed(server: Server) -> str:
+    """A decision that can be read."""
+    until = time.monotonic() + START_S
+    while not (rows := server.get("/v1/decisions?limit=1").body["data"]):
+        assert time.monotonic() < until, "no decision was committed"
+        time.sleep(0.05)
+    found: str = rows[0]["decision_id"]
+    return found
 
 
 def foreign(server: Server) -> list[str]:
