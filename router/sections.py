@@ -330,7 +330,9 @@ class TelemetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_field
     """What is told to those who watch. Off, none of it costs anything; `/metrics` is there in any case."""
 
     logs: Literal["text", "json"] | None = None  # a line a request, in this form; None: warnings only, as text
-    otlp_endpoint: Annotated[str, Meta(pattern="^https?://[^/?#@]+")] | None = None  # without its `/v1/traces`
+    otlp_endpoint: Annotated[str, Meta(pattern="^https?://[^/?#@]+(/[^?#@]*)?$")] | None = (
+        None  # without its `/v1/traces`
+    )
     service_name: Annotated[str, Meta(min_length=1)] = "nearfar"  # what it calls itself there
 
 

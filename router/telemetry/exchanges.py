@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     App = Callable[[Any, Any, Any], Awaitable[None]]
 
 UNMATCHED = "unmatched"
+_IDS = frozenset({b"x-request-id", b"x-nearfar-decision-id"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 logger = logging.getLogger("nearfar.access")
@@ -83,7 +84,8 @@ def log_line(exchange: Exchange) -> None:
 
 
 def _exchange(scope: Scope, start: Message, seconds: float) -> Exchange:
-    headers = {bytes(name).lower(): bytes(value).decode("latin-1") for name, value in start.get("headers", ())}
+    told = ((name.lower(), value) for name, value in start.get("headers", ()))
+    headers = {name: value.decode("latin-1") for name, value in told if name in _IDS}
     state = scope.get("state") or {}
     identity = state.get("nearfar_identity")
     return Exchange(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 QUEUE_SPANS = 8192  # of some two thousand requests
 DELAY_MS = 1000.0
-EXPORT_TIMEOUT_S = 5.0
+EXPORT_TIMEOUT_S = 3.0
 
 _KINDS = {"server": api.SpanKind.SERVER, "client": api.SpanKind.CLIENT, "internal": api.SpanKind.INTERNAL}
 

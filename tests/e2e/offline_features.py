@@ -23,8 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONFIG = '[routing]\noffline = true\nrefresh_hours = 1.0\n[local]\ndownloads = true\n[telemetry]\nlogs = "json"\n'
+PRETENDED = """
+[[models]]
+id = "{id}"
+task = "{task}"
+  [[models.candidates]]
+  backend = "fake"
+  script = {{ near = true }}
+  price = {{ per_request_usd = 0.0 }}
+"""
 PICTURE = (Path(__file__).parents[2] / "backends/local/shapes/model/sheet.png").read_bytes()
 FAKE = ("fake/chat", "fake/embeddings", IMAGE, PHOTO, SPEECH)
+TASKS = (
+    "text-generation",
+    "feature-extraction",
+    "text-to-image",
+    "image-classification",
+    "automatic-speech-recognition",
+)
 NEAR = (SMOLLM, MINILM, SHAPES, EFFICIENTNET, WHISPER)
 
 
@@ -131,7 +147,8 @@ def main() -> None:
     """Ask, and print."""
     folder = Path(sys.argv[1])
     os.environ["HF_TOKEN"] = "hf_never_sent_anywhere"
-    server = Server(folder, CONFIG)
+    pretended = (PRETENDED.format(id=model, task=task) for model, task in zip(FAKE, TASKS, strict=True))
+    server = Server(folder, CONFIG + "".join(pretended))
     try:
         found: dict[str, Any] = {
             "tasks": dict(tasks(server, NEAR if "near" in sys.argv[2:] else FAKE)),

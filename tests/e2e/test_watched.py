@@ -224,6 +224,7 @@ def test_clients_cannot_make_series(plain) -> None:
 
     for number in range(5):  # what is learnt of a candidate is told once there is something
         ask(f"first{number}")
+        _text(server, "/metrics")
     before = _series(_text(server, "/metrics"))
     for number, method in enumerate(METHODS):
         ask(f"salt{number}", method)

@@ -24,6 +24,8 @@ from router.cli import main
 from router.egress.addresses import is_own, stays
 from router.egress.guard import GUARD, EgressDenied
 from router.egress.loop import sealed_loop
+from router.settings import load, tame_libraries
+from tests.unit.router.house import chat, chat_model, fake, opened
 
 CANARY = "hf-canary-4711.example.org"
 ABROAD = "192.0.2.1"
@@ -279,3 +281,25 @@ def test_an_offline_pull_starts_no_download(monkeypatch, tmp_path) -> None:
     assert 1 == done.exit_code
     assert "nothing may leave this machine" in done.output
     assert before < GUARD.state().total
+
+
+def test_an_offline_house_is_sealed_while_it_is_open() -> None:
+    """By its settings alone, whoever opens it; and no longer."""
+
+    async def go(*, offline: bool) -> bool:
+        async with opened(chat_model(fake("a", near=True)), offline=offline) as house:
+            await house.dispatcher.infer(chat())
+            return GUARD.state().sealed
+
+    assert asyncio.run(go(offline=True))
+    assert not asyncio.run(go(offline=False))
+    assert not GUARD.state().sealed
+
+
+def test_libraries_hear_that_nobody_may_leave() -> None:
+    """Whatever the user set for them; children that are ours hear it, too."""
+    environ = {"HF_HUB_OFFLINE": "0", "NO_PROXY": "example.org"}
+    tame_libraries(environ, offline=True)
+
+    assert ("1", "*", "1") == (environ["HF_HUB_OFFLINE"], environ["NO_PROXY"], environ["PIP_NO_INDEX"])
+    assert load(environ=environ).routing.offline
