@@ -59,21 +59,11 @@ class Metrics:
             "replaced": Gauge("nearfar_log_replaced", "Times the log's file was deleted under it.", registry=registry),
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
-        self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
-        self._breakers = Gauge(
-            "nearfar_breaker_state", "1 open, 0.5 half-open, 0 closed after failures.", ("breaker",), registry=registry
-        )
         self._http = _Http(registry)
         self._denied = Gauge(
             "nearfar_egress_denied", "What would have left an offline process.", ("kind",), registry=registry
         )
-        self._token = Gauge(
-            "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
-        )
-        self._admission = {
-            "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
-            "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
-        }
+        self._far = _Far(registry)
         self._covered = _covered(registry)
         self._near, self._budgets = _Near(registry), _Budgets(registry)
 
@@ -114,11 +104,7 @@ class Metrics:
 
     def admitted(self, states: "Sequence[AdmissionState]") -> None:
         """Take in what is under way, and what may be, before `render`. Whoever has neither is not told."""
-        for name, gauge in self._admission.items():
-            gauge.clear()
-            for state in states:
-                if (figure := getattr(state, name)) is not None:
-                    gauge.labels(state.candidate).set(figure)
+        self._far.admitted(states)
 
     def covered(self, coverage: "Mapping[str, tuple[int, int]]") -> None:
         """Of predictions, by candidate: answers that had a p95, and those that took no longer."""
@@ -137,12 +123,7 @@ class Metrics:
         """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
-        self._open.set(sum(state != "closed" for state in breakers.values()))
-        self._breakers.clear()
-        for name, breaker in breakers.items():
-            self._breakers.labels(name).set(BREAKER[breaker])
-        for state in STATES:
-            self._token.labels(state).set(state == token)
+        self._far.states(breakers, token)
         self._near.states(models)
         self._budgets.states(budgets)
         return generate_latest(self._registry)
@@ -173,6 +154,38 @@ class _Http:
             self._known[key] = found
         found[0].inc()
         found[1].observe(exchange.seconds)
+
+
+class _Far:
+    """What is known of candidates that may fail or be full, and of the hub's token."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
+        self._breakers = Gauge(
+            "nearfar_breaker_state", "1 open, 0.5 half-open, 0 closed after failures.", ("breaker",), registry=registry
+        )
+        self._token = Gauge(
+            "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
+        )
+        self._admission = {
+            "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
+            "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
+        }
+
+    def admitted(self, states: "Sequence[AdmissionState]") -> None:
+        for name, gauge in self._admission.items():
+            gauge.clear()
+            for state in states:
+                if (figure := getattr(state, name)) is not None:
+                    gauge.labels(state.candidate).set(figure)
+
+    def states(self, breakers: "Mapping[str, BreakerState]", token: str) -> None:
+        self._open.set(sum(state != "closed" for state in breakers.values()))
+        self._breakers.clear()
+        for name, state in breakers.items():
+            self._breakers.labels(name).set(BREAKER[state])
+        for known in STATES:
+            self._token.labels(known).set(known == token)
 
 
 class _Near:
