@@ -161,7 +161,8 @@ def test_offline_everything_works_and_nothing_leaves(which, tmp_path) -> None:
     assert [] == found["foreign"]
     assert {"sealed": True, "denied": {"connect": 0, "send": 0, "lookup": 0}} == found["egress"]
     assert {"models refresh": 1} == {verb: code for verb, code in found["verbs"].items() if code}
-    assert "the guard holds" in found["verbs"]
+    assert "ok" == found["guard"]["state"]
+    assert "refused (0 so far)" in found["guard"]["detail"]
     if sockets is None:
         pytest.skip("no strace here: what left the process natively was not looked at")
     assert [] == sockets
