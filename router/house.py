@@ -82,8 +82,15 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     Raises:
         SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
     """
+    with GUARD.sealed(when=settings.routing.offline):
+        async with _opened(settings, secrets, log) as house:
+            yield house
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+    """The parts, each after those that it needs."""
     async with AsyncExitStack() as closing:
-        closing.enter_context(GUARD.sealed(when=settings.routing.offline))
         closing.push_async_callback(asyncio.to_thread, log.close)
         catalog, probe = checked(settings), await asyncio.to_thread(hardware.probe)
         near = await _near(closing, settings, probe)
