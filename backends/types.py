@@ -154,6 +154,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
         interruptible: Likewise, and it may be stopped near, as it is asked again then.
         deadline: Monotonic seconds after which nobody waits for the answer; None waits for ever.
         limits: Time limits of a far attempt.
+        traceparent: Where the attempt stands in a trace (W3C Trace Context), for the far side to go on from.
     """
 
     task: Task
@@ -165,6 +166,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     interruptible: bool = False
     deadline: float | None = None
     limits: Limits = Limits()
+    traceparent: str | None = None
 
 
 class Target(Struct, frozen=True, kw_only=True):

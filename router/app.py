@@ -39,6 +39,7 @@ from router.http.batch_lines import batching
 from router.http.door import EXPOSED, Door
 from router.sections import Settings
 from router.settings import Secrets
+from router.telemetry.exchanges import Exchange, Watched, log_line
 
 ASSETS = "/assets/swagger-ui"
 HANDLERS = (
@@ -104,6 +105,18 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
     )
     app.asgi_handler = Door(app.asgi_handler, settings.server.body_timeout_s)
     return app
+
+
+def watched(app: Litestar, settings: Settings) -> Watched:
+    """The application with every exchange counted, and logged where that is configured."""
+    logs = settings.telemetry.logs is not None
+
+    def tell(exchange: Exchange) -> None:
+        app.state.services.metrics.exchanged(exchange)
+        if logs:
+            log_line(exchange)
+
+    return Watched(app, tell)
 
 
 @get("/", include_in_schema=False)

@@ -23,6 +23,7 @@ from router.escalation import Escalation
 from router.hedging import first_of
 from router.outcome import Answered, Attempt, Begun, Outcome
 from router.runs import Errand
+from router.telemetry import context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -242,7 +243,9 @@ class _Chain:
             partial = "".join(self._said)
             said = max(len(self._said), len(partial) // MOST_CHARS_PER_TOKEN)  # a piece is a token at least
             payload = replace(payload, partial=partial, max_tokens=max(1, payload.max_tokens - said))
-        return replace(request, payload=payload, deadline=self._plan.deadline, limits=self._limits(candidate))
+        traceparent = context.traceparent(self._plan.decision_id, self._plan.call.traceparent, len(self._runs) + 1)
+        limits = self._limits(candidate)
+        return replace(request, payload=payload, deadline=self._plan.deadline, limits=limits, traceparent=traceparent)
 
     def _limits(self, candidate: Candidate) -> Limits:
         """What a far candidate may take: as long as is usual for it, and not what the next one needs."""

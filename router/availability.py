@@ -5,7 +5,7 @@ Event-driven and without a clock of its own: `now` (monotonic seconds) is passed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -28,6 +28,8 @@ FORGETTING = 0.15  # weight of the last attempt in that share: five failures in 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 60.0
 MAX_BREAKERS = 10_000
+
+BreakerState = Literal["closed", "half-open", "open"]  # half-open: a probe decides, which is under way or due
 
 _SENDERS_FAULT = (ContentRefused, ContextLengthExceeded, InvalidInput)
 _NEEDS_AN_OPERATOR = (Unauthorized, PaymentRequired)
@@ -125,6 +127,16 @@ class Breakers:
         share = before + max(FORGETTING, 1 / (seen + 1)) * (failed - before)  # the plain mean of the first few
         self._failing[candidate_id] = share, seen + 1
         return share
+
+    def states(self, now: float) -> dict[str, BreakerState]:
+        """Every breaker there is: of what failed since it last answered."""
+        return {key: self._state(breaker, now) for key, breaker in self._breakers.items()}
+
+    @staticmethod
+    def _state(breaker: _Breaker, now: float) -> BreakerState:
+        if breaker.pause_s == 0.0:
+            return "closed"
+        return "open" if now < breaker.open_until and not breaker.probing else "half-open"
 
     def open(self, now: float) -> dict[str, str]:
         """Every candidate that must not be tried now, with the reason."""

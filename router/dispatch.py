@@ -148,4 +148,5 @@ def _refused(call: Call, error: RouterError) -> Refused:
         task=call.request.task.value,
         input_bytes=call.input_bytes,
         tenant=call.request.tenant,
+        traceparent=call.traceparent,
     )

@@ -11,7 +11,6 @@ import platform
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -22,20 +21,19 @@ from backends import hardware, registry
 from backends.errors import BackendError
 from backends.local.backend import LocalBackend, LocalOptions
 from backends.remote.backend import RemoteBackend
-from backends.remote.provider import asked_for
 from router.access import gate
 from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
-from router.budgets import Budgets, Charge, asked_providers
 from router.caching.answers import AnswerCache
 from router.candidates import CandidateFinder
-from router.checks import far_targets, providers_of
+from router.checks import providers_of
 from router.decision_log.record import NodeRow
 from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.editing import editor
 from router.editing.in_force import InForce, Parts
+from router.egress.guard import GUARD
 from router.estimates import Estimator
 from router.far_side import FarSide
 from router.feedback import Feedback
@@ -60,6 +58,9 @@ from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
 from router.shadowing import Shadows
+from router.spending import spent_budgets
+from router.telemetry.traces import Traces, Watchers
+from router.telemetry.traces import opened as opened_traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from backends.remote.provider import Provider
     from backends.types import Target
     from router.access.gate import Access
+    from router.budgets import Budgets
     from router.catalog import Catalog
     from router.decision_log.log import DecisionLog
     from router.editing.editor import Made
@@ -88,6 +90,14 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
     Raises:
         SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
     """
+    with GUARD.sealed(when=settings.routing.offline):
+        async with _opened(settings, secrets, log) as house:
+            yield house
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+    """The parts, each after those that it needs."""
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
         made, kept = await asyncio.to_thread(editor.opened, settings)
@@ -99,7 +109,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
         lessons, feedback = await _lessons(estimator, far, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
         budgets, access = await _remembered_files(settings, catalog, log)
-        ledger = await _ledger(log, near, book(), settings, Metering(metrics, access.limits))
+        traces, watcher = await _watchers(closing, settings, catalog, Metering(metrics, access.limits))
+        ledger = await _ledger(log, near, book(), settings, watcher)
         runner, routes = Runner(backends, ledger, lessons, budgets, finder.standby), Routes(settings.routes, catalog)
         dispatcher = _dispatcher(runner, finder, settings, routes)
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
@@ -122,6 +133,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
             feedback=feedback,
             access=access,
             in_force=await _in_force(made, kept, runner, Parts(finder, routes, ledger, log, refresher.renewed)),
+            traces=traces,
         )
 
 
@@ -142,6 +154,17 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
         yield house
+
+
+async def _watchers(
+    closing: AsyncExitStack, settings: Settings, catalog: Catalog, metering: Metering
+) -> tuple[Traces | None, Watchers]:
+    """Where spans go, if anywhere, and who hears of every end."""
+    base_urls = {name: entry.base_url for name, entry in catalog.providers.items()}
+    traces = await asyncio.to_thread(opened_traces, settings, base_urls)
+    if traces is not None:
+        closing.push_async_callback(asyncio.to_thread, traces.close)
+    return traces, Watchers((metering, *(() if traces is None else (traces,))))
 
 
 def _backends(
@@ -215,34 +238,15 @@ def _planner(settings: Settings, runner: Runner, finder: CandidateFinder, routes
 
 async def _remembered_files(settings: Settings, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
     """What files remember: what was spent, and who may ask."""
-    budgets = await asyncio.to_thread(_budgets, settings, catalog, log)
+    budgets = await asyncio.to_thread(spent_budgets, settings, catalog, log)
     return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.in_memory)
 
 
 async def _ledger(
-    log: DecisionLog, near: NearCosts, book: tuple[str, str], settings: Settings, watcher: Metering
+    log: DecisionLog, near: NearCosts, book: tuple[str, str], settings: Settings, watcher: Watchers
 ) -> Ledger:
     """Who writes rows, with the key that inputs are hashed by."""
     return Ledger(log, near, book, settings.log, watcher, await asyncio.to_thread(Hasher.beside, log.path))
-
-
-def _budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
-    """The budgets, with what the log remembers of their present periods."""
-    budgets = Budgets(settings.budgets, time.time)
-    since = budgets.since()
-    if since is not None:
-        log.flush()  # also what a process that was killed had left in the spill file
-        listed: dict[tuple[str, str], list[str]] = {}
-        for entry, target in far_targets(catalog):
-            listed.setdefault((target.provider, target.model), []).append(entry.id)
-        for spent in log.reader().spent(datetime.fromtimestamp(since, UTC)):
-            far = asked_for(spent.provider, catalog.providers)
-            entries = listed.get((spent.provider, spent.model), listed.get((far, spent.model), []))
-            charge = Charge(
-                spent.tenant, (spent.asked_model, spent.model, *entries), asked_providers(spent.provider, far)
-            )
-            budgets.spend(charge, spent.usd, spent.day_s)
-    return budgets
 
 
 def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backend]) -> IntentSets:

@@ -63,7 +63,7 @@ class Watcher(Protocol):
     def observe(self, surface: str, outcome: Outcome) -> None:
         """A decided request ended."""
 
-    def refused(self, surface: str) -> None:
+    def refused(self, refusal: Refused, decision_id: str) -> None:
         """A request was turned away before a decision."""
 
 
@@ -123,7 +123,7 @@ class Ledger:
         decision, outcome = refused_rows(refusal, decision_id, now_us(), self._log.next_seq(), self._price_book)
         self._log.append(replace(decision, catalog=self.catalog))
         self._log.append(outcome)
-        self._watcher.refused(refusal.surface)
+        self._watcher.refused(refusal, decision_id)
         return decision_id
 
     def settle(

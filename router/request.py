@@ -72,6 +72,7 @@ class Call(Struct, frozen=True, kw_only=True):
         request_id: The sender's own id, echoed.
         input_bytes: Size of the body as received.
         received: Monotonic seconds when it came in.
+        traceparent: The header that its sender sent, empty without one; None where no traces are kept.
     """
 
     request: InferenceRequest
@@ -80,6 +81,7 @@ class Call(Struct, frozen=True, kw_only=True):
     received: float
     request_id: str | None = None
     input_bytes: int | None = None
+    traceparent: str | None = None
 
 
 def split_suffix(model: str, routing: Routing, providers: Container[str]) -> tuple[str, Routing]:

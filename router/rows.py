@@ -30,6 +30,7 @@ class Refused(Struct, frozen=True, kw_only=True):
     task: str | None = None
     input_bytes: int | None = None
     tenant: str = ""
+    traceparent: str | None = None  # as `Call.traceparent`
 
 
 def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> DecisionRow:

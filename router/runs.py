@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backends.errors import BackendError, RemoteError, Timeout
+from backends.extras import parts_of
 from backends.types import (
     Delta,
     GenerationOutput,
@@ -270,8 +271,13 @@ class Recall(Run):
 def _whole(candidate: Candidate, *, streamed: bool) -> list[Delta]:
     """The text of the answer that a candidate holds, in one piece, where pieces are wanted and there is any."""
     output = None if candidate.answer is None else candidate.answer.output
-    if streamed and isinstance(output, GenerationOutput | TranscriptOutput) and output.text:
-        return [Delta(output.text)]
+    if not streamed:
+        return []
+    match output:
+        case GenerationOutput(text=text, choices=choices) if text or choices:
+            return [Delta(text, choices=parts_of(choices))]
+        case TranscriptOutput(text=text) if text:
+            return [Delta(text)]
     return []
 
 

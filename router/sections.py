@@ -382,6 +382,16 @@ class BudgetEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     on_exceeded: Literal["near", "refuse", "warn"] = "near"
 
 
+class TelemetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is told to those who watch. Off, none of it costs anything; `/metrics` is there in any case."""
+
+    logs: Literal["text", "json"] | None = None  # a line a request, in this form; None: warnings only, as text
+    otlp_endpoint: Annotated[str, Meta(pattern="^https?://[^/?#@]+(/[^?#@]*)?$")] | None = (
+        None  # without its `/v1/traces`
+    )
+    service_name: Annotated[str, Meta(min_length=1)] = "nearfar"  # what it calls itself there
+
+
 class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
@@ -393,6 +403,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     local: LocalSettings = LocalSettings()
     intents: IntentsSettings = IntentsSettings()
     batches: BatchSettings = BatchSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     aliases: tuple[AliasEntry, ...] = ()

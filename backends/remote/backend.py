@@ -94,7 +94,7 @@ class RemoteBackend:
         """
         provider, model = self._resolved(target)
         payload = request.payload
-        calls = wires.calls(provider, payload, model)
+        calls = _traced(wires.calls(provider, payload, model), request.traceparent)
         with self._counted(target):
             began = time.perf_counter()
             answers = await self._asked(provider, calls, request.limits, patient=isinstance(payload, _SLOW))
@@ -121,7 +121,7 @@ class RemoteBackend:
             yield await self.infer(request, target)
             return
         provider, model = self._resolved(target)
-        call = wires.stream_call(provider, payload, model)
+        [call] = _traced([wires.stream_call(provider, payload, model)], request.traceparent)
         reader = openai_wire.reader_of(payload)
         first_token_s: float | None = None
         with self._counted(target):
@@ -249,6 +249,11 @@ async def _deltas(far: FarStream, reader: openai_wire.GenerationReader) -> Async
     except BackendError:
         if not reader.finished:
             raise
+
+
+def _traced(calls: Sequence[Call], traceparent: str | None) -> Sequence[Call]:
+    """The calls as parts of a trace, where there is one."""
+    return calls if traceparent is None else [replace(call, traceparent=traceparent) for call in calls]
 
 
 def _key(target: Target) -> tuple[str, str, Task]:

@@ -18,12 +18,14 @@ class Call(Struct, frozen=True):
         body: Values to send as JSON, or bytes to send as they are.
         content_type: Of the body.
         accept: The media type wanted back; an answer of `image/...` is not read as JSON.
+        traceparent: Where it stands in a trace; None sends no such header.
     """
 
     path: str
     body: dict[str, Any] | bytes
     content_type: str = JSON
     accept: str = JSON
+    traceparent: str | None = None
 
 
 class File(Struct, frozen=True):

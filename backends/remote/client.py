@@ -12,12 +12,14 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from pyreqwest.client import ClientBuilder
 
+from backends import outward
 from backends.errors import BackendError, Interrupted, RemoteError, Timeout
 from backends.remote.call import JSON
 from backends.remote.errors import from_status, raise_in_band, translated
@@ -166,6 +168,8 @@ class Connections:
     def __init__(self, provider: Provider, clients: dict[bool, Client] | None = None) -> None:
         self._provider = provider
         self._clients: dict[bool, Client] = {} if clients is None else clients
+        url = urlsplit(provider.base_url)
+        self._address = url.hostname or "", url.port
 
     def rekeyed(self, api_key: str | None) -> Connections:
         """The same pools with another key from now on; what is under way ends with the key that it began with."""
@@ -241,6 +245,8 @@ class Connections:
                 builder = builder.timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
             if provider.api_key:
                 builder = builder.bearer_auth(provider.api_key)
+            if call.traceparent is not None:
+                builder = builder.header("traceparent", call.traceparent)
             return builder.build_streamed()
 
     def _document(self, path: str) -> StreamRequest:
@@ -259,6 +265,7 @@ class Connections:
             return builder.build_streamed()
 
     def _client(self, *, patient: bool) -> Client:
+        outward.announce(*self._address)
         if patient not in self._clients:
             self._clients[patient] = _build(self._provider, patient=patient)
         return self._clients[patient]

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from backends.types import Task
-from router.cli.console import config_option, json_option, server_option
+from router.cli.console import config_option, json_option, offline_option, server_option
 from router.errors import InvalidRequest, TooLarge
 from router.http.parameters import STREAMED, request_of
 from router.http.schemas import InferenceBody, RoutingBody, routing_of, task_named
@@ -78,7 +78,7 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         config_option,
         server_option,
-        click.option("--offline", is_flag=True, help="Nothing may leave this machine."),
+        offline_option,
         json_option,
     )[::-1]:
         command = option(command)
@@ -127,7 +127,8 @@ def call_of(house: Services, asked: Asked, *, stream: bool) -> Call:
     model = asked.model or AUTO
     model, routing = split_suffix(model, routing_of(body.routing), house.catalog.provider_names)
     request = request_of(body, model, asked.task, house.settings.server.max_batch_items)
-    return Call(request=request, routing=routing, surface="cli", received=time.monotonic())
+    traceparent = None if house.traces is None else ""
+    return Call(request=request, routing=routing, surface="cli", received=time.monotonic(), traceparent=traceparent)
 
 
 def _text(given: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 import msgspec
 from pyreqwest.client import SyncClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.multipart import FormBuilder
 
+from backends import outward
 from router.errors import RouterError
 from router.settings import api_key
 
@@ -79,6 +81,7 @@ def download(server: str, path: str, target: BinaryIO) -> None:
 
 @contextmanager
 def _exchanging(server: str) -> Iterator[SyncClient]:
+    outward.announce(urlsplit(server).hostname or "", urlsplit(server).port)
     builder, key = SyncClientBuilder().timeout(TIMEOUT).follow_redirects(enable=False), api_key()
     if key is not None:
         builder = builder.default_headers({"authorization": f"Bearer {key}"})

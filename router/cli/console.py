@@ -19,8 +19,9 @@ from rich.table import Table
 from backends.errors import BackendError
 from router.decision_log.log import DecisionLog
 from router.decision_log.retention import Retention
+from router.egress.guard import GUARD
 from router.errors import LogError, RouterError
-from router.settings import Secrets, load, read_secrets
+from router.settings import Secrets, load, read_secrets, tame_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,17 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}  # of ages
 config_option = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (default: ./nearfar.toml)."
 )
+
+
+def sealed(context: click.Context, _option: object, offline: bool) -> bool:  # noqa: FBT001 -- click's way
+    """From here to the end of the command nothing leaves this machine, if `offline`; libraries and children hear so."""
+    if offline:
+        context.with_resource(GUARD.sealed())
+        tame_libraries(offline=True)
+    return offline
+
+
+offline_option = click.option("--offline", is_flag=True, callback=sealed, help="Nothing may leave this machine.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 server_option = click.option("--server", metavar="URL", help="Ask a running server instead of doing it here.")
 
@@ -49,7 +61,7 @@ def reported() -> Iterator[None]:
 
 
 def configured(config: Path | None, *, offline: bool = False) -> tuple[Settings, Secrets]:
-    """The effective settings and secrets.
+    """The effective settings and secrets. Where they say offline, the command is sealed from here on.
 
     Raises:
         SettingsError: the configuration is broken.
@@ -57,6 +69,9 @@ def configured(config: Path | None, *, offline: bool = False) -> tuple[Settings,
     settings = load(config)
     if offline:
         settings = msgspec.structs.replace(settings, routing=msgspec.structs.replace(settings.routing, offline=True))
+    context = click.get_current_context(silent=True)
+    if settings.routing.offline and context is not None:
+        sealed(context, None, settings.routing.offline)
     return settings, read_secrets(settings)
 
 

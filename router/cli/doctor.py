@@ -14,6 +14,7 @@ from router.cli.console import config_option, configured, json_option, opened_lo
 from router.cli.doctor_access import access_lines
 from router.decision_log.log import DecisionLog
 from router.editing.overlay import outdated
+from router.egress.guard import GUARD
 from router.errors import CatalogError, LogError, SettingsError
 from router.house import open_house
 from router.policy_check import warnings_of
@@ -71,7 +72,7 @@ def _findings(config: Path | None, *, check_token: bool) -> list[Finding]:
 
 def _settings(settings: Settings) -> str:
     tree: dict[str, Any] = msgspec.to_builtins(settings)
-    shown = {key: tree[key] for key in ("server", "auth", "routing", "log", "local")}
+    shown = {key: tree[key] for key in ("server", "auth", "routing", "log", "local", "telemetry")}
     shown |= {"providers": [p.name for p in settings.providers], "models": [m.id for m in settings.models]}
     return "\n".join(f"{section}: {msgspec.json.encode(values).decode()}" for section, values in shown.items())
 
@@ -80,7 +81,7 @@ async def _house(settings: Settings, secrets: Secrets, *, check_token: bool) -> 
     async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
         token = await house.far.health.check() if check_token else house.far.health.state()
         near = [*_hardware(house), *_near_costs(house), *_models(house)]
-        return [*near, *_routing(house), _token(token), *_listings(house)]
+        return [*near, *_routing(house), _egress(house), _token(token), *_listings(house)]
 
 
 def _hardware(house: Services) -> Iterator[Finding]:
@@ -135,6 +136,17 @@ def _routing(house: Services) -> Iterator[Finding]:
         yield Finding("catalogue", "warning", stale, "nearfar models|aliases|routes remove takes the file's again")
     for lack in warnings_of(house.settings, house.catalog):
         yield Finding("policy", "warning", lack, "give it one in the catalogue, or choose another policy")
+
+
+def _egress(house: Services) -> Finding:
+    """Whether anything may leave this machine, and where it may not, whether the guard holds: it is tried."""
+    if not house.settings.routing.offline:
+        return Finding("egress", "ok", "routing.offline is not set: what is asked far leaves this machine")
+    if not GUARD.holds():
+        return Finding("egress", "error", "offline, but the guard lets connections pass", "report this as a bug")
+    denied = GUARD.state().total
+    detail = f"offline: connections and lookups beyond this machine are refused ({denied} so far)"
+    return Finding("egress", "warning" if denied else "ok", detail, "the log says whose they were" if denied else "")
 
 
 def _libraries() -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
@@ -14,11 +13,12 @@ import msgspec
 import uvicorn
 
 from router.access.gate import check_tokens
-from router.app import create_app
-from router.cli.console import config_option, configured, opened_log, reported
+from router.app import create_app, watched
+from router.cli.console import config_option, configured, offline_option, opened_log, reported
 from router.editing.editor import opened
 from router.errors import SettingsError
 from router.http.protocol import protocol_of
+from router.telemetry.logs import logging_to
 
 if TYPE_CHECKING:
     from router.decision_log.log import DecisionLog
@@ -33,7 +33,7 @@ BACKLOG = 2048
 @config_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
-@click.option("--offline", is_flag=True, help="Nothing may leave this machine.")
+@offline_option
 def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
     """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
     with reported():
@@ -47,14 +47,14 @@ def serve(config: Path | None, host: str | None, port: int | None, *, offline: b
 
 
 def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, secrets, log),
+            watched(create_app(settings, secrets, log), settings),
             log_config=None,
             access_log=False,
             server_header=False,
             http=protocol_of(settings.server),
+            loop="router.egress.loop:sealed_loop" if settings.routing.offline else "auto",
             timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
         )
     )
@@ -66,7 +66,8 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server.run(sockets=[listener])
+        with logging_to(sys.stderr, settings.telemetry.logs):
+            server.run(sockets=[listener])
     finally:
         log.close()
     if not server.started:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-VERSION = "5"
+VERSION = "6"
 """Counted up whenever a sum here, or a fact, changes its meaning: then what is kept is added up anew."""
 
 APART = ("policy", "tenant", "route", "intent")

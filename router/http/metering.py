@@ -3,6 +3,7 @@
 from router.access.limits import Limiter
 from router.http.metrics import Metrics
 from router.outcome import Outcome
+from router.rows import Refused
 from router.slate import Size
 
 
@@ -18,9 +19,9 @@ class Metering:
         self._metrics.observe(surface, outcome)
         self._limits.used(outcome.plan.call.request.tenant, tokens_of(outcome))
 
-    def refused(self, surface: str) -> None:
+    def refused(self, refusal: Refused, decision_id: str) -> None:
         """A request was turned away before a decision: it used nothing."""
-        self._metrics.refused(surface)
+        self._metrics.refused(refusal, decision_id)
 
 
 def tokens_of(outcome: Outcome) -> int:

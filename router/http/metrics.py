@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from backends.types import InferenceResult
+from router.egress.guard import KINDS
 from router.http.batch_gauges import BatchGauges
 from router.outcome import Outcome
+from router.rows import Refused
+from router.telemetry.exchanges import Exchange
 from router.token_health import STATES
 
 if TYPE_CHECKING:
@@ -14,13 +17,16 @@ if TYPE_CHECKING:
 
     from backends.types import Status
     from router.admission import AdmissionState
+    from router.availability import BreakerState
     from router.batches.types import Batch
     from router.budgets import BudgetState
     from router.caching.answers import CacheState
     from router.decision_log.log import LogStats
+    from router.egress.guard import EgressState
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+BREAKER = {"closed": 0.0, "half-open": 0.5, "open": 1.0}
 
 
 class Metrics:
@@ -54,14 +60,11 @@ class Metrics:
             "replaced": Gauge("nearfar_log_replaced", "Times the log's file was deleted under it.", registry=registry),
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
-        self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
-        self._token = Gauge(
-            "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
+        self._http = _Http(registry)
+        self._denied = Gauge(
+            "nearfar_egress_denied", "What would have left an offline process.", ("kind",), registry=registry
         )
-        self._admission = {
-            "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
-            "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
-        }
+        self._far = _Far(registry)
         self._covered = _covered(registry)
         self._near, self._budgets = _Near(registry), _Budgets(registry)
         self._batches, self._cache = BatchGauges(registry), _Cache(registry)
@@ -88,9 +91,18 @@ class Metrics:
             if backend == "local":
                 self._near.answered(outcome.result)
 
-    def refused(self, surface: str) -> None:
+    def refused(self, refusal: Refused, decision_id: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Count a request that was turned away before a decision."""
-        self._refused.labels(surface).inc()
+        self._refused.labels(refusal.surface).inc()
+
+    def exchanged(self, exchange: Exchange) -> None:
+        """Count one HTTP exchange, of whatever route."""
+        self._http.exchanged(exchange)
+
+    def guarded(self, egress: "EgressState") -> None:
+        """Take in what the guard refused so far, before `render`."""
+        for kind in KINDS:
+            self._denied.labels(kind).set(egress.denied[kind])
 
     def turned_away(self, why: str) -> None:
         """Count a request whose sender is unknown, or over a limit of its own."""
@@ -98,14 +110,11 @@ class Metrics:
 
     def admitted(self, states: "Sequence[AdmissionState]") -> None:
         """Take in what is under way, and what may be, before `render`. Whoever has neither is not told."""
-        for name, gauge in self._admission.items():
-            gauge.clear()
-            for state in states:
-                if (figure := getattr(state, name)) is not None:
-                    gauge.labels(state.candidate).set(figure)
+        self._far.admitted(states)
 
     def covered(self, coverage: "Mapping[str, tuple[int, int]]") -> None:
         """Of predictions, by candidate: answers that had a p95, and those that took no longer."""
+        self._covered.clear()  # whom nobody remembers any more has none
         for candidate_id, (told, kept) in coverage.items():
             self._covered.labels(candidate_id).set(kept / told)
 
@@ -120,7 +129,7 @@ class Metrics:
     def render(
         self,
         log: "LogStats",
-        breakers_open: int,
+        breakers: "Mapping[str, BreakerState]",
         models: "Mapping[str, Status]",
         budgets: "Sequence[BudgetState]",
         token: str,
@@ -128,9 +137,7 @@ class Metrics:
         """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
         for name, gauge in self._log.items():
             gauge.set(getattr(log, name))
-        self._open.set(breakers_open)
-        for state in STATES:
-            self._token.labels(state).set(state == token)
+        self._far.states(breakers, token)
         self._near.states(models)
         self._budgets.states(budgets)
         return generate_latest(self._registry)
@@ -147,6 +154,60 @@ def _refusals(registry: CollectorRegistry) -> tuple[Counter, Counter]:
 def _covered(registry: CollectorRegistry) -> Gauge:
     told = "Share of a candidate's answers that took no longer than the p95 predicted of them."
     return Gauge("nearfar_predicted_p95_coverage", told, ("candidate",), registry=registry)
+
+
+class _Http:
+    """Every exchange, by its route's pattern. A path, a method nobody knows, or a model is in no label."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._count = Counter(
+            "nearfar_http_requests", "HTTP requests ended.", ("route", "method", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "nearfar_http_request_seconds", "Seconds to the last byte.", ("route",), buckets=SECONDS, registry=registry
+        )
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def exchanged(self, exchange: Exchange) -> None:
+        key = exchange.route, exchange.method, exchange.status
+        found = self._known.get(key)
+        if found is None:
+            found = self._count.labels(key[0], key[1], str(key[2])), self._seconds.labels(key[0])
+            self._known[key] = found
+        found[0].inc()
+        found[1].observe(exchange.seconds)
+
+
+class _Far:
+    """What is known of candidates that may fail or be full, and of the hub's token."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._open = Gauge("nearfar_breakers_open", "Circuit breakers that are open.", registry=registry)
+        self._breakers = Gauge(
+            "nearfar_breaker_state", "1 open, 0.5 half-open, 0 closed after failures.", ("breaker",), registry=registry
+        )
+        self._token = Gauge(
+            "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
+        )
+        self._admission = {
+            "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
+            "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
+        }
+
+    def admitted(self, states: "Sequence[AdmissionState]") -> None:
+        for name, gauge in self._admission.items():
+            gauge.clear()
+            for state in states:
+                if (figure := getattr(state, name)) is not None:
+                    gauge.labels(state.candidate).set(figure)
+
+    def states(self, breakers: "Mapping[str, BreakerState]", token: str) -> None:
+        self._open.set(sum(state != "closed" for state in breakers.values()))
+        self._breakers.clear()
+        for name, state in breakers.items():
+            self._breakers.labels(name).set(BREAKER[state])
+        for known in STATES:
+            self._token.labels(known).set(known == token)
 
 
 class _Near:
@@ -172,6 +233,8 @@ class _Near:
         self._queue.observe(result.timings.queue_s or 0.0)
 
     def states(self, models: "Mapping[str, Status]") -> None:
+        for gauge in self._models.values():
+            gauge.clear()
         for model, status in models.items():
             occupied = status.memory_bytes if status.loaded else 0
             figures = {

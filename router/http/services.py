@@ -33,6 +33,7 @@ from router.renewal import Refresher
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
 from router.sizes import size_of
+from router.telemetry.traces import Traces
 
 REQUEST_ID_LENGTH = 128
 BATCHED = "nearfar_batched"  # in the state of a request that is a line of a batch: its surface
@@ -60,6 +61,8 @@ class Services(Struct, frozen=True, kw_only=True):
     feedback: Feedback
     access: Access
     in_force: InForce
+    traces: Traces | None = None
+    started_at: float = field(default_factory=time.time)  # seconds since 1970
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -117,7 +120,13 @@ def call_of(request: Request[Any, Any, Any], inference: InferenceRequest, routin
         request_id=request_id(request),
         input_bytes=int(length) if length.isdigit() else None,
         received=time.monotonic(),
+        traceparent=_traceparent(request),
     )
+
+
+def _traceparent(request: Request[Any, Any, Any]) -> str | None:
+    """What the sender's tracer sent, empty without one; None where no traces are kept, so that nothing is passed on."""
+    return None if services(request).traces is None else request.headers.get("traceparent", "")
 
 
 def model_and_routing(request: Request[Any, Any, Any], model: str, routing: Routing) -> tuple[str, Routing]:

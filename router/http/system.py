@@ -1,17 +1,20 @@
 """Health, System Health and metrics. Asking costs nothing and opens no connection."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 from litestar import MediaType, Request, Response, get, post
 
 import router
+from router.egress.guard import GUARD
 from router.errors import Forbidden
 from router.http.auditing import audited
 from router.http.batches import batches_of
 from router.http.services import Services, identity, services
 from router.identity import is_known_to
+from router.sections import ModelEntry
 from router.token_health import TokenReport
 
 LAG_WARNING_S = 5.0
@@ -62,13 +65,14 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         for candidate in house.finder.of_model(entry)
         if candidate.target.backend == "local" and candidate.status.unavailable is None
     }
-    breakers_open = len(house.lessons.breakers.open(time.monotonic()))
+    breakers = house.lessons.breakers.states(time.monotonic())
     token = house.far.health.state().state
     house.metrics.admitted(house.lessons.admission.states())
     house.metrics.covered(house.lessons.estimator.coverage())
     house.metrics.batched(batches_of(request).store.batches.values())
     house.metrics.cached(house.finder.cache.state())
-    body = house.metrics.render(house.log.stats(), breakers_open, models, house.budgets.states(), token)
+    house.metrics.guarded(GUARD.state())
+    body = house.metrics.render(house.log.stats(), breakers, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -83,6 +87,8 @@ def report(house: Services) -> dict[str, Any]:
     problems = _problems(house)
     return {
         "version": router.__version__,
+        "started_at": datetime.fromtimestamp(house.started_at, UTC).isoformat(timespec="seconds"),
+        "uptime_s": time.time() - house.started_at,
         "health": next((level for level in ("error", "warning") if level in problems.values()), "ok"),
         "problems": [{"level": level, "message": message} for message, level in problems.items()],
         "hardware": msgspec.to_builtins(house.probe),
@@ -90,12 +96,16 @@ def report(house: Services) -> dict[str, Any]:
         "energy": house.near.report(),
         "policy": house.settings.routing.policy,
         "offline": house.settings.routing.offline,
+        "egress": msgspec.to_builtins(GUARD.state()),
+        "telemetry": _telemetry(house),
         "hub_token": msgspec.to_builtins(house.far.health.state()),
         "providers": sorted(house.catalog.providers),
         "listings": _listings(house),
         "price_drift": msgspec.to_builtins(house.refresher.drift),
         "budgets": msgspec.to_builtins(house.budgets.states()),
+        "models": [_model(house, entry) for entry in house.catalog],
         "models_loaded": loaded,
+        "breakers": _breakers(house),
         "admission": [state._asdict() for state in house.lessons.admission.states()],
         "cache": house.finder.cache.state()._asdict() | {"enabled": house.settings.cache.enabled},
         "shadowing": house.dispatcher.shadows.state()._asdict(),
@@ -107,12 +117,32 @@ def told_to(sees: str, system: dict[str, Any]) -> dict[str, Any]:
     """Of System Health what a tenant is told. A figure that is new is told to nobody until it is named here."""
     return {name: system[name] for name in EVERYBODYS} | {
         "budgets": [budget for budget in system["budgets"] if budget["scope"] == f"key:{sees}"],
-        "models_loaded": [loaded for loaded in system["models_loaded"] if is_known_to(_model(loaded), sees)],
+        "models_loaded": [loaded for loaded in system["models_loaded"] if is_known_to(_loaded_model(loaded), sees)],
     }
 
 
-def _model(loaded: dict[str, Any]) -> str:
+def _loaded_model(loaded: dict[str, Any]) -> str:
     return str(loaded["candidate"]).partition(":")[2]
+
+
+def _model(house: Services, entry: ModelEntry) -> dict[str, Any]:
+    """A model of the catalogue, and how many of its candidates could be asked at this moment."""
+    candidates = house.finder.of_model(entry)
+    usable = [c for c in candidates if c.status.unavailable is None and c.status.does_not_fit is None]
+    return {"id": entry.id, "task": entry.task, "candidates": len(candidates), "usable": len(usable)}
+
+
+def _breakers(house: Services) -> dict[str, dict[str, str | None]]:
+    """By candidate or account: its breaker's state, and why it must not be tried now."""
+    breakers, now = house.lessons.breakers, time.monotonic()
+    why = breakers.open(now)
+    return {name: {"state": state, "why": why.get(name)} for name, state in breakers.states(now).items()}
+
+
+def _telemetry(house: Services) -> dict[str, Any]:
+    """Whether lines are logged and spans sent; `traces` is null where no collector is asked."""
+    traces = None if house.traces is None else msgspec.to_builtins(house.traces.state())
+    return {"logs": house.settings.telemetry.logs, "traces": traces}
 
 
 def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
@@ -125,6 +155,8 @@ def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
         found[f"{key}: {why}"] = "warning"
     for drift in filter(lambda drift: drift.in_force, house.refresher.drift):
         found[f"price of {drift}"] = "warning"
+    if (denied := GUARD.state().total) > 0:
+        found[f"offline: {denied} attempts to leave this machine were refused; the log says whose"] = "warning"
     if house.log.stats().lag_s >= LAG_WARNING_S:
         found["the decision log lags behind"] = "warning"
     return found

@@ -35,6 +35,7 @@ OFFENCES = [
     ("pictures", "router/slate.py", "def sneak():\n    import PIL"),
     ("hub", "router/catalog.py", "import huggingface_hub"),
     ("wire", "router/app.py", "import pyreqwest"),
+    ("traces", "router/app.py", "import opentelemetry"),
     ("acyclic", "router/decision_log/record.py", "import router.decision_log.log"),
 ]
 

@@ -224,7 +224,7 @@ def test_what_is_under_way_is_shown_to_prometheus() -> None:
                     house.services.lessons.admission.began(candidate)
             house.services.metrics.admitted(house.services.lessons.admission.states())
             log = house.services.log.stats()
-            return house.services.metrics.render(log, 0, {}, (), "valid").decode()
+            return house.services.metrics.render(log, {}, {}, (), "valid").decode()
 
     text = run(go)
 

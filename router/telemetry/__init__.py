@@ -1,0 +1,1 @@
+"""What a running router tells those who watch it: traces, log lines, and a dashboard. Never what was asked."""
