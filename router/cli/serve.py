@@ -17,6 +17,7 @@ from router.app import create_app
 from router.checks import checked
 from router.cli.console import config_option, configured, opened_log, reported
 from router.errors import SettingsError
+from router.http.head import BoundedHead
 
 if TYPE_CHECKING:
     from router.decision_log.log import DecisionLog
@@ -48,6 +49,7 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings, secrets, log),
+            http=BoundedHead,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import Server
-from tests.surface import fakes
+from tests.surface import fakes, leaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def faked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server in a process of its own that must not have told of a bug when it ends."""
-    server = Server(tmp_path_factory.mktemp("surface"), fakes.config())
+    """A server in a process of its own, with a token to keep secret. When it ends it must not have told of a bug."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_TOKEN", leaks.TOKEN)
+        server = Server(tmp_path_factory.mktemp("surface"), fakes.config())
     yield server
     told = server.errors()
     server.stop()

@@ -15,9 +15,14 @@ TASKS = {
     SEES: "image-classification",
     HEARS: "automatic-speech-recognition",
 }
-MODEL = (
-    '[[models]]\nid = {}\ntask = "{}"\n[[models.candidates]]\nbackend = "fake"\nprice = {{ per_request_usd = 0.001 }}\n'
-)
+MODEL = """[[models]]
+id = {}
+task = "{}"
+  [[models.candidates]]
+  backend = "fake"
+  price = {{ per_request_usd = 0.001 }}
+  script = {{ near = true }}
+"""
 
 
 def config(*more: str) -> str:

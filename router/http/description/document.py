@@ -99,6 +99,7 @@ class _Operation:
     def __init__(self, key: str, handler: HTTPRouteHandler, world: _World) -> None:
         self._handler, (self._shapes, self._ids, asks) = handler, world
         self._said = OPERATIONS.get(key, UNSAID)
+        self._posts = key.startswith("POST ")  # even one without a body must say that it is JSON: see guards
         self._open = not asks or key in PUBLIC or handler.opt.get("scopes") == ()
 
     def written(self, drawn: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class _Operation:
             whole["requestBody"] = body
         whole["parameters"] = [self._parameter(parameter) for parameter in drawn.get("parameters", ())]
         inference = bool(self._handler.opt.get("inference"))
-        errors = refusals.statuses(whole, self._said, public=self._open, inference=inference)
+        errors = refusals.statuses(whole, self._said, posts=self._posts, public=self._open, inference=inference)
         shape = self._said.shape
         whole["responses"] = self._answers(drawn) | {
             str(status): {"$ref": f"#/components/responses/{refusals.name(status, shape)}"}

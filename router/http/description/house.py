@@ -165,7 +165,7 @@ TABLE = {
             "remove": Link(to="DELETE /v1/intents/{name}", parameters=_NAMED),
         },
         examples={
-            "two": Example(summary="Too few examples to fit", body=_SET, status=400),
+            "two": Example(summary="Two intents", body=_SET),
             "unnamed": Example(summary="No intents", body={"name": "nothing", "intents": {}}, status=400),
         },
     ),

@@ -17,7 +17,7 @@ from router.http.description.inference import (
     shaped,
 )
 from router.http.description.openai import ChatCompletion
-from router.http.description.operation import EVENTS, JSON, Described, Example
+from router.http.description.operation import EVENTS, JSON, Described, Example, events
 from router.http.hub_schemas import HubBody
 
 BYTES = "application/octet-stream"
@@ -61,7 +61,7 @@ TABLE = {
         answer=_ANSWER,
         media={
             "image/png": {"type": "string", "contentMediaType": "image/png"},
-            EVENTS: {"type": "string", "description": "text-generation-inference's events, or a chat's chunks."},
+            EVENTS: events("As of text-generation-inference, or a chat's chunks."),
         },
         bodies={JSON: _BODY, BYTES: {"type": "string", "format": "binary"}},
         parts=(HubBody,),

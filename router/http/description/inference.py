@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from router.http.description import headers
-from router.http.description.operation import EVENTS, Described, Example, Link, Told
+from router.http.description.operation import EVENTS, Described, Example, Link, Told, events
 from router.http.schemas import InferenceAnswer
 
 CHAT, VECTORS = "HuggingFaceTB/SmolLM2-135M-Instruct", "sentence-transformers/all-MiniLM-L6-v2"
@@ -113,11 +113,11 @@ class Inference(InferenceAnswer, forbid_unknown_fields=True, kw_only=True):
     slate: Slate | UnsetType = UNSET
 
 
-_EVENTS = {
-    "type": "string",
-    "description": "Typed events: `delta` with `text`, `progress` with `step` and `steps`, `continued` where another "
-    "candidate goes on, and at the end `result` with the whole answer as JSON has it, or `error`.",
-}
+_EVENTS = events(
+    "`delta` has `text`, `progress` has `step` and `steps`, `continued` says that another candidate goes on; at the end "
+    "`result` has the whole answer, or `error` an error.",
+    *("delta", "progress", "continued", "result", "error"),
+)
 
 
 def _task(summary: str, model: str, inputs: Any, **more: Any) -> Example:

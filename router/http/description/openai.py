@@ -6,7 +6,7 @@ from msgspec import UNSET, UnsetType
 
 from router.http.description import headers
 from router.http.description.inference import CHAT, DECISION, DRAWS, HEARS, VECTORS
-from router.http.description.operation import EVENTS, TEXT, Described, Example, Told
+from router.http.description.operation import EVENTS, TEXT, Described, Example, Told, events
 from router.sections import Price
 
 _MULTIPART = "multipart/form-data"
@@ -211,7 +211,7 @@ def _chat(summary: str, **more: Any) -> Example:
 TABLE = {
     "POST /v1/chat/completions": Described(
         answer=ChatCompletion,
-        media={EVENTS: {"type": "string", "description": _CHUNKS}},
+        media={EVENTS: events(_CHUNKS)},
         headers=headers.INFERENCE,
         links=DECISION,
         examples={
@@ -233,7 +233,7 @@ TABLE = {
     ),
     "POST /v1/images/generations": Described(
         answer=Pictures,
-        media={EVENTS: {"type": "string", "description": "A comment for each step, then one event with the image."}},
+        media={EVENTS: events("A comment for each step, then the image.", "image_generation.completed")},
         headers=headers.INFERENCE,
         links=DECISION,
         examples={
@@ -245,7 +245,7 @@ TABLE = {
         answer=Transcription,
         media={
             TEXT: {"type": "string", "description": "`response_format` text, srt or vtt."},
-            EVENTS: {"type": "string", "description": "`transcript.text.delta` events, then `transcript.text.done`."},
+            EVENTS: events("Their `type`: `transcript.text.delta`, at the end `transcript.text.done`."),
         },
         headers=headers.INFERENCE,
         links=DECISION,

@@ -9,6 +9,17 @@ EVENTS = "text/event-stream"
 TEXT = "text/plain"
 
 
+def events(says: str, *names: str) -> dict[str, Any]:
+    """The schema of each event of a stream: its data, and its name, one of `names` where it has one."""
+    data = {"type": "string", "contentMediaType": JSON}
+    return {
+        "type": "object",
+        "description": f"Each event of the stream. {says}",
+        "required": ["data"],
+        "properties": {"data": data, "event": {"enum": [*names] or ["message"]}},
+    }
+
+
 class Told(Struct, forbid_unknown_fields=True, kw_only=True):
     """Base of the shapes of answers: what is not in the description must not be in the answer either."""
 

@@ -77,9 +77,9 @@ class HubError(Told):
 SHAPES: dict[str, type[Told]] = {"openai": Error, "native": NativeError, "huggingface": HubError}
 
 
-def statuses(operation: dict[str, Any], said: Described, *, public: bool, inference: bool) -> list[int]:
+def statuses(operation: dict[str, Any], said: Described, *, posts: bool, public: bool, inference: bool) -> list[int]:
     """Which errors this operation of the document may answer with, in order."""
-    found = set(said.errors)
+    found = set(said.errors) | ({415} if posts else set())
     if operation.get("parameters"):
         found.add(400)
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):

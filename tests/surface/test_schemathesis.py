@@ -1,0 +1,115 @@
+"""What the description allows, and what it forbids, is answered as it says: generated requests, and chains of them.
+
+Not among the checks: that everything valid by shape is accepted. Much of what makes a request right is not shape (is
+there such a model, does it do this task, is the SQL a SELECT), and is refused with 400 by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from router.http.description.tables import OPERATIONS
+from tests.surface.leaks import leaks
+
+if TYPE_CHECKING:
+    from schemathesis import BaseSchema, Case, CheckContext, Response
+
+    from tests.e2e.conftest import Server
+
+SHORT, LONG = 10, 200  # examples an operation: there are 25 operations, so 200 are 5,000
+
+
+def as_promised(ctx: CheckContext, response: Response, case: Case) -> None:
+    """No bug, and nothing that fails without anybody having asked for it: 504 only where a deadline was given."""
+    asked = "deadline_ms" in str(case.body) or "max_latency_ms" in str(case.body)
+
+    assert response.status_code < 500 or (504 == response.status_code and asked), response.text
+
+
+def tells_nothing_of_the_inside(ctx: CheckContext, response: Response, case: Case) -> None:
+    """No path, no trace, no token."""
+    assert [] == leaks(response.text)
+
+
+CHECKS = [
+    as_promised,
+    tells_nothing_of_the_inside,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.use_after_free,
+    checks.ensure_resource_availability,
+    checks.unsupported_method,
+    checks.ignored_auth,
+]
+LENIENT = settings(
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],  # a failure is told as it was found: shrinking takes minutes
+    database=None,
+)
+
+
+@pytest.fixture(scope="session")
+def described(faked: Server) -> BaseSchema:
+    """The operations of the server's own document."""
+    return schemathesis.openapi.from_url(f"{faked.url}/schema/openapi.json")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_generated_requests_are_answered_as_described(operation: str, described: BaseSchema) -> None:
+    """Some of what is valid and some of what is not, of every operation."""
+    _asked(described, operation, SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_many_generated_requests_are_answered_as_described(operation: str, described: BaseSchema) -> None:
+    """5,000 and more."""
+    _asked(described, operation, LONG)
+
+
+def test_chains_of_requests_are_answered_as_described(described: BaseSchema) -> None:
+    """What links lead to, and what generated requests leave behind."""
+    _chains(described, max_examples=5, steps=10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_chains_of_requests_are_answered_as_described(described: BaseSchema) -> None:
+    """The same, for longer."""
+    _chains(described, max_examples=100, steps=20)
+
+
+def _asked(described: BaseSchema, operation: str, examples: int) -> None:
+    """Send so many requests of an operation, half of them wrong where that can be."""
+    method, path = operation.split(" ", 1)
+    found = described[path][method]
+    for mode in GenerationMode:
+
+        @settings(LENIENT, max_examples=examples // 2)
+        @given(case=found.as_strategy(generation_mode=mode))
+        def ask(case: Case) -> None:
+            case.call_and_validate(checks=CHECKS)
+
+        with contextlib.suppress(Unsatisfiable):  # nothing about it can be wrong
+            ask()
+
+
+def _chains(described: BaseSchema, *, max_examples: int, steps: int) -> None:
+    class Links(described.as_state_machine()):  # type: ignore[misc]
+        def validate_response(self, response: Response, case: Case, **more: Any) -> None:
+            case.validate_response(response, checks=CHECKS)
+
+    Links.run(settings=settings(LENIENT, max_examples=max_examples, stateful_step_count=steps))
