@@ -316,12 +316,13 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--pause-s", type=float, default=2.0, help="mean time between a connection's deeds")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--save", action="store_true", help=f"write the report to {RESULT.name}")
     options = parser.parse_args()
     report = run(options)
     if options.save:
         RESULT.write_text(json.dumps(report, indent=1) + "\n")
-    sys.stdout.write(told(report) + "\n")
+    sys.stdout.write((json.dumps(report) if options.json else told(report)) + "\n")
     sys.exit(1 if report["faults"] else 0)
 
 

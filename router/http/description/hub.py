@@ -16,7 +16,7 @@ from router.http.description.inference import (
     listed,
     shaped,
 )
-from router.http.description.openai import ChatCompletion
+from router.http.description.openai_shapes import ChatCompletion
 from router.http.description.operation import EVENTS, JSON, Described, Example, events
 from router.http.hub_schemas import HubBody
 

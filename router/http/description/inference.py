@@ -114,7 +114,7 @@ class Inference(InferenceAnswer, forbid_unknown_fields=True, kw_only=True):
 
 
 _EVENTS = events(
-    "`delta` has `text`, `progress` has `step` and `steps`, `continued` says that another candidate goes on; at the end "
+    "`delta` has `text`, `progress` has `step` and `steps`, `continued` that another candidate goes on; at the end "
     "`result` has the whole answer, or `error` an error.",
     *("delta", "progress", "continued", "result", "error"),
 )
