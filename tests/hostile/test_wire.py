@@ -118,7 +118,6 @@ GARBAGE = {
     "no method": b" /health/live HTTP/1.1\r\n\r\n",
     "unknown method": b"HACK /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
     "connect": b"CONNECT 169.254.169.254:80 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    "another server's URL": b"GET http://169.254.169.254/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
     "no slash": b"GET health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
     "bytes in the path": b"GET /\xff\xfe\x00 HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "nulls": bytes(5000),
@@ -137,6 +136,13 @@ def test_garbage_is_refused_and_closed(raw: bytes, faked: Server) -> None:
     assert came == b"" or came.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501")), came
     assert [] == leaks(came.decode("latin-1"))
     assert alive(faked)
+
+
+def test_another_servers_url_is_asked_of_nobody(faked: Server) -> None:
+    """This is no proxy: the path is one of its own, or none."""
+    raw = b"GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+
+    assert 404 == exchange(faked.url, raw).status
 
 
 def test_http_1_0_is_answered_and_closed(faked: Server) -> None:

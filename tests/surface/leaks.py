@@ -9,7 +9,7 @@ from pathlib import Path
 TOKEN = "hf_this_token_is_in_no_answer_at_all"
 _HERE = Path(__file__).resolve().parents[2]
 _PLACES = {sys.prefix, sys.base_prefix, str(_HERE), f"{Path.home()}/"} - {"/", "/usr"}
-_SIGNS = ("Traceback", "site-packages", ".duckdb", TOKEN, *sorted(_PLACES))
+_SIGNS = ("Traceback", "site-packages", TOKEN, *sorted(_PLACES))
 _FRAME = re.compile(r'File \\?"[^"]+\.py\\?", line \d+')
 
 
