@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 
+from router.sections import AuthSettings
 from tests.e2e.conftest import Server
 from tests.surface import fakes, leaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,42 @@ def faked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
     assert "Traceback" not in told, told
+
+
+class Keyed(NamedTuple):
+    """A server that asks who they are, and two who may ask it: an admin, and somebody who may not change keys."""
+
+    server: Server
+    admin: dict[str, str]
+    reader: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """The same server with `auth.mode = "keys"`."""
+    folder = tmp_path_factory.mktemp("keyed")
+    if "keys" not in get_args(get_type_hints(AuthSettings)["mode"]):  # until keys exist, nobody is asked
+        server = Server(folder, fakes.config())
+        yield Keyed(server, {}, {})
+    else:
+        config = fakes.config('[auth]\nmode = "keys"')
+        (folder / "nearfar.toml").write_text(config, encoding="utf-8")
+        admin = _key(folder, "admin", "infer", "read", "admin")
+        reader = _key(folder, "reader", "infer", "read")
+        server = Server(folder, config)
+        yield Keyed(server, admin, reader)
+    told = server.errors()
+    server.stop()
+
+    assert "Traceback" not in told, told
+
+
+def _key(folder: Path, name: str, *scopes: str) -> dict[str, str]:
+    """Make a key; the header that shows it."""
+    wanted = [word for scope in scopes for word in ("--scope", scope)]
+    command = [sys.executable, "-m", "router", "keys", "create", name, *wanted]
+    secret = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return {"authorization": f"Bearer {secret}"}
 
 
 @pytest.fixture(scope="session")

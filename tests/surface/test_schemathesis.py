@@ -22,9 +22,9 @@ from tests.surface.leaks import leaks
 if TYPE_CHECKING:
     from schemathesis import BaseSchema, Case, CheckContext, Response
 
-    from tests.e2e.conftest import Server
+    from tests.surface.conftest import Keyed
 
-SHORT, LONG = 10, 200  # examples an operation: there are 25 operations, so 200 are 5,000
+SHORT, LONG = 6, 250  # examples an operation: of more than 20 operations, so 250 are 5,000 and more
 
 
 def as_promised(ctx: CheckContext, response: Response, case: Case) -> None:
@@ -61,38 +61,43 @@ LENIENT = settings(
 
 
 @pytest.fixture(scope="session")
-def described(faked: Server) -> BaseSchema:
-    """The operations of the server's own document."""
-    return schemathesis.openapi.from_url(f"{faked.url}/schema/openapi.json")
+def described(keyed: Keyed) -> BaseSchema:
+    """The operations of the server's own document, which anybody may read."""
+    return schemathesis.openapi.from_url(f"{keyed.server.url}/schema/openapi.json")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_generated_requests_are_answered_as_described(operation: str, described: BaseSchema) -> None:
+def test_generated_requests_are_answered_as_described(operation: str, described: BaseSchema, keyed: Keyed) -> None:
     """Some of what is valid and some of what is not, of every operation."""
-    _asked(described, operation, SHORT)
+    _asked(described, keyed, operation, SHORT)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_many_generated_requests_are_answered_as_described(operation: str, described: BaseSchema) -> None:
+def test_many_generated_requests_are_answered_as_described(operation: str, described: BaseSchema, keyed: Keyed) -> None:
     """5,000 and more."""
-    _asked(described, operation, LONG)
+    _asked(described, keyed, operation, LONG)
 
 
-def test_chains_of_requests_are_answered_as_described(described: BaseSchema) -> None:
+def test_chains_of_requests_are_answered_as_described(described: BaseSchema, keyed: Keyed) -> None:
     """What links lead to, and what generated requests leave behind."""
-    _chains(described, max_examples=5, steps=10)
+    _chains(described, keyed, max_examples=5, steps=10)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_chains_of_requests_are_answered_as_described(described: BaseSchema) -> None:
+def test_many_chains_of_requests_are_answered_as_described(described: BaseSchema, keyed: Keyed) -> None:
     """The same, for longer."""
-    _chains(described, max_examples=100, steps=20)
+    _chains(described, keyed, max_examples=100, steps=20)
 
 
-def _asked(described: BaseSchema, operation: str, examples: int) -> None:
+def _headers(keyed: Keyed, case: Case) -> dict[str, str]:
+    """An admin's, but where that admin could take away their own key."""
+    return keyed.reader if "/keys/" in case.operation.path else keyed.admin
+
+
+def _asked(described: BaseSchema, keyed: Keyed, operation: str, examples: int) -> None:
     """Send so many requests of an operation, half of them wrong where that can be."""
     method, path = operation.split(" ", 1)
     found = described[path][method]
@@ -101,15 +106,18 @@ def _asked(described: BaseSchema, operation: str, examples: int) -> None:
         @settings(LENIENT, max_examples=examples // 2)
         @given(case=found.as_strategy(generation_mode=mode))
         def ask(case: Case) -> None:
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(checks=CHECKS, headers=_headers(keyed, case))
 
         with contextlib.suppress(Unsatisfiable):  # nothing about it can be wrong
             ask()
 
 
-def _chains(described: BaseSchema, *, max_examples: int, steps: int) -> None:
+def _chains(described: BaseSchema, keyed: Keyed, *, max_examples: int, steps: int) -> None:
     class Links(described.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case: Case) -> dict[str, Any]:
+            return {"headers": _headers(keyed, case)}
+
         def validate_response(self, response: Response, case: Case, **more: Any) -> None:
-            case.validate_response(response, checks=CHECKS)
+            case.validate_response(response, checks=CHECKS, headers=_headers(keyed, case))
 
     Links.run(settings=settings(LENIENT, max_examples=max_examples, stateful_step_count=steps))
