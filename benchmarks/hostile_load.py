@@ -289,8 +289,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         config, log = Path(folder) / "nearfar.toml", Path(folder) / "log.duckdb"
         config.write_text(CONFIG.format(log=log))
         command = [sys.executable, "-m", "router", "serve", "--port", "0", "--config", str(config)]
-        with served(command) as (process, url):
-            samples, seen = asyncio.run(crowd(url, psutil.Process(process.pid), options))
+        with (Path(folder) / "stderr.txt").open("w+") as said:  # a line for each request that is no HTTP
+            with served(command, stderr=said) as (process, url):
+                samples, seen = asyncio.run(crowd(url, psutil.Process(process.pid), options))
+            said.seek(0)
+            seen.failed["tracebacks"] = said.read().count("Traceback")
         rows = rows_of(log, seen)
     how = {"connections": options.connections, "minutes": options.minutes, "pause_s": options.pause_s}
     return {"machine": describe_machine(PACKAGES), **how, **judged(samples, seen, rows)}

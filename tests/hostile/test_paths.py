@@ -121,6 +121,12 @@ def test_any_name_of_a_model_is_answered_or_unknown(name: str, faked: Server) ->
         assert [] == leaks(answer.raw.decode("latin-1"))
 
 
+def test_a_grouping_without_a_name_is_refused(faked: Server) -> None:
+    """Left out it is the question's own; empty it is none."""
+    assert 200 == get(faked.url, "/v1/analytics/timeseries").status
+    assert 400 == get(faked.url, "/v1/analytics/timeseries?by=").status
+
+
 QUERIES = (
     "limit=1e400",
     "limit=NaN",
