@@ -63,7 +63,7 @@ def _key(folder: Path, name: str, *scopes: str) -> dict[str, str]:
     wanted = [word for scope in scopes for word in ("--scope", scope)]
     command = [sys.executable, "-m", "router", "keys", "create", name, *wanted]
     secret = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-    return {"authorization": f"Bearer {secret}"}
+    return {"Authorization": f"Bearer {secret}"}  # written so, or schemathesis takes it for a generated one
 
 
 @pytest.fixture(scope="session")
