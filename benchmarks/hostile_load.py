@@ -173,11 +173,24 @@ class Caller:
         await self._close()
 
     async def _asked(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Ask and wait. A connection that the server closed while it was idle is opened anew, as every client does."""
+        reused = self._pipes is not None
+        try:
+            return await self._asked_once(path, body)
+        except (ConnectionError, asyncio.IncompleteReadError) as lost:
+            if not reused or getattr(lost, "partial", b""):
+                raise
+            await self._close()
+            return await self._asked_once(path, body)
+
+    async def _asked_once(self, path: str, body: bytes) -> tuple[int, bytes]:
         request_id = str(uuid.uuid4())
         reader, writer = await self._open()
+        self._seen.left.add(request_id)
         writer.write(_request(path, body, request_id))
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         said = await _body(reader, head)
+        self._seen.left.discard(request_id)
         self._seen.ids.add(request_id)
         status = int(head[9:12])
         self._seen.answered[str(status)] += 1
