@@ -10,7 +10,7 @@ from litestar.routes import HTTPRoute
 from router.http.description import headers, refusals
 from router.http.description.operation import JSON, Described, Example, Link
 from router.http.description.shapes import Shapes, of_parameter
-from router.http.description.tables import OPERATIONS, PUBLIC
+from router.http.description.tables import OPERATIONS, PUBLIC, SECTIONS, TAGS
 
 UNSAID = Described()
 BEARER = {
@@ -99,11 +99,12 @@ class _Operation:
     def __init__(self, key: str, handler: HTTPRouteHandler, world: _World) -> None:
         self._handler, (self._shapes, self._ids, asks) = handler, world
         self._said = OPERATIONS.get(key, UNSAID)
+        self._tags = {"tags": [TAGS[key]]} if key in TAGS else {}
         self._posts = key.startswith("POST ")  # even one without a body must say that it is JSON: see guards
         self._open = not asks or key in PUBLIC or handler.opt.get("scopes") == ()
 
     def written(self, drawn: dict[str, Any]) -> dict[str, Any]:
-        whole = {name: value for name, value in drawn.items() if name != "deprecated"}
+        whole = {name: value for name, value in drawn.items() if name != "deprecated"} | self._tags
         if body := self._body(drawn):
             whole["requestBody"] = body
         whole["parameters"] = [self._parameter(parameter) for parameter in drawn.get("parameters", ())]

@@ -3,12 +3,15 @@
 from router.http.description import house, hub, inference, openai, reading
 from router.http.description.operation import Described
 
-OPERATIONS: dict[str, Described] = {
-    **inference.TABLE,
-    **openai.TABLE,
-    **hub.TABLE,
-    **reading.TABLE,
-    **house.TABLE,
+SECTIONS: dict[str, dict[str, Described]] = {
+    "Inference": inference.TABLE,
+    "OpenAI's routes": openai.TABLE,
+    "The hub's routes": hub.TABLE,
+    "Decisions": reading.TABLE,
+    "This server": house.TABLE,
 }
+"""Tag -> operation -> what is said of it, in the order in which the viewer shows them."""
+OPERATIONS = {key: said for table in SECTIONS.values() for key, said in table.items()}
+TAGS = {key: tag for tag, table in SECTIONS.items() for key in table}
 PUBLIC = frozenset({"GET /health/live", "GET /health/ready"})
 """Who asks these is not asked who they are."""
