@@ -50,6 +50,7 @@ def described(app: Litestar, drawn: dict[str, Any], *, asks: bool) -> dict[str, 
         "paths": paths,
         "components": _components(drawn, shapes),
         "security": [{"bearer": []}] if asks else [],
+        "tags": [{"name": tag} for tag in SECTIONS],
     }
 
 
