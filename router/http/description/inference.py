@@ -110,7 +110,7 @@ class Inference(InferenceAnswer, forbid_unknown_fields=True, kw_only=True):
     """The native answer. An unknown cost is null; `slate` is there where `routing.explain` asks for it."""
 
     result: Annotated[Any, Meta(extra_json_schema=RESULT)]
-    slate: Slate | UnsetType = UNSET
+    slate: Slate | UnsetType = UNSET  # type: ignore[assignment]  # the same as a shape: it is read by nobody
 
 
 _EVENTS = events(
