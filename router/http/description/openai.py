@@ -1,4 +1,4 @@
-"""OpenAI's routes."""
+"""OpenAI's routes: chat, embeddings, pictures, recordings, and the catalogue in its shape."""
 
 from typing import Any
 
