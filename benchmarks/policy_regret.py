@@ -1,10 +1,11 @@
 """How much of what a clairvoyant would make of a real arrival trace the policies make, and others beside them.
 
-`python benchmarks/policy_regret.py TRACE.csv [--live SECONDS] [--json FILE|-] [--save]`
+`python benchmarks/policy_regret.py TRACE.csv [--live SECONDS [--pace 10]] [--json FILE|-] [--save]`
 
 TRACE.csv is one of the Azure LLM inference traces of 2023 (TIMESTAMP, ContextTokens, GeneratedTokens; CC-BY 4.0). The
 near place takes what the near chat model was measured to take here, just before. Utility is what an answer in time is
-worth less what it cost. `--live` sends a part of the trace through the real server as well.
+worth less what it cost. `--live` sends a part of the trace through the real server as well: faster, as its sizes, times
+and values are that much smaller, and with the trace's lengths as limits, as a real near model stops nowhere else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delivery import deliver
+from delivery import deliver, said
 from machine import describe_machine
 from regret_choosers import (
     Clairvoyant,
@@ -32,7 +33,7 @@ from regret_choosers import (
 from regret_live import Live, far_side, replayed, router
 from regret_near import measured
 from regret_simulation import simulate
-from regret_world import FAR, MOST_OUTPUT, Place, World, read_trace, thinned
+from regret_world import FAR, MOST_OUTPUT, Place, World, hastened, read_trace, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ def _simulated(requests: Sequence[Any], places: Sequence[Place], options: argpar
         for name, chooser in _arms(options).items():
             done = simulate(world, chooser(world, seed), deadline_s=options.deadline, max_tokens=MOST_OUTPUT)
             arms.setdefault(name, []).append(_figures(done, options.value))
-        arms.setdefault("oracle", []).append(_oracle(world, options))
+        arms.setdefault("oracle", []).append(_oracle(world, options.deadline, options.value))
     best = [figures["utility"] for figures in arms["oracle"]]
     return {name: _over_worlds(figures, best) for name, figures in arms.items()}
 
@@ -106,15 +107,13 @@ def _others() -> Arms:
     }
 
 
-def _oracle(world: World, options: argparse.Namespace) -> dict[str, float]:
+def _oracle(world: World, deadline_s: float, value_usd: float) -> dict[str, float]:
     """The best of the clairvoyants."""
     seers = (
-        Clairvoyant(world, deadline_s=options.deadline, value_usd=options.value, near_usd_per_s=price)
-        for price in NEAR_PRICES
+        Clairvoyant(world, deadline_s=deadline_s, value_usd=value_usd, near_usd_per_s=price) for price in NEAR_PRICES
     )
     found = [
-        _figures(simulate(world, seer, deadline_s=options.deadline, max_tokens=MOST_OUTPUT), options.value)
-        for seer in seers
+        _figures(simulate(world, seer, deadline_s=deadline_s, max_tokens=MOST_OUTPUT), value_usd) for seer in seers
     ]
     return max(found, key=lambda figures: figures["utility"])
 
@@ -139,9 +138,14 @@ def _over_worlds(figures: Sequence[dict[str, float]], best: Sequence[float]) -> 
 
 
 def _live(requests: Sequence[Any], places: Sequence[Place], options: argparse.Namespace) -> dict[str, Any]:
-    """A part of the trace through a real server an arm; the clairvoyant meets the same part in simulation."""
-    part = [request for request in requests if request.at_s <= options.live]
-    world = World(part, places, seed=0)
+    """A part of the trace through a real server an arm; the clairvoyant meets the same part in simulation.
+
+    All of it `pace` times as fast, deadline and value of an answer included.
+    """
+    quick, there = hastened(requests, places, options.pace)
+    part = [request for request in quick if request.at_s <= options.live]
+    world = World(part, there, seed=0, pace=options.pace)
+    deadline_s, value_usd = options.deadline / options.pace, options.value / options.pace
     arms: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name, far_side(world, Path(name)) as far:
         for arm in (*POLICIES, *OTHERS):
@@ -149,9 +153,10 @@ def _live(requests: Sequence[Any], places: Sequence[Place], options: argparse.Na
             folder.mkdir()
             with (folder / "errors").open("w") as errors, router(far.url, world, folder, errors) as server:
                 chooser = None if arm in POLICIES else _others()[arm](world, 0)
-                live = Live(arm if arm in POLICIES else None, chooser, options.deadline, MOST_OUTPUT)
-                arms[arm] = _figures(asyncio.run(replayed(server.url, world, live)), options.value)
-    arms["oracle"] = _oracle(world, options)
+                live = Live(arm if arm in POLICIES else None, chooser, deadline_s)
+                arms[arm] = _figures(asyncio.run(replayed(server.url, world, live)), value_usd)
+            said(f"{arm}: {arms[arm]['in_time']:.1%} in time")
+    arms["oracle"] = _oracle(world, deadline_s, value_usd)
     return {"requests": len(part), "arms": {k: _over_worlds([v], [arms["oracle"]["utility"]]) for k, v in arms.items()}}
 
 
@@ -169,7 +174,7 @@ def _told(report: dict[str, Any], options: argparse.Namespace) -> str:
     if "live" in report:
         lines += [
             "",
-            f"Through the real server, {report['live']['requests']} requests:",
+            f"Through the real server, {options.pace:g} times as fast, {report['live']['requests']} requests:",
             "",
             *_table(report["live"]["arms"]),
         ]
@@ -199,6 +204,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--explore", type=float, default=0.05, help="share of the policies' decisions left to chance")
     parser.add_argument("--seeds", type=int, default=5, help="worlds to simulate")
     parser.add_argument("--live", type=float, default=0.0, help="seconds of the trace through the real server")
+    parser.add_argument("--pace", type=float, default=10.0, help="how much faster than the trace that part is")
     parser.add_argument("--json", metavar="FILE", help="write the report there; - is standard output")
     parser.add_argument("--save", action="store_true", help="keep it in benchmarks/results")
     return parser.parse_args()

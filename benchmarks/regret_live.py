@@ -44,7 +44,6 @@ class Live:
     policy: str | None
     chooser: Chooser | None
     deadline_s: float
-    max_tokens: int
 
 
 async def replayed(url: str, world: World, live: Live) -> list[Done]:
@@ -78,7 +77,7 @@ async def _ask(  # noqa: PLR0913, PLR0917 -- one caller, with all it was given
     body = {
         "model": ALIAS,
         "messages": [{"role": message.role, "content": message.content} for message in messages(request)],
-        "max_tokens": live.max_tokens,
+        "max_tokens": request.output_tokens,
         "routing": routing,
     }
     began = time.monotonic()
