@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.surface.conftest import Keyed
 
-SHORT, LONG = 6, 250  # examples an operation: of more than 20 operations, so 250 are 5,000 and more
+SHORT, LONG = 4, 250  # examples an operation: of more than 20 operations, so 250 are 5,000 and more
 
 
 def as_promised(ctx: CheckContext, response: Response, case: Case) -> None:
@@ -83,7 +83,7 @@ def test_many_generated_requests_are_answered_as_described(operation: str, descr
 
 def test_chains_of_requests_are_answered_as_described(described: BaseSchema, keyed: Keyed) -> None:
     """What links lead to, and what generated requests leave behind."""
-    _chains(described, keyed, rounds=1, steps=10)
+    _chains(described, keyed, rounds=1, steps=6)
 
 
 @pytest.mark.slow
