@@ -84,6 +84,8 @@ def test_every_operation_is_sent_an_example_that_is_answered_well_or_says_why_no
         "POST /v1/feedback",
         "GET /v1/intents/{name}",
         "DELETE /v1/intents/{name}",
+        "DELETE /v1/keys/{name}",
+        "POST /v1/keys/{name}/rotate",
     }
 
     assert made_before >= {key for key, said in OPERATIONS.items() if said.examples and not _good(said)}
