@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backends.types import InferenceRequest, InferenceResult, LoadReport, Piece, Status, Target
+    from backends.reports import LoadReport
+    from backends.types import InferenceRequest, InferenceResult, Piece, Status, Target
 
 
 class Backend(Protocol):

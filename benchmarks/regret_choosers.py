@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from regret_world import Request
 
-from backends.types import LoadReport, Measurement, Status, Target, Task, Timings, Usage
+from backends.reports import LoadReport, Measurement
+from backends.types import Status, Target, Task, Timings, Usage
 from policies.exploration import Explorer
 from policies.registry import create
 from policies.types import Constraints

@@ -7,7 +7,6 @@ from importlib import resources
 from litestar import Litestar, Router, get
 from litestar.config.cors import CORSConfig
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
@@ -36,6 +35,7 @@ from router.http import (
 )
 from router.http import intents as intent_routes
 from router.http.batch_lines import batching
+from router.http.description.viewer import Document, Viewer
 from router.http.door import EXPOSED, Door
 from router.sections import Settings
 from router.settings import Secrets
@@ -131,7 +131,7 @@ def _static() -> Router:
 
 
 def _openapi() -> OpenAPIConfig:
-    viewer = SwaggerRenderPlugin(
+    viewer = Viewer(
         js_url=f"{ASSETS}/swagger-ui-bundle.js",
         css_url=f"{ASSETS}/swagger-ui.css",
         standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
@@ -141,5 +141,5 @@ def _openapi() -> OpenAPIConfig:
         title="Nearfar",
         version=router.__version__,
         path="/schema",
-        render_plugins=[viewer, JsonRenderPlugin()],
+        render_plugins=[viewer, Document()],
     )

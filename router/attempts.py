@@ -28,7 +28,8 @@ from router.telemetry import context
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backends.types import InferenceRequest, InferenceResult, LoadReport, Piece
+    from backends.reports import LoadReport
+    from backends.types import InferenceRequest, InferenceResult, Piece
     from router.budgets import Reservation
     from router.course import Step
     from router.errors import RouterError

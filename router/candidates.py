@@ -13,7 +13,7 @@ from router.caching.answers import AnswerCache
 from router.errors import InvalidRequest, UnknownModel
 from router.identity import is_known_to, is_owned
 from router.quality import prior_of
-from router.sections import CacheSettings
+from router.section import CacheSettings
 from router.slate import Candidate
 from router.standby import Standby
 from router.sub_providers import Place, plain, routed, spread

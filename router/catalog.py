@@ -16,7 +16,8 @@ from backends.types import Task
 from router.aliases import builtin, flattened
 from router.errors import CatalogError, InvalidRequest
 from router.identity import is_owned
-from router.sections import AliasEntry, CandidateEntry, ModelEntry, ProviderSettings, Section
+from router.section import Section
+from router.sections import AliasEntry, CandidateEntry, ModelEntry, ProviderSettings
 from router.settings import HUB_TOKEN
 
 if TYPE_CHECKING:

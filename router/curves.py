@@ -15,7 +15,8 @@ from router.slate import Size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from backends.types import Measurement, Usage
+    from backends.reports import Measurement
+    from backends.types import Usage
     from router.slate import Candidate
 
 MAX_MEASURED = 32

@@ -17,7 +17,8 @@ from router.rules import AUTO
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backends.types import LoadReport, Piece
+    from backends.reports import LoadReport
+    from backends.types import Piece
     from router.attempts import Attempts
     from router.candidates import CandidateFinder
     from router.ledger import Ledger

@@ -31,7 +31,7 @@ from router.priors import assumed_pixel_steps, listed_of, prior_load_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from backends.types import LoadReport
+    from backends.reports import LoadReport
     from router.pricing import NearRates
     from router.slate import Candidate, Size
 

@@ -239,7 +239,7 @@ def _planner(settings: Settings, runner: Runner, finder: CandidateFinder, routes
 async def _remembered_files(settings: Settings, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
     """What files remember: what was spent, and who may ask."""
     budgets = await asyncio.to_thread(spent_budgets, settings, catalog, log)
-    return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.in_memory)
+    return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.path is None)
 
 
 async def _ledger(

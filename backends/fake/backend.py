@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from backends.errors import RemoteError, Unavailable
 from backends.fake.answers import answer, pieces, tokens
 from backends.fake.script import FAILURES, Script, script_of
-from backends.types import Delta, InferenceResult, LoadReport, Status, Timings
+from backends.reports import LoadReport
+from backends.types import Delta, InferenceResult, Status, Timings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

@@ -16,7 +16,8 @@ from backends.local.model_cache import ModelCache, Wanted
 from backends.local.tasks import FAMILIES
 from backends.local.types import LocalOptions, Opening
 from backends.local.work import work_of
-from backends.types import InferenceResult, LoadReport, Status
+from backends.reports import LoadReport
+from backends.types import InferenceResult, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

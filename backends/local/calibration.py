@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from backends.types import LoadReport, Task
+from backends.reports import LoadReport
+from backends.types import Task
 
 if TYPE_CHECKING:
     from backends.hardware import Probe

@@ -13,7 +13,7 @@ from backends.local.encoders import choice
 from backends.local.errors import translated
 from backends.local.job import Ask
 from backends.local.work import work_of
-from backends.types import LoadReport, Measurement
+from backends.reports import LoadReport, Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,17 +20,8 @@ from backends.remote import listing, openai_wire, wires
 from backends.remote.client import Connections
 from backends.remote.compute_time import compute_s
 from backends.remote.provider import ROUTER, SUB_PROVIDERS, Provider
-from backends.types import (
-    Delta,
-    DrawingInput,
-    GenerationInput,
-    InferenceResult,
-    LoadReport,
-    SpeechInput,
-    Status,
-    Task,
-    Timings,
-)
+from backends.reports import LoadReport
+from backends.types import Delta, DrawingInput, GenerationInput, InferenceResult, SpeechInput, Status, Task, Timings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence

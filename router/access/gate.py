@@ -25,7 +25,8 @@ from router.settings import audit_file, keys_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from router.sections import AuthSettings, Settings
+    from router.section import AuthSettings
+    from router.sections import Settings
     from router.settings import Secrets
 
 MAX_FAILURES_PER_MINUTE = 30

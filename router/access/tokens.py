@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jwt import PyJWK
 
     from router.access.jwks import KeySet
-    from router.sections import JwtSettings
+    from router.section import JwtSettings
 
 TENANT = "jwt:"  # no key's name has a colon, so no subject can be one
 MAX_TOKEN_CHARS = 16_384

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from router.batches.types import Purpose
-    from router.sections import BatchSettings
+    from router.section import BatchSettings
 
 logger = logging.getLogger("nearfar.batches")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from router.outcome import Outcome
     from router.request import Call
-    from router.sections import CacheSettings
+    from router.section import CacheSettings
     from router.slate import Plan
 
 MEMORY = "memory"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from backends.errors import BackendError
-from backends.types import LoadReport
+from backends.reports import LoadReport
 from router.cli.console import config_option, configured, json_option, ms, reported, show_json, show_table
 from router.decision_log.log import DecisionLog
 from router.errors import UnknownModel

@@ -180,11 +180,6 @@ class DecisionLog:
             future.cancel()
             raise LogError(f"The decision log did not commit {self._backlog.pending} rows in {timeout_s} s.") from error
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether it is gone when closed."""
-        return self._path is None
-
     def stats(self) -> LogStats:
         """Return how the log is doing right now."""
         return LogStats(

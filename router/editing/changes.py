@@ -12,15 +12,8 @@ from router.aliases import BUILTIN_ALIASES
 from router.editing.overlay import AliasOver, ModelOver, Overlay, RoutesOver, beneath, digest
 from router.errors import Conflict, InvalidRequest, NotFound, UnknownModel
 from router.routes import name_of
-from router.sections import (
-    AliasEntry,
-    CandidateEntry,
-    ModelEntry,
-    OnStreamFailure,
-    Price,
-    RouteEntry,
-    Unit,
-)
+from router.section import Unit
+from router.sections import AliasEntry, CandidateEntry, ModelEntry, OnStreamFailure, Price, RouteEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

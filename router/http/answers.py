@@ -82,8 +82,10 @@ async def _watched(request: Request[Any, Any, Any]) -> AsyncGenerator[None, None
     leaving = asyncio.create_task(_left(request))
 
     def stop(_: object) -> None:
-        running.cancel()
+        if watching:  # it may be called late: whoever is done by then is not to be stopped at what comes after
+            running.cancel()
 
+    watching = True
     leaving.add_done_callback(stop)
     try:
         yield
@@ -92,7 +94,7 @@ async def _watched(request: Request[Any, Any, Any]) -> AsyncGenerator[None, None
             raise Logged("The sender went away before the answer.") from None
         raise
     finally:
-        leaving.remove_done_callback(stop)
+        watching = False
         leaving.cancel()
 
 

@@ -179,8 +179,9 @@ def _ours(request: Request[Any, Any, Any], error: Exception) -> Exception:
         if isinstance(cause, msgspec.ValidationError):
             return invalid(cause, _shape(request))
         return errors.InvalidRequest(_reasons(error))
-    if isinstance(error, RecursionError):
-        return errors.InvalidRequest("The body is nested too deeply.")
+    if isinstance(error, RecursionError | UnicodeDecodeError):  # texts are decoded nowhere but in bodies
+        wrong = "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text"
+        return errors.InvalidRequest(f"The body is {wrong}.")
     if isinstance(error, HTTPException) and error.status_code == 413:
         limit = services(request).settings.server.max_body_bytes
         return errors.TooLarge(f"The body is larger than server.max_body_bytes allows: {limit} bytes.")

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from router.errors import Forbidden, UnsupportedMediaType
+from router.errors import Forbidden, InvalidRequest, UnsupportedMediaType
 from router.http.services import Services
 from router.sections import Settings
 
@@ -36,9 +36,12 @@ async def from_here(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     """Let a request pass that this machine's own programs could have sent.
 
     Raises:
+        InvalidRequest: its path holds a null byte, which names nothing, and at which file systems raise.
         Forbidden: its `Host` or `Origin` is foreign, or its `Sec-Fetch-Site` says so.
         UnsupportedMediaType: its body is not of a kind that this route takes.
     """
+    if "\0" in connection.scope["path"]:
+        raise InvalidRequest("The path holds a null byte.")
     house: Services = connection.app.state.services
     settings, headers = house.settings, connection.headers
     host, origin = headers.get("host", ""), headers.get("origin")

@@ -15,7 +15,7 @@ from router.errors import InvalidRequest
 from router.http.auditing import audited
 from router.http.schemas import Body
 from router.http.services import services
-from router.sections import Count
+from router.section import Count
 
 OVERLAP_S = 3600.0
 ONCE = {"cache-control": "no-store"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from router.sections import ServerSettings
+from router.section import ServerSettings
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -85,8 +85,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self._wait(self.limits.body_timeout_s)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be read, or what is too long to be, and close the connection."""
+        """Refuse what cannot be read, or what is too long to be, and close; no answer under way is written into."""
         if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
             return
         if self._in_head and (self._too_large or not msg):
             self.transport.write(_TOO_LARGE)

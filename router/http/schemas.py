@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from backends.types import Task
 from router.errors import InvalidRequest, TooLarge
 from router.request import Routing
-from router.sections import FINITE
+from router.section import FINITE
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(gt=0, le=1)]

@@ -53,7 +53,7 @@ async def check_token(request: Request[Any, Any, Any]) -> TokenReport:
         return await services(request).far.health.check(force=True)
 
 
-@get("/metrics", media_type=MediaType.TEXT, summary="Prometheus metrics", include_in_schema=False)
+@get("/metrics", media_type=MediaType.TEXT, summary="Prometheus metrics")
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The exposition format, version 0.0.4. For admins: every figure adds up everybody's requests."""
     if identity(request).sees is not None:

@@ -19,7 +19,7 @@ from router.prediction.lengths import IntentLengths
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backends.types import Measurement
+    from backends.reports import Measurement
     from router.slate import Candidate
 
 VERSION: Final = 1  # of what a state means; another one is not read

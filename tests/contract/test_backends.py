@@ -7,6 +7,7 @@ import pytest
 
 from backends.errors import BackendError, Unavailable
 from backends.media import png_size
+from backends.reports import LoadReport
 from backends.types import (
     ClassificationInput,
     ClassificationOutput,
@@ -17,7 +18,6 @@ from backends.types import (
     GenerationOutput,
     InferenceRequest,
     InferenceResult,
-    LoadReport,
     Progress,
     SpeechInput,
     Task,

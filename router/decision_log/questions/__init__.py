@@ -35,7 +35,7 @@ def answered(con: duckdb.DuckDBPyConnection, name: str, asked: Asked) -> dict[st
     question = QUESTIONS.get(name)
     if question is None:
         raise InvalidRequest(f"question={name!r} is none of {', '.join(QUESTIONS)}.", param="question")
-    by = asked.by or question.by[0]
+    by = question.by[0] if asked.by is None else asked.by
     if by not in question.by:
         raise InvalidRequest(f"by={by!r} is none of {', '.join(question.by)}.", param="by")
     if asked.step is not None and (not question.steps or asked.step not in STEPS):

@@ -16,10 +16,10 @@ from router.house import open_house
 from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing
+from router.section import CacheSettings
 from router.sections import (
     AliasEntry,
     BudgetEntry,
-    CacheSettings,
     CandidateEntry,
     LocalSettings,
     LogSettings,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.types import Measurement, Usage
+from backends.reports import Measurement
+from backends.types import Usage
 from router.curves import MAX_MEASURED, curve_of
 from router.priors import prior_service_s
 from router.slate import Size

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from backends.types import LoadReport, Measurement, Status, Target, Task, Timings, Usage
+from backends.reports import LoadReport, Measurement
+from backends.types import Status, Target, Task, Timings, Usage
 from router.estimates import MAX_LEARNT, Estimator
 from router.pricing import local_rates
 from router.priors import prior_service_s

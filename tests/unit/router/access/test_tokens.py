@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from router.access.jwks import ASK_AGAIN_S, KeySet, from_file, from_url
 from router.access.tokens import BadToken, Verifier, check
 from router.errors import SettingsError
-from router.sections import JwtSettings
+from router.section import JwtSettings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ISSUER, AUDIENCE = "https://issuer.test", "nearfar"

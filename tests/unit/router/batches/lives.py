@@ -10,7 +10,7 @@ from router.batches import sheets, store
 from router.batches.service import Batches
 from router.batches.store import Store
 from router.batches.types import Answer, Given, Question, StoredFile
-from router.sections import BatchSettings
+from router.section import BatchSettings
 from tests.unit.router.test_overload import until
 
 ENDPOINT = "/v1/chat/completions"

@@ -15,7 +15,8 @@ from router.explanation.told import explained
 from router.outcome import Begun, Outcome
 from router.patience import LEAST
 from router.request import Call
-from router.sections import AliasEntry, CacheSettings, HedgingSettings, ModelEntry, Price
+from router.section import CacheSettings
+from router.sections import AliasEntry, HedgingSettings, ModelEntry, Price
 from tests.unit.router.house import CHAT, VECTORS, House, chat, chat_model, drained, embed, fake, opened, vector_model
 
 ON = CacheSettings(enabled=True)

@@ -9,7 +9,8 @@ import pytest
 
 from router.app import create_app
 from router.decision_log.log import DecisionLog
-from router.sections import CacheSettings, CandidateEntry, ModelEntry, Price, Settings
+from router.section import CacheSettings
+from router.sections import CandidateEntry, ModelEntry, Price, Settings
 from router.settings import Secrets
 
 CHAT = {"model": "test/chat", "messages": [{"role": "user", "content": "hello"}], "temperature": 0}

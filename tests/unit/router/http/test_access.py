@@ -19,7 +19,8 @@ from router.decision_log.log import DecisionLog
 from router.errors import SettingsError
 from router.house import open_house, serving_house
 from router.http.door import duration
-from router.sections import AuthSettings, BudgetEntry, CandidateEntry, ModelEntry, Price, Settings
+from router.section import AuthSettings
+from router.sections import BudgetEntry, CandidateEntry, ModelEntry, Price, Settings
 from router.settings import Secrets
 
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from router.http.answers import Logged, Whole, answered
+from router.http.answers import Logged, Whole, _watched, answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,21 @@ def ended(happens: Callable[[_Caller, asyncio.Task[Any]], None]) -> tuple[BaseEx
         return found, asking, caller.stopped
 
     return asyncio.run(go())
+
+
+def test_whoever_is_done_when_the_sender_leaves_is_not_stopped_at_what_comes_after() -> None:
+    """The answer is there in the very turn of the loop in which the sender goes: sending it is nobody's to cancel."""
+
+    async def go() -> str:
+        caller = _Caller()
+        async with _watched(cast("Any", caller)):
+            await asyncio.sleep(0)  # the watcher waits
+            caller.left.set()
+            await asyncio.sleep(0)  # the watcher has ended, and its callback is on its way
+        await asyncio.sleep(0)
+        return "sent"
+
+    assert "sent" == asyncio.run(go())
 
 
 def test_work_stops_when_its_sender_leaves() -> None:

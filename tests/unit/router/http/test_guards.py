@@ -12,7 +12,8 @@ from router.http.audio import transcriptions
 from router.http.files import upload
 from router.http.huggingface import FILES
 from router.http.huggingface import model as hub_model
-from router.sections import AuthSettings, ServerSettings, Settings
+from router.section import AuthSettings, ServerSettings
+from router.sections import Settings
 
 HOST = "127.0.0.1:8080"
 SAFELISTED = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "")

@@ -11,7 +11,8 @@ import pytest
 from backends.errors import InvalidInput, RemoteError
 from router.app import create_app
 from router.decision_log.log import DecisionLog
-from router.sections import CacheSettings, ModelEntry, Settings
+from router.section import CacheSettings
+from router.sections import ModelEntry, Settings
 from router.settings import Secrets
 from tests.unit.router.house import fake
 

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from backends.fake import FakeBackend
-from router.sections import AliasEntry, CacheSettings, HedgingSettings, LogSettings, RouteEntry, UseEntry
+from router.section import CacheSettings
+from router.sections import AliasEntry, HedgingSettings, LogSettings, RouteEntry, UseEntry
 from tests.unit.router.house import chat, chat_model, drained, embed, fake, opened, vector_model
 
 

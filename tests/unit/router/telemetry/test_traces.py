@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from router.errors import InvalidRequest, SettingsError
 from router.rows import Refused
-from router.sections import RoutingSettings, Settings, TelemetrySettings
+from router.section import TelemetrySettings
+from router.sections import RoutingSettings, Settings
 from router.telemetry.traces import Traces, Watchers, opened
 from tests.unit.router.house import chat, chat_model, fake
 from tests.unit.router.house import opened as opened_house

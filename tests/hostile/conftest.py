@@ -1,0 +1,6 @@
+"""The server of the surface's tests, asked by strangers who mean harm."""
+
+from tests.e2e.conftest import serve
+from tests.surface.conftest import faked
+
+__all__ = ["faked", "serve"]
