@@ -86,9 +86,22 @@ def test_every_operation_is_sent_an_example_that_is_answered_well_or_says_why_no
         "DELETE /v1/intents/{name}",
         "DELETE /v1/keys/{name}",
         "POST /v1/keys/{name}/rotate",
+        "GET /v1/files/{file_id}",
+        "GET /v1/files/{file_id}/content",
+        "DELETE /v1/files/{file_id}",
+        "POST /v1/batches",
+        "GET /v1/batches/{batch_id}",
+        "POST /v1/batches/{batch_id}/cancel",
+        "GET /v1/catalog/snapshots/{snapshot}",
+        "POST /v1/catalog/rollback",
+        "DELETE /v1/models/{model_id}",
+        "DELETE /v1/aliases/{name}",
+        "PUT /v1/routes/{name}",
+        "PATCH /v1/routes/{name}",
+        "DELETE /v1/routes/{name}",
     }
 
-    assert made_before >= {key for key, said in OPERATIONS.items() if said.examples and not _good(said)}
+    assert made_before == {key for key, said in OPERATIONS.items() if said.examples and not _good(said)}
 
 
 def _good(said: Described) -> bool:

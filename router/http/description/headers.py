@@ -19,6 +19,7 @@ HEADERS: dict[str, str] = {
     "x-nearfar-inference-ms": f"Of inference itself. {_MS}",
     "x-nearfar-overhead-ms": f"In which no attempt was under way. {_MS}",
     "x-nearfar-seed": "The seed that the picture was drawn with.",
+    "etag": "The snapshot of the catalogue in force, in quotes: a change may send it back as `If-Match`.",
     "retry-after": "Whole seconds after which it is worth to ask again.",
 }
 INFERENCE = tuple(name for name in HEADERS if name.startswith("x-") and name != "x-nearfar-seed")

@@ -7,11 +7,14 @@ from msgspec import UNSET, UnsetType
 from backends.hardware import Probe
 from backends.local.intents.definition import Intent
 from backends.local.intents.fitting import Confusion
+from router.availability import BreakerState
 from router.budgets import BudgetState
 from router.decision_log.log import LogStats
 from router.drift import PriceDrift
+from router.egress.guard import EgressState
 from router.http.description.operation import TEXT, Described, Example, Link, Told
 from router.pricing import LocalRates
+from router.telemetry.traces import Delivery
 from router.token_health import TokenReport
 
 _NAMED = {"name": "$response.body#/name"}
@@ -29,6 +32,7 @@ class IntentSet(Told):
 
     name: str
     model: str
+    own: bool
     configured: bool
     embedder: str
     fitted: bool
@@ -132,26 +136,66 @@ class Shadowing(Told):
     dropped: int
 
 
+class SystemModel(Told):
+    """A model of the catalogue, and how many of its candidates could be asked at this moment."""
+
+    id: str
+    task: str
+    candidates: int
+    usable: int
+
+
+class Breaker(Told):
+    """A candidate's or an account's breaker, and why it must not be tried now."""
+
+    state: BreakerState
+    why: str | None
+
+
+class Cached(Told):
+    """The cache of answers: counts since the start, and what it holds now."""
+
+    enabled: bool
+    hits: int
+    misses: int
+    entries: int
+    bytes: int
+
+
+class Telemetry(Told):
+    """In which form requests are logged, and what became of spans; null where there is none."""
+
+    logs: Literal["text", "json"] | None
+    traces: Delivery | None
+
+
 class SystemHealth(Told):
-    """What is known of this server here and now. Asking costs nothing."""
+    """What is known of this server here and now; asking costs nothing. What is not required is for admins."""
 
     version: str
     health: Literal["ok", "warning", "error"]
-    problems: list[Issue]
     hardware: Probe
     rates: LocalRates
-    energy: list[Device]
     policy: str
     offline: bool
-    hub_token: TokenReport
     providers: list[str]
     listings: list[Listing]
     price_drift: list[PriceDrift]
     budgets: list[BudgetState]
     models_loaded: list[Loaded]
-    admission: list[Admission]
-    shadowing: Shadowing
-    log: LogStats
+    started_at: str | UnsetType = UNSET
+    uptime_s: float | UnsetType = UNSET
+    problems: list[Issue] | UnsetType = UNSET
+    energy: list[Device] | UnsetType = UNSET
+    egress: EgressState | UnsetType = UNSET
+    telemetry: Telemetry | UnsetType = UNSET
+    hub_token: TokenReport | UnsetType = UNSET
+    models: list[SystemModel] | UnsetType = UNSET
+    breakers: dict[str, Breaker] | UnsetType = UNSET
+    admission: list[Admission] | UnsetType = UNSET
+    cache: Cached | UnsetType = UNSET
+    shadowing: Shadowing | UnsetType = UNSET
+    log: LogStats | UnsetType = UNSET
 
 
 _METRICS: dict[str, Any] = {"type": "string", "description": "Prometheus' text format, version 0.0.4."}

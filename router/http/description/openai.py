@@ -4,7 +4,15 @@ from typing import Any
 
 from router.http.description import headers
 from router.http.description.inference import CHAT, DECISION, DRAWS, HEARS, VECTORS
-from router.http.description.openai_shapes import ChatCompletion, Model, Models, Pictures, Transcription, Vectors
+from router.http.description.openai_shapes import (
+    ChatCompletion,
+    Model,
+    Models,
+    Pictures,
+    TextCompletion,
+    Transcription,
+    Vectors,
+)
 from router.http.description.operation import EVENTS, TEXT, Described, Example, events
 
 _MULTIPART = "multipart/form-data"
@@ -29,6 +37,24 @@ TABLE = {
             "streamed": _chat("The same, streamed", stream=True, stream_options={"include_usage": True}),
             "near": _chat(
                 "Only on this machine", routing={"backend": "any", "private": False, "max_latency_ms": 60000}
+            ),
+        },
+    ),
+    "POST /v1/completions": Described(
+        answer=TextCompletion,
+        media={EVENTS: events(_CHUNKS)},
+        headers=headers.INFERENCE,
+        links=DECISION,
+        examples={
+            "text": Example(summary="Go on with a text", body={"model": CHAT, "prompt": "Once", "max_tokens": 8}),
+            "several": Example(
+                summary="With each of two", body={"model": CHAT, "prompt": ["Once", "Twice"], "max_tokens": 8}
+            ),
+            "streamed": Example(
+                summary="The same, streamed", body={"model": CHAT, "prompt": "Once", "max_tokens": 8, "stream": True}
+            ),
+            "echo": Example(
+                summary="What is not served", body={"model": CHAT, "prompt": "Once", "echo": True}, status=400
             ),
         },
     ),

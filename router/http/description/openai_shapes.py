@@ -9,28 +9,49 @@ from router.sections import Price
 
 
 class ChatUsage(Told):
-    """Tokens: 0 where nobody counted, and without `completion_tokens`. `cost` in US dollars, null where not known."""
+    """Tokens: 0 where nobody counted, and without `completion_tokens`. `cost` in US dollars, null where not known.
+
+    The details are the far side's own counts.
+    """
 
     prompt_tokens: int
     total_tokens: int
     cost: float | None
     completion_tokens: int | UnsetType = UNSET
+    prompt_tokens_details: dict[str, int] | UnsetType = UNSET
+    completion_tokens_details: dict[str, int] | UnsetType = UNSET
 
 
-class ChatReply(Told):
-    """What the model says."""
+class CalledFunction(Told):
+    """A function that the model wants called, with its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Told, forbid_unknown_fields=False):
+    """A tool that the model wants used."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class ChatReply(Told, forbid_unknown_fields=False):
+    """What the model says; null where it wants tools used. What else a far side says in its message is beside it."""
 
     role: Literal["assistant"]
-    content: str
-    refusal: None
+    content: str | None
+    refusal: str | None
+    tool_calls: list[ToolCall] | UnsetType | None = UNSET
 
 
 class ChatChoice(Told):
-    """One answer."""
+    """One answer; `logprobs` where they are asked for."""
 
     index: int
     message: ChatReply
-    logprobs: None
+    logprobs: dict[str, Any] | None
     finish_reason: str
 
 
@@ -42,6 +63,26 @@ class ChatCompletion(Told):
     created: int
     model: str
     choices: list[ChatChoice]
+    usage: ChatUsage
+
+
+class TextChoice(Told):
+    """One answer; several prompts have theirs one after the other."""
+
+    index: int
+    text: str
+    logprobs: dict[str, Any] | None
+    finish_reason: str
+
+
+class TextCompletion(Told):
+    """How texts go on."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
     usage: ChatUsage
 
 
