@@ -32,7 +32,7 @@ from router.decision_log.record import NodeRow
 from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.editing import editor
-from router.editing.in_force import InForce, Parts
+from router.editing.in_force import InForce, Parts, Swap
 from router.egress.guard import GUARD
 from router.estimates import Estimator
 from router.far_side import FarSide
@@ -225,7 +225,12 @@ async def _in_force(made: Made, kept: Kept, runner: Runner, parts: Parts) -> InF
         if target.backend == local.name:
             local.forget(target)
 
+    def forget_answers(swap: Swap) -> None:
+        for model in swap.models:
+            parts.finder.cache.clear(model)
+
     found = InForce(made, kept, parts._replace(release=release, unlearn=runner.lessons.estimator.forget))
+    found.subscribe(forget_answers)
     await found.begin()
     return found
 

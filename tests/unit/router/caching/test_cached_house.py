@@ -11,6 +11,7 @@ from backends.types import Delta, DrawingInput, GenerationInput, InferenceReques
 from router.caching.answers import AnswerCache
 from router.course import _order
 from router.decision_log.windows import Window
+from router.editing.changes import ModelPatch, delete_model, patch_model
 from router.explanation.told import explained
 from router.outcome import Begun, Outcome
 from router.patience import LEAST
@@ -502,5 +503,25 @@ def test_a_kept_answer_is_explained_and_replayed_like_any_other() -> None:
             reader = house.services.log.reader()
             with reader.window(Window()) as (found, lines):
                 assert 2 == found.read == len(list(lines))
+
+    run(test)
+
+
+def test_a_changed_entry_of_the_catalogue_forgets_its_models_answers_and_no_others() -> None:
+    """Nothing of before answers in its name, not even when the change is taken back."""
+
+    async def test() -> None:
+        async with opened(chat_model(fake(near=True)), vector_model(fake(near=True)), cache=ON) as house:
+            for _ in range(2):
+                await house.dispatcher.infer(text(routing={"cache": True}))
+                await house.dispatcher.infer(vectors("a"))
+            cache = house.services.finder.cache
+            held = cache.state().entries
+            await house.services.in_force.change(patch_model(VECTORS, ModelPatch(quality=0.5)))
+            left = cache.state().entries
+            await house.services.in_force.change(delete_model(VECTORS))
+
+            assert (2, 1) == (held, left)
+            assert ["fake", "cache"] == await backends_of(house, vectors("a"), text(routing={"cache": True}))
 
     run(test)
