@@ -31,7 +31,7 @@ class ServerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_body_bytes: Annotated[int, Meta(gt=0)] = 10_000_000
     max_header_bytes: Annotated[int, Meta(ge=1024)] = 65_536  # of a request's head
     header_timeout_s: Positive = 15.0  # in which a request's head must have arrived
-    body_timeout_s: Positive = 60.0  # in which its body must have
+    body_timeout_s: Positive = 60.0  # in which its body must have; a second more for each 64 KiB that came
     max_batch_items: Annotated[int, Meta(gt=0)] = 2048
     drain_timeout_s: Positive = 30.0
     allow_unauthenticated: bool = False  # forces a listener beyond loopback while nobody is asked who they are

@@ -33,6 +33,11 @@ EXPOSED = (*(f"x-nearfar-{name}" for name in _ABOUT), "x-request-id", "retry-aft
 """The headers that a script of an allowed origin may read."""
 
 
+SLOWEST_BYTES_S = 65_536
+"""A body that comes has so much more time than `server.body_timeout_s` as it would need at this pace: a large file is
+let in over a slow line, and whoever sends a byte now and then gains nothing."""
+
+
 class Door:
     """Wraps an ASGI application."""
 
@@ -88,7 +93,11 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             self._late = True
-            raise BodyTimeout(f"The body did not arrive within server.body_timeout_s: {self._timeout_s:g} s.") from None
+            pace = f"{SLOWEST_BYTES_S // 1024} KiB of it that came"
+            raise BodyTimeout(
+                f"The body did not arrive within server.body_timeout_s: {self._timeout_s:g} s, and 1 s for each {pace}."
+            ) from None
+        self._ends_at += len(message.get("body", b"")) / SLOWEST_BYTES_S
         self._over = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
