@@ -9,8 +9,10 @@ import click
 import msgspec
 
 from router.cli import client
+from router.cli.auditing import audited
 from router.cli.console import config_option, configured, opened_log, server_option
 from router.editing import editor
+from router.editing.changes import CHANGE
 from router.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ def carry_out(
         settings, _ = configured(config)
         log = opened_log(settings)
         try:
-            made, changed = editor.change_kept(settings, log, change, AUTHOR)
+            with audited(settings, CHANGE, change.said):
+                made, changed = editor.change_kept(settings, log, change, AUTHOR)
         finally:
             log.close()
         snapshot, warnings = made.snapshot.id, made.warnings

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from router.access import keys as values
-from router.access.audit import AuditLog, entry
+from router.access.audit import AuditLog
 from router.access.keys import Issued, Key, Limits, Wanted
 from router.access.store import KeyFile
 from router.access.told import issued, told
+from router.cli.auditing import audited
 from router.cli.console import config_option, configured, json_option, reported, show_json, show_table
-from router.errors import RouterError
 from router.identity import SCOPES
 from router.settings import audit_file, keys_file
 
@@ -137,14 +136,8 @@ def _issue(settings: Settings, action: str, name: str, work: Callable[[tuple[Key
 
 def _changed(settings: Settings, action: str, name: str, work: Callable[[tuple[Key, ...]], Any]) -> Any:
     """Change the file of keys, and write down who did, also where it was refused."""
-    log, who = AuditLog(audit_file(settings)), f"(command line, user {os.getuid()})"
-    try:
-        result = KeyFile(keys_file(settings)).change(work)
-    except RouterError as error:
-        log.add(entry(who, action, name, "cli", type(error).__name__))
-        raise
-    log.add(entry(who, action, name, "cli"))
-    return result
+    with audited(settings, action, name):
+        return KeyFile(keys_file(settings)).change(work)
 
 
 def _show(made: Issued, *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from router.editing.overlay import Held
 
 S = TypeVar("S", ModelEntry, AliasEntry)
+CHANGE = "catalog.change"  # what the audit calls each of them
 MAX_NAME, MAX_ENTRIES = 256, 5000
 SETS = "intents/"  # ids of these belong to the sets of intents
 SOURCE = "run-time"  # of a price, where nobody said whose it is

@@ -1,7 +1,8 @@
 """The routes that show the catalogue with whose word each entry is, and change it while requests run.
 
-Two who change it at once do not overwrite each other: whoever sends the snapshot that was seen, as `If-Match` or as the
-query's `snapshot`, is refused with 409 where another one is in force by then.
+All are for admins, as every route is that says nothing else (`router.http.scopes`), and changes are written into the
+audit. Two who change it at once do not overwrite each other: whoever sends the snapshot that was seen, as `If-Match` or
+as the query's `snapshot`, is refused with 409 where another one is in force by then.
 """
 
 import asyncio
@@ -16,11 +17,11 @@ from router.editing import changes, snapshots, telling
 from router.editing.changes import AliasPatch, Change, ModelPatch
 from router.editing.in_force import Swap
 from router.errors import InvalidRequest
+from router.http.auditing import audited
 from router.http.schemas import Body, Name
 from router.http.services import identity, services
 from router.sections import AliasEntry, ModelEntry, OnStreamFailure, RouteEntry
 
-ADMIN = {"scope": "admin"}
 MOST_SNAPSHOTS = 500
 
 
@@ -59,7 +60,7 @@ class RollbackBody(Body, kw_only=True, forbid_unknown_fields=True):
     snapshot: Name
 
 
-@get("/v1/catalog", opt=ADMIN, summary="The catalogue in force, with whose word each entry is")
+@get("/v1/catalog", summary="The catalogue in force, with whose word each entry is")
 async def catalog(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     """Models, aliases and routes, each built in, the file's or changed at run time, and the snapshot they are."""
     in_force = services(request).in_force
@@ -67,7 +68,7 @@ async def catalog(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     return Response(told, headers={"etag": f'"{told["snapshot"]}"'})
 
 
-@get("/v1/catalog/snapshots", opt=ADMIN, summary="Every catalogue there was, newest first")
+@get("/v1/catalog/snapshots", summary="Every catalogue there was, newest first")
 async def every(
     request: Request[Any, Any, Any], limit: FromQuery[int] = 50, offset: FromQuery[int] = 0
 ) -> dict[str, Any]:
@@ -80,7 +81,7 @@ async def every(
     return {"object": "list", "data": found, "total": total}
 
 
-@get("/v1/catalog/snapshots/{snapshot:str}", opt=ADMIN, summary="One catalogue as it was")
+@get("/v1/catalog/snapshots/{snapshot:str}", summary="One catalogue as it was")
 async def one(request: Request[Any, Any, Any], snapshot: FromPath[str]) -> dict[str, Any]:
     """The whole of it: what decisions that name this snapshot were made from."""
     log = services(request).log
@@ -88,7 +89,7 @@ async def one(request: Request[Any, Any, Any], snapshot: FromPath[str]) -> dict[
     return await asyncio.to_thread(snapshots.one, log.reader(), snapshot)
 
 
-@post("/v1/catalog/rollback", status_code=200, opt=ADMIN, summary="Go back to an earlier catalogue")
+@post("/v1/catalog/rollback", status_code=200, summary="Go back to an earlier catalogue")
 async def rollback(
     request: Request[Any, Any, Any], data: JSONBody[RollbackBody], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -97,10 +98,12 @@ async def rollback(
     `snapshot` of the query is, as everywhere, the one that is believed to be in force.
     """
     in_force, expected = services(request).in_force, _expected(request, snapshot)
-    return _answer(await in_force.rollback(data.snapshot, _author(request), expected))
+    async with audited(request, changes.CHANGE, f"rollback to {data.snapshot}"):
+        swap = await in_force.rollback(data.snapshot, _author(request), expected)
+    return _answer(swap)
 
 
-@post("/v1/models", opt=ADMIN, summary="Add a model")
+@post("/v1/models", summary="Add a model")
 async def add_model(
     request: Request[Any, Any, Any], data: JSONBody[ModelEntry], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -108,7 +111,7 @@ async def add_model(
     return await _changed(request, changes.add_model(data), snapshot, status_code=201)
 
 
-@patch("/v1/models/{model_id:path}", opt=ADMIN, summary="Change a model, its prices, or whether it is asked")
+@patch("/v1/models/{model_id:path}", summary="Change a model, its prices, or whether it is asked")
 async def change_model(
     request: Request[Any, Any, Any],
     model_id: FromPath[str],
@@ -119,7 +122,7 @@ async def change_model(
     return await _changed(request, changes.patch_model(_named(model_id), data), snapshot)
 
 
-@delete("/v1/models/{model_id:path}", status_code=200, opt=ADMIN, summary="Take back what was changed of a model")
+@delete("/v1/models/{model_id:path}", status_code=200, summary="Take back what was changed of a model")
 async def remove_model(
     request: Request[Any, Any, Any], model_id: FromPath[str], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -127,13 +130,13 @@ async def remove_model(
     return await _changed(request, changes.delete_model(_named(model_id)), snapshot)
 
 
-@get("/v1/aliases", opt=ADMIN, summary="The aliases, with whose word each is")
+@get("/v1/aliases", summary="The aliases, with whose word each is")
 async def aliases(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Built-in ones, the file's and those made at run time, disabled ones too."""
     return {"object": "list", "data": telling.aliases(services(request).in_force.made)}
 
 
-@put("/v1/aliases/{name:path}", opt=ADMIN, summary="Set an alias")
+@put("/v1/aliases/{name:path}", summary="Set an alias")
 async def set_alias(
     request: Request[Any, Any, Any],
     name: FromPath[str],
@@ -145,7 +148,7 @@ async def set_alias(
     return await _changed(request, changes.put_alias(entry), snapshot)
 
 
-@patch("/v1/aliases/{name:path}", opt=ADMIN, summary="Change an alias")
+@patch("/v1/aliases/{name:path}", summary="Change an alias")
 async def change_alias(
     request: Request[Any, Any, Any],
     name: FromPath[str],
@@ -156,7 +159,7 @@ async def change_alias(
     return await _changed(request, changes.patch_alias(_named(name), data), snapshot)
 
 
-@delete("/v1/aliases/{name:path}", status_code=200, opt=ADMIN, summary="Take back what was changed of an alias")
+@delete("/v1/aliases/{name:path}", status_code=200, summary="Take back what was changed of an alias")
 async def remove_alias(
     request: Request[Any, Any, Any], name: FromPath[str], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -164,13 +167,13 @@ async def remove_alias(
     return await _changed(request, changes.delete_alias(_named(name)), snapshot)
 
 
-@get("/v1/routes", opt=ADMIN, summary="The routes in their order")
+@get("/v1/routes", summary="The routes in their order")
 async def routes(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The first that matches a request decides. `origin` says whose list it is."""
     return {"object": "list", **telling.routes(services(request).in_force.made.held)}
 
 
-@put("/v1/routes", opt=ADMIN, summary="Set all routes")
+@put("/v1/routes", summary="Set all routes")
 async def set_routes(
     request: Request[Any, Any, Any], data: JSONBody[RoutesBody], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -178,7 +181,7 @@ async def set_routes(
     return await _changed(request, changes.put_routes(data.routes), snapshot)
 
 
-@post("/v1/routes", opt=ADMIN, summary="Insert a route")
+@post("/v1/routes", summary="Insert a route")
 async def insert_route(
     request: Request[Any, Any, Any], data: JSONBody[RouteBody], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -186,7 +189,7 @@ async def insert_route(
     return await _changed(request, changes.insert_route(data.route, data.before), snapshot, status_code=201)
 
 
-@delete("/v1/routes", status_code=200, opt=ADMIN, summary="Take the file's routes again")
+@delete("/v1/routes", status_code=200, summary="Take the file's routes again")
 async def reveal_routes(
     request: Request[Any, Any, Any], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -194,7 +197,7 @@ async def reveal_routes(
     return await _changed(request, changes.reveal_routes(), snapshot)
 
 
-@put("/v1/routes/{name:path}", opt=ADMIN, summary="Change a route")
+@put("/v1/routes/{name:path}", summary="Change a route")
 async def change_route(
     request: Request[Any, Any, Any],
     name: FromPath[str],
@@ -205,7 +208,7 @@ async def change_route(
     return await _changed(request, changes.replace_route(_named(name), data), snapshot)
 
 
-@patch("/v1/routes/{name:path}", opt=ADMIN, summary="Enable or disable a route")
+@patch("/v1/routes/{name:path}", summary="Enable or disable a route")
 async def enable_route(
     request: Request[Any, Any, Any],
     name: FromPath[str],
@@ -216,7 +219,7 @@ async def enable_route(
     return await _changed(request, changes.enable_route(_named(name), enabled=data.enabled), snapshot)
 
 
-@delete("/v1/routes/{name:path}", status_code=200, opt=ADMIN, summary="Remove a route")
+@delete("/v1/routes/{name:path}", status_code=200, summary="Remove a route")
 async def remove_route(
     request: Request[Any, Any, Any], name: FromPath[str], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
@@ -234,7 +237,9 @@ async def _changed(
     request: Request[Any, Any, Any], change: Change, snapshot: str | None, *, status_code: int = 200
 ) -> Response[dict[str, Any]]:
     in_force, expected = services(request).in_force, _expected(request, snapshot)
-    return _answer(await in_force.change(change, _author(request), expected), status_code)
+    async with audited(request, changes.CHANGE, change.said):
+        swap = await in_force.change(change, _author(request), expected)
+    return _answer(swap, status_code)
 
 
 def _answer(swap: Swap, status_code: int = 200) -> Response[dict[str, Any]]:

@@ -147,3 +147,16 @@ def test_whoever_owns_the_log_owns_the_catalogue(folder) -> None:
     finally:
         log.close()
     assert not list(folder.glob("*.catalog.json"))
+
+
+def test_what_the_command_line_changes_is_in_the_audit_too() -> None:
+    """With what was refused: who looks through the audit need not know where a change was made."""
+    nearfar("models", "disable", "team/file")
+    nearfar("models", "disable", "team/nobody", code=1)
+
+    told = json.loads(nearfar("keys", "audit", "--json"))
+
+    assert [
+        ("catalog.change", "disabled model team/nobody", "cli", "UnknownModel"),
+        ("catalog.change", "disabled model team/file", "cli", "ok"),
+    ] == [(one["action"], one["subject"], one["surface"], one["result"]) for one in told]

@@ -8,6 +8,7 @@ from litestar.testing import TestClient
 from router.app import create_app
 from router.decision_log.log import DecisionLog
 from router.http import catalogue
+from router.http.scopes import needed
 from router.sections import AliasEntry, LogSettings, RoutingSettings, Settings
 from router.settings import Secrets
 from tests.unit.router.house import CHAT, chat_model, fake
@@ -238,7 +239,35 @@ def test_old_decisions_keep_the_catalogue_they_were_made_from(client) -> None:
 
 def test_every_route_here_is_an_admins() -> None:
     """Whoever may only ask models, or read the log, neither sees nor changes the catalogue's entries."""
-    assert {"admin"} == {handler.opt.get("scope") for handler in catalogue.HANDLERS}
+    asked = {
+        needed(str(method), path, handler.opt)
+        for handler in catalogue.HANDLERS
+        for path in handler.paths
+        for method in handler.http_methods
+    }
+
+    assert {("admin",)} == asked
+
+
+def test_what_is_changed_and_what_is_refused_is_written_into_the_audit(client) -> None:
+    """Who reads it sees what was done to the catalogue, newest first, and how it ended; looking is not told."""
+    first = client.get("/v1/catalog").json()["snapshot"]
+    client.post("/v1/models", json=MODEL)
+    client.post("/v1/models", json=MODEL)
+    client.put("/v1/routes", json={"routes": []})
+    client.post("/v1/catalog/rollback", json={"snapshot": first})
+    client.post("/v1/catalog/rollback", json={"snapshot": "none"})
+
+    told = client.get("/v1/audit").json()["data"]
+
+    assert {("catalog.change", "http")} == {(one["action"], one["surface"]) for one in told}
+    assert [
+        ("rollback to none", "NotFound"),
+        (f"rollback to {first}", "ok"),
+        ("set 0 routes", "ok"),
+        ("added model team/writer", "Conflict"),
+        ("added model team/writer", "ok"),
+    ] == [(one["subject"], one["result"]) for one in told]
 
 
 def test_the_description_of_the_api_has_it_all(unchanged) -> None:
