@@ -12,6 +12,7 @@ import router.http
 from router.app import HANDLERS
 from router.decision_log.columns import VIEWS
 from router.decision_log.questions import QUESTIONS
+from router.http import scopes
 from router.identity import owned
 from tests.isolation.world import MINE, NOSY, OTHERS, OTHERS_SET, OWN_SET, SHARED_SET
 from tests.unit.router.house import CHAT
@@ -20,18 +21,19 @@ if TYPE_CHECKING:
     from tests.isolation.world import World
 
 UNKNOWN = "01980000-0000-7000-8000-000000000000"
+NO_FILE, NO_BATCH = f"file-{24 * '0'}", f"batch_{24 * '0'}"
 OTHERS_MODEL = f"intents/{owned(OTHERS_SET, OTHERS)}"
 
 OPEN = {
     ("GET", "/health/live"): "says `ok`",
     ("GET", "/health/ready"): "says how far the log lags, not whose rows wait",
     ("GET", "/v1/analytics/schema"): "is the same at every server",
-    ("POST", "/v1/system/token"): "asks about the operator's own token; for admins",
 }
 """Routes that show nothing of anybody, with why."""
 
 ANSWERED = {
-    ("POST", "/v1/inference"), ("POST", "/v1/route"), ("POST", "/v1/chat/completions"), ("POST", "/v1/embeddings"),
+    ("POST", "/v1/inference"), ("POST", "/v1/route"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
     ("POST", "/v1/images/generations"), ("POST", "/v1/audio/transcriptions"), ("POST", "/models/{address:path}"),
 }  # fmt: skip
 """Routes that answer what they are sent: of others they could only tell the models these made."""
@@ -68,16 +70,21 @@ READS = [
     Read(("GET", "/v1/models"), "/v1/models"),
     Read(("GET", "/v1/system"), "/v1/system", shows=False),
     Read(("GET", "/metrics"), "/metrics", shows=False),
+    Read(("GET", "/v1/files"), "/v1/files"),
+    Read(("GET", "/v1/batches"), "/v1/batches"),
 ]  # fmt: skip
 
 ONE_OF_THEM = {
     ("GET", "/v1/decisions/{decision_id:str}"), ("POST", "/v1/feedback"), ("GET", "/v1/intents/{name:str}"),
     ("DELETE", "/v1/intents/{name:str}"), ("GET", "/v1/models/{model_id:path}"),
+    ("GET", "/v1/files/{file_id:str}"), ("GET", "/v1/files/{file_id:str}/content"),
+    ("DELETE", "/v1/files/{file_id:str}"), ("POST", "/v1/batches"), ("GET", "/v1/batches/{batch_id:str}"),
+    ("POST", "/v1/batches/{batch_id:str}/cancel"),
 }  # fmt: skip
 """Routes about one thing that is named: see `test_what_is_anothers_is_as_unknown_as_what_is_not`."""
 
-MADE = {("POST", "/v1/intents")}
-"""Routes that make what is the sender's own: see `test_intents`."""
+MADE = {("POST", "/v1/intents"), ("POST", "/v1/files")}
+"""Routes that make what is the sender's own: see `test_intents`, and `test_keys` for what is uploaded."""
 
 
 def routes() -> set[tuple[str, str]]:
@@ -90,11 +97,24 @@ def routes() -> set[tuple[str, str]]:
     }
 
 
+def for_admins() -> set[tuple[str, str]]:
+    return {
+        (str(method), path)
+        for handler in HANDLERS
+        for path in handler.paths
+        for method in handler.http_methods
+        if scopes.ADMIN == scopes.needed(str(method), path, handler.opt)
+    }
+
+
 def test_every_route_is_tested_here_or_said_to_be_open() -> None:
-    """A new route must be told apart, too: list it in READS, ONE_OF_THEM, MADE or ANSWERED, or say why it is OPEN."""
+    """A new route must be told apart, too: list it in READS, ONE_OF_THEM, MADE or ANSWERED, or say why it is OPEN.
+
+    One that is for admins alone tells nobody else anything: see `test_keys`.
+    """
     listed = {read.route for read in READS} | ONE_OF_THEM | MADE | ANSWERED | OPEN.keys()
 
-    assert routes() == listed
+    assert routes() - for_admins() == listed
 
 
 @pytest.mark.parametrize("read", READS, ids=lambda read: f"{read.path} {read.sent.get('json', '')}"[:80])
@@ -138,6 +158,13 @@ def _without(text: str, name: str) -> str:
         ("POST", "/v1/route", OTHERS_MODEL, f"intents/{owned('none', OTHERS)}"),
         ("POST", "/v1/chat/completions", OTHERS_MODEL, f"intents/{owned('none', OTHERS)}"),
         ("POST", "/v1/embeddings", OTHERS_MODEL, f"intents/{owned('none', OTHERS)}"),
+        ("POST", "/v1/completions", OTHERS_MODEL, f"intents/{owned('none', OTHERS)}"),
+        ("GET", "/v1/files/{}", "file", NO_FILE),
+        ("GET", "/v1/files/{}/content", "file", NO_FILE),
+        ("DELETE", "/v1/files/{}", "file", NO_FILE),
+        ("POST", "/v1/batches", "file", NO_FILE),
+        ("GET", "/v1/batches/{}", "batch", NO_BATCH),
+        ("POST", "/v1/batches/{}/cancel", "batch", NO_BATCH),
         ("POST", "/models/{}", OTHERS_MODEL, f"intents/{owned('none', OTHERS)}"),
     ],
 )
@@ -146,8 +173,11 @@ def test_what_is_anothers_is_as_unknown_as_what_is_not(
 ) -> None:
     """The same status and the same words: nobody can find out what others have by asking for it."""
     told = []
-    for name in (theirs or world.ids[OTHERS][0], unknown):
+    known = {None: world.ids[OTHERS][0], **world.kept[OTHERS]}
+    for name in (known.get(theirs, theirs), unknown):
         body = {
+            "/v1/batches": {"input_file_id": name, "endpoint": "/v1/chat/completions"},
+            "/v1/completions": {"model": name, "prompt": "x"},
             "/v1/feedback": {"decision_id": name, "score": 0.0},
             "/v1/inference": {"model": name, "inputs": "x"},
             "/v1/route": {"model": name, "inputs": "x"},
@@ -179,6 +209,34 @@ def test_one_decision_is_told_whole_to_whose_it_is(world: World) -> None:
 
     assert f"label of {OTHERS}" == world.ask(OTHERS, "GET", path).json()["feedback"][0]["label"]
     assert 200 == world.ask(None, "GET", path).status_code
+
+
+def test_what_was_asked_is_told_to_whose_it_is_and_to_an_admin(world: World) -> None:
+    """Stored inputs are in one answer alone; of another's decision there is no such answer."""
+    path = f"/v1/decisions/{world.ids[OTHERS][0]}"
+
+    assert f"words of {OTHERS}" in str(world.ask(OTHERS, "GET", path).json()["inputs"])
+    assert f"words of {OTHERS}" in str(world.ask(None, "GET", path).json()["inputs"])
+    assert 404 == world.ask(MINE, "GET", path).status_code
+
+
+def test_files_and_batches_are_whole_for_whose_they_are(world: World) -> None:
+    """Lists hold one's own alone, and what another tried to do to it changed nothing."""
+    for tenant, kept in world.kept.items():
+        files, batches = (world.ask(tenant, "GET", f"/v1/{kind}").json()["data"] for kind in ("files", "batches"))
+
+        assert [kept["file"]] == [file["id"] for file in files if file["purpose"] == "batch"]
+        assert [(kept["batch"], f"batch of {tenant}")] == [(one["id"], one["metadata"]["of"]) for one in batches]
+        assert batches[0]["cancelling_at"] is None
+        assert f"words of {tenant}" in world.ask(tenant, "GET", f"/v1/files/{kept['file']}/content").text
+
+
+def test_nobody_pages_from_what_is_anothers(world: World) -> None:
+    """An id of another's is in nobody's list, so it is no place to begin at either."""
+    for kind, name in (("files", "file"), ("batches", "batch")):
+        answer = world.ask(NOSY, "GET", f"/v1/{kind}", params={"after": world.kept[OTHERS][name]})
+
+        assert (400, "after") == (answer.status_code, answer.json()["error"]["param"])
 
 
 def test_a_cursor_opens_nobody_elses_pages(world: World) -> None:

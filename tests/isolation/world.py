@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MINE, OTHERS = "acme-7f", "bravo-9c"
 NOSY = "carol-3d"  # asks for what others have; what it sent is in its rows, and so in what it is told
+CHAT_PATH = "/v1/chat/completions"
 BOTH = {"infer", "read"}
 SHARED_SET, OWN_SET, OTHERS_SET = "shared-words", "words", "bravo-9c-words"
 
@@ -49,7 +50,7 @@ class InTheName:
 
 
 class World:
-    """The app, and what each tenant did there: `ids` are the decisions of each."""
+    """The app, and what each tenant did there: `ids` are the decisions of each, `kept` its file and its batch."""
 
     def __init__(self, folder: Path) -> None:
         self.log_path = folder / "log.duckdb"
@@ -69,6 +70,7 @@ class World:
             raise_server_exceptions=False,
         )
         self.ids: dict[str, list[str]] = {}
+        self.kept: dict[str, dict[str, str]] = {}
 
     def ask(self, tenant: str | None, method: str, path: str, **sent: Any) -> httpx.Response:
         """The answer to a tenant that may infer and read; to an admin where it is None."""
@@ -81,8 +83,17 @@ class World:
         for tenant in (MINE, OTHERS):
             answers = [self.ask(tenant, "POST", path, **sent) for path, sent in _requests(tenant)]
             self.ids[tenant] = [answer.headers["x-nearfar-decision-id"] for answer in answers]
+            self.kept[tenant] = self._batch(tenant)
             said = {"decision_id": self.ids[tenant][0], "score": 0.5, "label": f"label of {tenant}"}
             assert 200 == self.ask(tenant, "POST", "/v1/feedback", json=said).status_code
+
+    def _batch(self, tenant: str) -> dict[str, str]:
+        """A file and a batch of it, in which nothing can be asked: what lines do is a matter of real servers."""
+        content = ("file", (f"file of {tenant}.jsonl", f"words of {tenant}, and no JSON\n".encode()))
+        form = {"files": [content], "data": {"purpose": "batch"}}
+        file = self.ask(tenant, "POST", "/v1/files", **form).json()["id"]
+        asked = {"input_file_id": file, "endpoint": CHAT_PATH, "metadata": {"of": f"batch of {tenant}"}}
+        return {"file": file, "batch": self.ask(tenant, "POST", "/v1/batches", json=asked).json()["id"]}
 
 
 def _requests(tenant: str) -> list[tuple[str, dict[str, Any]]]:
@@ -90,10 +101,10 @@ def _requests(tenant: str) -> list[tuple[str, dict[str, Any]]]:
     named = {"headers": {"x-request-id": f"id of {tenant}"}}
     routing = {"session": f"session of {tenant}"}
     return [
-        ("/v1/chat/completions", {"json": hello, **named}),
+        (CHAT_PATH, {"json": hello, **named}),
         ("/v1/inference", {"json": {"model": CHAT, "inputs": f"words of {tenant}", "routing": routing}, **named}),
-        ("/v1/chat/completions", {"json": {**hello, "model": f"model/of-{tenant}"}, **named}),  # refused by name
-        ("/v1/chat/completions", {"json": {"model": f"no messages of {tenant}"}, **named}),  # refused by shape
+        (CHAT_PATH, {"json": {**hello, "model": f"model/of-{tenant}"}, **named}),  # refused by name
+        (CHAT_PATH, {"json": {"model": f"no messages of {tenant}"}, **named}),  # refused by shape
     ]
 
 
