@@ -19,7 +19,7 @@ from router.editing.in_force import Swap
 from router.errors import InvalidRequest
 from router.http.auditing import audited
 from router.http.schemas import Body, Name
-from router.http.services import identity, services
+from router.http.services import identity, reader, services
 from router.sections import AliasEntry, ModelEntry, OnStreamFailure, RouteEntry
 
 MOST_SNAPSHOTS = 500
@@ -75,18 +75,16 @@ async def every(
     """One entry a change: who made it, when, and the snapshot it came to. Decisions name theirs in `catalog`."""
     if not 1 <= limit <= MOST_SNAPSHOTS or not 0 <= offset <= 2**31:
         raise InvalidRequest(f"limit: 1 to {MOST_SNAPSHOTS}; offset: 0 or more.", param="limit")
-    log = services(request).log
-    await log.committed()
-    found, total = await asyncio.to_thread(snapshots.listed, log.reader(), limit, offset)
+    await services(request).log.committed()
+    found, total = await asyncio.to_thread(snapshots.listed, reader(request), limit, offset)
     return {"object": "list", "data": found, "total": total}
 
 
 @get("/v1/catalog/snapshots/{snapshot:str}", summary="One catalogue as it was")
 async def one(request: Request[Any, Any, Any], snapshot: FromPath[str]) -> dict[str, Any]:
     """The whole of it: what decisions that name this snapshot were made from."""
-    log = services(request).log
-    await log.committed()
-    return await asyncio.to_thread(snapshots.one, log.reader(), snapshot)
+    await services(request).log.committed()
+    return await asyncio.to_thread(snapshots.one, reader(request), snapshot)
 
 
 @post("/v1/catalog/rollback", status_code=200, summary="Go back to an earlier catalogue")

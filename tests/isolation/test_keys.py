@@ -40,7 +40,7 @@ READS = [
 ]  # fmt: skip
 QUERIES = [
     "FROM decisions", "FROM attempts", "FROM candidates", "SELECT DISTINCT tenant FROM decisions",
-    "SELECT (SELECT string_agg(tenant, ' ') FROM decisions), count(*) FROM outcomes",
+    "SELECT (SELECT string_agg(tenant, ' ') FROM decisions), count(*) FROM attempts",
 ]  # fmt: skip
 
 
