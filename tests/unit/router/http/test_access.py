@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -316,6 +317,9 @@ def test_every_answer_carries_the_headers_that_protect_and_the_viewer_still_work
     assert "script-src 'self' 'unsafe-inline'" in viewer
     assert "http" not in viewer
     assert 200 == answers["/schema"].status_code
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", answers["/schema"].text)
+    assert any("swagger-ui-bundle" in place for place in loaded)
+    assert [] == [place for place in loaded if not place.startswith(("/assets/", "data:"))]
 
 
 @pytest.mark.parametrize(
