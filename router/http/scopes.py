@@ -17,7 +17,6 @@ READ: Needed = ("read",)
 EITHER: Needed = ("infer", "read")
 ADMIN: Needed = ("admin",)
 OPEN: Needed = ()
-_TYPE = re.compile(r":[a-z]+\}")  # of a path's parameter: what routes are declared with, and requests do not tell
 
 ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/"): OPEN,
@@ -38,14 +37,12 @@ ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/v1/system"): READ,
     ("GET", "/metrics"): READ,
 }
+_TYPE = re.compile(r":\w+(?=})")  # a route is declared with the types of its parameters, and asked without them
 PUBLIC = ("/schema/", "/assets/")  # the API's description and its viewer: the same at every server
 
 
 def needed(method: str, template: str, opt: Mapping[str, Any]) -> Needed:
-    """The scopes any one of which this route asks for; none where everybody may come in.
-
-    `template` is the route's path as it is declared, or as a request tells it: without the types of its parameters.
-    """
+    """The scopes any one of which this route asks for; none where everybody may come in."""
     declared: Needed | None = opt.get("scopes")
     if declared is not None:
         return declared
@@ -53,7 +50,7 @@ def needed(method: str, template: str, opt: Mapping[str, Any]) -> Needed:
         return INFER
     if method == "OPTIONS" or f"{template}/".startswith(PUBLIC):
         return OPEN
-    return ROUTES.get(("GET" if method == "HEAD" else method, _TYPE.sub("}", template)), ADMIN)
+    return ROUTES.get(("GET" if method == "HEAD" else method, _TYPE.sub("", template)), ADMIN)
 
 
 def check(sender: Identity, asked: Needed) -> None:
