@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 START_S = 120
@@ -35,12 +35,12 @@ class Answer(NamedTuple):
 class Server:
     """One `nearfar serve` process."""
 
-    def __init__(self, folder: Path, config: str = "", *prefix: str) -> None:
+    def __init__(self, folder: Path, config: str = "", *prefix: str, arguments: Sequence[str] = ()) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "nearfar.toml").write_text(config, encoding="utf-8")
         self._errors = (folder / "stderr.txt").open("w+", encoding="utf-8")
-        command = [*prefix, sys.executable, "-m", "router", "serve", "--port", "0"]
+        command = [*prefix, sys.executable, "-m", "router", "serve", "--port", "0", *arguments]
         self.process = subprocess.Popen(
             command, cwd=folder, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
@@ -49,7 +49,7 @@ class Server:
         if found is None:
             self.process.wait(START_S)
             pytest.fail(f"the server did not start: {line}{self.errors()}")
-        self.url = found.group()
+        self.url = found.group().replace("//0.0.0.0:", "//127.0.0.1:")  # who listens everywhere is reached here
         self.get("/health/live")  # the socket listens already: this waits until the app answers
 
     def errors(self) -> str:

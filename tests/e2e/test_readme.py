@@ -35,6 +35,7 @@ class Block(NamedTuple):
 BLOCKS = [
     Block(info, text) for info, text in re.findall(r"^```(.*?)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 ]
+KEYS = [block.text for block in BLOCKS if block.info == "sh keys"]
 COMMANDS = [(block.text, BLOCKS[index + 1]) for index, block in enumerate(BLOCKS[:-1]) if block.info == "sh"]
 
 
@@ -68,30 +69,68 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command.split("\n")[0][:60] for command, _ in COMMANDS])
-def test_each_command_does_what_the_readme_shows(command: str, shown: Block, served: Server, place: Path) -> None:
-    """Exit code 0, and the shown output has the shape (JSON) or the words (text) of the real one."""
+def shell(command: str, url: str, place: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the README as its reader would, against the server at `url`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    return subprocess.run(
         [
             "bash",
             "-euo",
             "pipefail",
             "-c",
-            command.replace("http://localhost:8080", served.url).replace("localhost:8080", served.url),
+            command.replace("http://localhost:8080", url).replace("localhost:8080", url),
         ],
         cwd=place,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path} | environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command.split("\n")[0][:60] for command, _ in COMMANDS])
+def test_each_command_does_what_the_readme_shows(command: str, shown: Block, served: Server, place: Path) -> None:
+    """Exit code 0, and the shown output has the shape (JSON) or the words (text) of the real one."""
+    done = shell(command, served.url, place)
 
     assert 0 == done.returncode, done.stderr
     if shown.info == "json":
         assert shape(json.loads(shown.text)) == shape(json.loads(done.stdout))
     elif shown.info == "text" and shown.text.strip() and "router/    house.py" not in shown.text:
         assert set(words(shown.text)) <= set(words(done.stdout)) | {"observed", "prior"}
+
+
+def test_keys_open_a_server_that_others_can_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's keys are made, its server listens beyond loopback, and what it shows is what `app` may do."""
+    *creations, serve = KEYS[0].strip().splitlines()
+    settings, serving = serve.split(" nearfar ")
+    made = shell("\n".join(creations), "", tmp_path)
+    monkeypatch.setenv(*settings.split("="))
+    server = Server(tmp_path, "", arguments=serving.split()[1:])
+    try:
+        secret = made.stdout.splitlines()[-1]
+        done = shell(KEYS[1], server.url, tmp_path, NEARFAR_API_KEY=secret)
+        unknown = server.get("/v1/models")
+    finally:
+        server.stop()
+
+    assert ["serve", "--host", "0.0.0.0"] == serving.split()
+    assert 0 == made.returncode, made.stderr
+    assert 0 == done.returncode, done.stderr
+    assert 401 == unknown.status
+    for word in (MINILM, "is revoked", "keys.revoke"):
+        assert word in done.stdout
+
+
+def test_the_python_shown_works(served: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """The official client does what the README has it do: a file of requests becomes a file of answers."""
+    [shown] = [block.text for block in BLOCKS if block.info == "python"]
+
+    exec(shown.replace("http://localhost:8080", served.url), {})
+
+    said = capsys.readouterr().out
+    assert "completed=1, failed=0, total=1" in said
+    assert '"custom_id":"1"' in said
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
@@ -112,7 +151,7 @@ def test_the_configuration_shown_is_valid() -> None:
     catalog = checked(settings)
 
     assert catalog.find("my-org/chat") is not None
-    assert ["global", "provider:huggingface"] == [budget.scope for budget in settings.budgets]
+    assert ["global", "provider:huggingface", "key:app"] == [budget.scope for budget in settings.budgets]
 
 
 def test_the_policies_and_files_named_exist() -> None:

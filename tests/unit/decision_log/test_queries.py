@@ -74,9 +74,9 @@ def test_what_was_spent_far_is_summed_by_day_provider_and_both_names_of_a_model(
     day_s = datetime(2025, 10, 9, tzinfo=UTC).timestamp()
 
     expected = [
-        Spent("alias", "far", "p", day_s, 0.125),
-        Spent("m", "far", "p", day_s - 86_400, 2.0),
-        Spent("m", "far", "p", day_s, 1.75),
+        Spent("", "alias", "far", "p", day_s, 0.125),
+        Spent("", "m", "far", "p", day_s - 86_400, 2.0),
+        Spent("", "m", "far", "p", day_s, 1.75),
     ]
     assert expected == log.reader().spent(NOON - timedelta(days=3))
     assert [] == log.reader().spent(NOON + timedelta(days=1))

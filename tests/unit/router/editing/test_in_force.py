@@ -194,7 +194,7 @@ async def test_a_change_that_was_kept_and_not_logged_is_logged_at_the_next_start
 
 async def _logged(house: House) -> list[tuple]:
     await asyncio.to_thread(house.services.log.flush)
-    return house.services.log.reader().rows("SELECT catalog, author, change FROM nearfar_log.catalogs", {})
+    return house.services.log.reader().rows("SELECT catalog, author, change FROM nearfar_log.catalogs ORDER BY ts", {})
 
 
 @in_a_loop

@@ -22,9 +22,9 @@ def asked(task: Task, **body: object):
         ("/model", Address("model")),
         ("/org/model:local/", Address("org/model:local")),
         ("/org/model/pipeline/feature-extraction", Address("org/model", "feature-extraction")),
-        ("/org/model/v1/chat/completions", Address("org/model", chat=True)),
+        ("/org/model/v1/chat/completions", Address("org/model", speaks="chat")),
         ("/a/b/c/pipeline/x/y", Address("a/b/c/pipeline/x/y")),
-        ("/v1/chat/completions", Address("", chat=True)),
+        ("/v1/chat/completions", Address("", speaks="chat")),
     ],
 )
 def test_a_path_is_a_model_and_what_follows_it(path, expected) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import duckdb
 import httpx
 import pytest
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar import Litestar
 from msgspec.structs import replace
 
+from router.access.gate import Sender
 from router.app import create_app
 from router.cli.console import opened_log
 from router.decision_log.keeping import Keeper
@@ -64,16 +65,6 @@ def test_no_view_shows_them(view) -> None:
     asyncio.run(test())
 
 
-def as_somebody(app: ASGIApp, identity: Identity) -> ASGIApp:
-    """The app as it is asked by somebody the guards have let in."""
-
-    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("state", {})["nearfar_identity"] = identity
-        await app(scope, receive, send)
-
-    return asked
-
-
 @pytest.mark.parametrize(
     ("identity", "sees"),
     [
@@ -87,8 +78,12 @@ def as_somebody(app: ASGIApp, identity: Identity) -> ASGIApp:
 def test_a_decision_shows_its_inputs_to_its_tenant_and_to_an_admin(tmp_path: Path, identity, sees) -> None:
     """To anybody else they are null, whether there are any or not."""
 
-    async def ask(app: ASGIApp, who: Identity, method: str, path: str, **body) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=as_somebody(app, who))) as client:
+    async def ask(app: Litestar, who: Identity, method: str, path: str, **body) -> httpx.Response:
+        async def sender(credential: str | None, address: str) -> Sender:
+            return Sender(who)
+
+        app.state.services.access.sender = sender
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
             return await client.request(method, f"http://localhost{path}", **body)
 
     async def test() -> None:
@@ -148,6 +143,8 @@ def test_inputs_that_an_older_version_stored_move_to_their_table(tmp_path: Path)
     con = duckdb.connect(str(path))
     con.execute("DELETE FROM nearfar_log.migrations WHERE name >= 'm0011'")
     con.execute("DROP TABLE nearfar_log.inputs")
+    con.execute("DROP TABLE nearfar_log.catalogs")
+    con.execute("ALTER TABLE nearfar_log.decision_rows DROP COLUMN catalog")
     for table in ("decision_rows", "settled"):
         con.execute(f"ALTER TABLE nearfar_log.{table} ADD COLUMN inputs JSON")
     for nth, private in enumerate((False, True)):
