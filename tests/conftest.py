@@ -9,6 +9,7 @@ from collections.abc import Iterator, MutableMapping
 from importlib import metadata
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from router.settings import cache_dir
@@ -47,6 +48,8 @@ def pytest_configure() -> None:
     own.mkdir(parents=True)
     (own / "packages").symlink_to(weights.resolve())
     scrub(os.environ)
+    hypothesis.settings.register_profile("nearfar", deadline=None)  # how busy a machine is says nothing of us
+    hypothesis.settings.load_profile("nearfar")
 
 
 def pytest_unconfigure() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NamedTuple
 
 import msgspec
@@ -11,7 +13,7 @@ from msgspec import Meta, Raw, Struct
 from router.batches.types import Fault, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 MARK = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
@@ -37,7 +39,7 @@ class Raws(NamedTuple):
     content: bytes | None
 
 
-def raws(path: Path, longest: int) -> Iterator[Raws]:
+def raws(path: Path, longest: int) -> Generator[Raws]:
     """Every line that says something; of one longer than `longest` bytes nothing but its number. Blocks."""
     with path.open("rb") as source:
         number = 0
@@ -57,15 +59,35 @@ def _skip(source: BinaryIO, longest: int) -> None:
         pass
 
 
+class Source:
+    """The lines of a file, one at a time, from any thread. Reading and closing block, and wait for each other."""
+
+    def __init__(self, path: Path, longest: int) -> None:
+        self._lines = raws(path, longest)
+        self._reading = threading.Lock()
+
+    def next(self) -> Raws | None:
+        """The next line that says something; None at the end."""
+        with self._reading:
+            return next(self._lines, None)
+
+    def close(self) -> None:
+        """Let the file go."""
+        with self._reading:
+            self._lines.close()
+
+
 def surveyed(path: Path, longest: int, most: int) -> int | Fault:
     """How many lines the file has that say something; what is wrong with the whole of it, if anything is. Blocks."""
     total = 0
-    for number, content in raws(path, longest):
-        total += 1
-        if total > most:
-            return Fault("too_many_lines", f"The file has more than {most} lines, which is batches.max_lines.", number)
-        if content is not None and not _is_utf8(content):
-            return Fault("invalid_encoding", f"Line {number} is not UTF-8 text.", number)
+    with closing(raws(path, longest)) as lines:
+        for number, content in lines:
+            total += 1
+            if total > most:
+                why = f"The file has more than {most} lines, which is batches.max_lines."
+                return Fault("too_many_lines", why, number)
+            if content is not None and not _is_utf8(content):
+                return Fault("invalid_encoding", f"Line {number} is not UTF-8 text.", number)
     return total or Fault("empty_file", "The file has no requests in it.")
 
 

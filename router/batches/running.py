@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from router.batches.lines import Reading, raws, surveyed
+from router.batches.lines import Reading, Source, surveyed
 from router.batches.sheets import Account, Sheets, Tally, tallied
 from router.batches.types import Answer, Batch, Fault, Line, Question, entry_id
 from router.batches.wishes import with_wishes
@@ -129,17 +129,20 @@ class Run:
     async def _lines(self, done: set[int], sheets: Sheets) -> None:
         batch, clock = self.batch, self._store.clock
         reading = Reading(batch.endpoint, self._longest)
-        source = raws(self._store.data(batch.input_file_id), self._longest)
-        async with asyncio.TaskGroup() as group:
-            while (raw := await asyncio.to_thread(next, source, None)) is not None:
-                line = reading.line(raw)
-                if raw.number in done:
-                    continue
-                await self._places.acquire()
-                if self._stopping:
-                    break
-                task = group.create_task(self._one(line, raw.number, sheets, batch.expires_at - clock()))
-                task.add_done_callback(lambda _: self._places.release())
+        source = Source(self._store.data(batch.input_file_id), self._longest)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while (raw := await asyncio.to_thread(source.next)) is not None:
+                    line = reading.line(raw)
+                    if raw.number in done:
+                        continue
+                    await self._places.acquire()
+                    if self._stopping:
+                        break
+                    task = group.create_task(self._one(line, raw.number, sheets, batch.expires_at - clock()))
+                    task.add_done_callback(lambda _: self._places.release())
+        finally:
+            await asyncio.to_thread(source.close)
 
     async def _one(self, line: Line | Fault, number: int, sheets: Sheets, left_s: float) -> None:
         """Answer one line, and write it down."""

@@ -1,6 +1,7 @@
 """`private: true` keeps a request on this machine: whatever fails, hedges, doubts or stores, nothing goes far."""
 
 import asyncio
+import time
 
 import pytest
 from msgspec.structs import replace
@@ -37,7 +38,8 @@ async def ended(house, call) -> tuple[str, set[str]]:
     watched = Watched()
     watched._states = house.fake._states
     house.services.backends["fake"] = watched
-    *_, outcome = await drained(house.dispatcher.stream(private(call)))
+    call = replace(private(call), received=time.monotonic())  # it was made when the tests were collected
+    *_, outcome = await drained(house.dispatcher.stream(call))
     for _ in range(20):
         await asyncio.sleep(0)
     return outcome.status, watched.asked
