@@ -36,6 +36,8 @@ _OFFLINE = {
     "PIP_NO_INDEX": "1",
     "NO_PROXY": "*",
     "no_proxy": "*",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
     "NEARFAR_ROUTING__OFFLINE": "true",
 }
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
@@ -174,7 +176,8 @@ def tame_libraries(environ: MutableMapping[str, str] | None = None, *, offline: 
     """Set what the ML libraries read from the environment, unless the user did. Call before any of them is imported.
 
     Spinning OpenMP threads make two threads slower than one on a busy two-core machine; the hub client reports usage
-    and looks for agents over the network unless telemetry is off.
+    and looks for agents over the network unless telemetry is off. ONNX Runtime's own binaries report models' names and
+    hashes to their makers, natively, so that no guard in Python hears of it, unless told not to when they are loaded.
 
     `offline` says so to those libraries too, and to child processes, whatever the user set; and takes out the way round
     by a proxy on this machine.
@@ -185,6 +188,7 @@ def tame_libraries(environ: MutableMapping[str, str] | None = None, *, offline: 
         "GOMP_SPINCOUNT": "0",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }.items():

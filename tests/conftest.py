@@ -34,6 +34,7 @@ def scrub(environ: MutableMapping[str, str]) -> None:
         "HF_HOME": _home,
         "XDG_CACHE_HOME": _cache,
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     })  # fmt: skip

@@ -63,6 +63,31 @@ SCRIPT = textwrap.dedent(
 )
 
 
+REPORTS = ("HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")
+
+
+def talkative(**more: str) -> dict[str, str]:
+    """The environment of somebody who never told a library to be quiet, as the tests' own does."""
+    path = os.environ.get("PYTHONPATH", str(Path.cwd()))
+    return {name: value for name, value in os.environ.items() if name not in REPORTS} | {"PYTHONPATH": path} | more
+
+
+def test_onnxruntime_is_not_made_to_report_to_anybody(tmp_path: Path) -> None:
+    """Its reports lie in the user's cache until they are sent, natively: here nothing is ever written there.
+
+    Not only offline. They would tell models' names and hashes; where it may be had, no network is there to send them.
+    """
+    pytest.importorskip("onnxruntime")
+    code = "import router.settings as s; s.tame_libraries(); import onnxruntime as o; o.get_available_providers()"
+    subprocess.run(
+        [*(namespace() or []), sys.executable, "-W", "ignore", "-c", code],
+        env=talkative(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path)),
+        check=True,
+    )
+
+    assert [] == [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
+
+
 def test_local_only_answers_with_every_socket_forbidden(tmp_path: Path) -> None:
     """Embeddings, chat and intent are answered in a process that may neither connect nor look up a name.
 
@@ -76,7 +101,7 @@ def test_local_only_answers_with_every_socket_forbidden(tmp_path: Path) -> None:
     done = subprocess.run(
         [*alone, sys.executable, "-W", "ignore", "-c", SCRIPT],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        env=talkative(PYTHONPATH=str(Path.cwd())),
         capture_output=True,
         text=True,
         check=False,
@@ -138,7 +163,7 @@ def asked(tmp_path: Path, *which: str) -> tuple[dict[str, Any], list[str] | None
             str(tmp_path / "s"),
             *which,
         ],
-        env=os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH", str(Path.cwd()))},
+        env=talkative(),
         capture_output=True,
         text=True,
         check=False,

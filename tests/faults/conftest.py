@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import SMOLLM, Server
 from tests.faults import house, provider
+from tests.faults.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,8 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with provider.running(provider.Provider()) as far:
         server = Server(tmp_path_factory.mktemp("faults"), house.config(far.url))
         try:
+            # Not before: an account is probed again after 5 s, and loading takes longer on a busy machine.
+            assert ask(server.url, SMOLLM, stream=False).complete
             yield House(server, far)
         finally:
             server.stop()

@@ -298,8 +298,9 @@ def test_an_offline_house_is_sealed_while_it_is_open() -> None:
 
 def test_libraries_hear_that_nobody_may_leave() -> None:
     """Whatever the user set for them; children that are ours hear it, too."""
-    environ = {"HF_HUB_OFFLINE": "0", "NO_PROXY": "example.org"}
+    environ = {"HF_HUB_OFFLINE": "0", "NO_PROXY": "example.org", "ORT_DISABLE_TELEMETRY": "0"}
     tame_libraries(environ, offline=True)
 
     assert ("1", "*", "1") == (environ["HF_HUB_OFFLINE"], environ["NO_PROXY"], environ["PIP_NO_INDEX"])
+    assert "1" == environ["ORT_DISABLE_TELEMETRY"]
     assert load(environ=environ).routing.offline
