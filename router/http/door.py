@@ -97,7 +97,8 @@ class _Body:
             raise BodyTimeout(
                 f"The body did not arrive within server.body_timeout_s: {self._timeout_s:g} s, and 1 s for each {pace}."
             ) from None
-        self._ends_at += len(message.get("body", b"")) / SLOWEST_BYTES_S
+        body: bytes = message.get("body", b"")  # type: ignore[assignment]
+        self._ends_at += len(body) / SLOWEST_BYTES_S
         self._over = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
