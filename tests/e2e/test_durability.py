@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -45,7 +46,11 @@ class Load:
         while True:
             try:
                 answer = self._server.post("/v1/inference", body)
-            except (OSError, ValueError):  # gone, or gone in the middle of an answer: nothing was acknowledged
+            except (
+                OSError,
+                ValueError,
+                HTTPException,
+            ):  # gone, perhaps in the middle of an answer
                 return
             with self._lock:
                 self.acknowledged.append(answer.body["decision_id"])
