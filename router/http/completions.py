@@ -10,22 +10,16 @@ from litestar.params import JSONBody
 from litestar.response import Stream
 from msgspec import Meta
 
-from backends.types import GenerationInput, InferenceRequest, Task
+from backends.types import InferenceRequest
 from router.errors import InvalidRequest
 from router.http import headers
 from router.http.answers import Answer, answered, opened
 from router.http.chats.chunks import TextChunks, events
 from router.http.chats.extras import Asking, extras_of, shared_fields
+from router.http.chats.generating import generation
 from router.http.chats.telling import text_choices, text_of, usage_of
-from router.http.openai_schemas import StreamOptions, refuse_unserved, stops
+from router.http.openai_schemas import refuse_unserved
 from router.http.schemas import (
-    Name,
-    PositiveInt,
-    Probability,
-    ProviderBody,
-    RoutingBody,
-    Seed,
-    Temperature,
     routing_of,
     texts_of,
 )
@@ -39,22 +33,8 @@ AT_ONCE = 4  # of several prompts
 class CompletionsBody(Asking, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/completions`. Each of several prompts is a request of its own: decided, run and logged apart."""
 
-    model: Name
     prompt: str | list[Any]
-    max_tokens: PositiveInt | None = None
-    temperature: Temperature | None = None
-    top_p: Probability | None = None
-    top_k: PositiveInt | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    seed: Seed | None = None
-    stop: str | list[str] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
-    routing: RoutingBody | None = None
-    provider: ProviderBody | None = None
-    # Accepted and without effect on the answer.
-    user: str | None = None
     # Known, and refused unless they ask for nothing.
     echo: bool | None = None
     suffix: str | None = None
@@ -75,11 +55,8 @@ async def completed(request: Request[Any, Any, Any], data: CompletionsBody) -> R
     calls = _calls(request, data)
     if calls[0].request.stream:
         begun, pieces = await opened(request, calls[0])
-        usage = data.stream_options is not None and data.stream_options.include_usage
-        said = headers.of_stream(begun, request_id(request))
-        return Stream(
-            events(pieces, TextChunks(begun, include_usage=usage)), media_type="text/event-stream", headers=said
-        )
+        written = events(pieces, TextChunks(begun, include_usage=data.include_usage))
+        return Stream(written, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
     answers = await _answered(request, calls)
     return Response(_body(answers, data.n or 1), headers=headers.of_outcome(answers[0].outcome, request_id(request)))
 
@@ -102,22 +79,8 @@ def _calls(request: Request[Any, Any, Any], body: CompletionsBody) -> list[Call]
 
 def _request(body: CompletionsBody, model: str, prompt: str) -> InferenceRequest:
     probable = {} if body.logprobs is None else {"logprobs": body.logprobs}
-    return InferenceRequest(
-        task=Task.TEXT_GENERATION,
-        model=model,
-        stream=bool(body.stream),
-        payload=GenerationInput(
-            prompt=prompt,
-            max_tokens=body.max_tokens or MAX_TOKENS,
-            temperature=body.temperature,
-            top_p=body.top_p,
-            top_k=body.top_k,
-            repetition_penalty=body.repetition_penalty,
-            seed=body.seed,
-            stop=stops(body.stop),
-            extras=extras_of({**shared_fields(body), **probable}),
-        ),
-    )
+    extras = extras_of({**shared_fields(body), **probable})
+    return generation(body, model, prompt, body.max_tokens or MAX_TOKENS, extras)
 
 
 async def _answered(request: Request[Any, Any, Any], calls: Sequence[Call]) -> list[Answer]:

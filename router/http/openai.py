@@ -43,8 +43,7 @@ async def chatted(request: Request[Any, Any, Any], body: ChatBody, name: str) ->
         answer = await answered(request, call)
         return Response(_completion(answer), headers=headers.of_outcome(answer.outcome, request_id(request)))
     begun, pieces = await opened(request, call)
-    usage = body.stream_options is not None and body.stream_options.include_usage
-    written = events(pieces, ChatChunks(begun, include_usage=usage))
+    written = events(pieces, ChatChunks(begun, include_usage=body.include_usage))
     return Stream(written, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
 
 

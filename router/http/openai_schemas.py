@@ -5,19 +5,17 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from backends.types import EmbeddingInput, GenerationInput, InferenceRequest, Message, Task
+from backends.types import EmbeddingInput, InferenceRequest, Message, Task
 from router.errors import InvalidRequest, TooLarge
 from router.http.chats.extras import ChatAsking, ToolCall, chat_fields, extras_of, wire
+from router.http.chats.generating import generation
 from router.http.parameters import MAX_NEW_TOKENS
 from router.http.schemas import (
     Body,
     Name,
     PositiveInt,
-    Probability,
     ProviderBody,
     RoutingBody,
-    Seed,
-    Temperature,
     texts_of,
 )
 
@@ -35,32 +33,12 @@ class ChatMessage(Body, kw_only=True, forbid_unknown_fields=True):
     refusal: str | None = None
 
 
-class StreamOptions(Body, kw_only=True, forbid_unknown_fields=True):
-    """What a stream should carry besides text."""
-
-    include_usage: bool = False
-    include_obfuscation: bool = False
-
-
 class ChatBody(ChatAsking, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/chat/completions`."""
 
-    model: Name
     messages: list[ChatMessage]
-    max_tokens: PositiveInt | None = None
     max_completion_tokens: PositiveInt | None = None
-    temperature: Temperature | None = None
-    top_p: Probability | None = None
-    top_k: PositiveInt | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    seed: Seed | None = None
-    stop: str | list[str] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    routing: RoutingBody | None = None
-    provider: ProviderBody | None = None
     # Accepted and without effect on the answer.
-    user: str | None = None
     store: bool | None = None
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
@@ -111,22 +89,9 @@ def chat_request(body: ChatBody, model: str) -> InferenceRequest:
     refuse_unserved(body, _NEUTRAL)
     if not body.messages:
         raise InvalidRequest("`messages` must not be empty.", param="messages")
-    return InferenceRequest(
-        task=Task.TEXT_GENERATION,
-        model=model,
-        stream=bool(body.stream),
-        payload=GenerationInput(
-            messages=tuple(_message(index, message) for index, message in enumerate(body.messages)),
-            max_tokens=body.max_completion_tokens or body.max_tokens or MAX_NEW_TOKENS,
-            temperature=body.temperature,
-            top_p=body.top_p,
-            top_k=body.top_k,
-            repetition_penalty=body.repetition_penalty,
-            seed=body.seed,
-            stop=stops(body.stop),
-            extras=extras_of(chat_fields(body), _whole(body.messages)),
-        ),
-    )
+    messages = tuple(_message(index, message) for index, message in enumerate(body.messages))
+    most = body.max_completion_tokens or body.max_tokens or MAX_NEW_TOKENS
+    return generation(body, model, messages, most, extras_of(chat_fields(body), _whole(body.messages)))
 
 
 def embeddings_request(body: EmbeddingsBody, model: str, max_items: int) -> InferenceRequest:
@@ -208,15 +173,3 @@ def _part(where: str, part: dict[str, Any]) -> str:
     if part.get("type") != "text" or not isinstance(text, str):
         raise InvalidRequest(f"{where}.content: only text parts are supported.", param=f"{where}.content")
     return text
-
-
-def stops(stop: str | list[str] | None) -> tuple[str, ...]:
-    """The texts that end an answer.
-
-    Raises:
-        InvalidRequest: they are too many, or one is empty.
-    """
-    given = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
-    if len(given) > 16 or any(not text for text in given):
-        raise InvalidRequest("`stop` takes up to 16 non-empty texts.", param="stop")
-    return given

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from backends.extras import Extras
 from router.errors import InvalidRequest
+from router.http.chats.generating import Generating
 from router.http.schemas import Body
 
 MOST_TOOLS = 128
@@ -84,8 +85,8 @@ class ToolCall(Body, kw_only=True, forbid_unknown_fields=True):
     index: int | None = None
 
 
-class Asking(Body, kw_only=True, forbid_unknown_fields=True):
-    """The fields that chats and completions share."""
+class Asking(Generating, kw_only=True, forbid_unknown_fields=True):
+    """What both may ask beyond it."""
 
     n: Answers | None = None
     frequency_penalty: Penalty | None = None
