@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import Server
 
-TIMED = "header_timeout_s" in ServerSettings.__struct_fields__
 LIVE = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n"
 BODY = b'{"model": "no/such", "inputs": "x"}'
 
@@ -202,7 +201,6 @@ def test_a_websocket_is_not_opened(faked: Server) -> None:
     assert alive(faked)
 
 
-@pytest.mark.skipif(not TIMED, reason="server.header_timeout_s is not there yet")
 @pytest.mark.parametrize("first", [b"", LIVE], ids=["at once", "behind a request"])
 def test_a_head_that_trickles_in_is_cut(first: bytes, serve: Callable[..., Server]) -> None:
     """A byte at a time earns no more time than all at once."""
@@ -222,7 +220,6 @@ def test_a_head_that_trickles_in_is_cut(first: bytes, serve: Callable[..., Serve
     assert alive(server)
 
 
-@pytest.mark.skipif(not TIMED, reason="server.body_timeout_s is not there yet")
 def test_a_body_that_trickles_in_is_cut(serve: Callable[..., Server]) -> None:
     """408, or the connection ends."""
     server = serve("[server]\nbody_timeout_s = 1.0\n")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from router.section import AuthSettings
 from tests.e2e.conftest import Server
 from tests.surface import fakes, leaks
 
@@ -42,16 +41,12 @@ class Keyed(NamedTuple):
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     """The same server with `auth.mode = "keys"`."""
     folder = tmp_path_factory.mktemp("keyed")
-    if "keys" not in get_args(get_type_hints(AuthSettings)["mode"]):  # until keys exist, nobody is asked
-        server = Server(folder, fakes.config())
-        yield Keyed(server, {}, {})
-    else:
-        config = fakes.config('[auth]\nmode = "keys"')
-        (folder / "nearfar.toml").write_text(config, encoding="utf-8")
-        admin = _key(folder, "admin", "infer", "read", "admin")
-        reader = _key(folder, "reader", "infer", "read")
-        server = Server(folder, config)
-        yield Keyed(server, admin, reader)
+    config = fakes.config('[auth]\nmode = "keys"')
+    (folder / "nearfar.toml").write_text(config, encoding="utf-8")
+    admin = _key(folder, "admin", "infer", "read", "admin")
+    reader = _key(folder, "reader", "infer", "read")
+    server = Server(folder, config)
+    yield Keyed(server, admin, reader)
     told = server.errors()
     server.stop()
 
