@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from backends.replacing import replace_whole
 from router.access.keys import Key
 from router.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 Stamp = tuple[int, int, int] | None
 T = TypeVar("T")
@@ -89,18 +89,8 @@ class KeyFile:
     def _replace(self, keys: tuple[Key, ...]) -> None:
         body = msgspec.json.format(msgspec.json.encode(_Kept(keys=keys)), indent=1)
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)  # made 0600
+            replace_whole(self.path, body)
         except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-            _sync_folder(self.path.parent)
-        except OSError as error:
-            Path(name).unlink(missing_ok=True)
             raise self._unwritable(error) from error
 
     def _unreadable(self, error: Exception) -> SettingsError:
@@ -108,12 +98,3 @@ class KeyFile:
 
     def _unwritable(self, error: Exception) -> SettingsError:
         return SettingsError(f"{self.path.name}: the keys cannot be written ({type(error).__name__}).")
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is on disk when its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from backends.replacing import replace_whole
 from router.batches.types import Batch, StoredFile
 from router.errors import NoSuchResource
 
@@ -171,16 +170,4 @@ def _all(folder: Path, kind: type[Kept], since: Callable[[Kept], int]) -> dict[s
 
 def _replaced(path: Path, value: Any) -> None:
     """Put the value in the place of whatever is there, and on disk."""
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(value))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    with suppress(PermissionError):  # Windows cannot open folders, and keeps their entries itself
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    replace_whole(path, msgspec.json.encode(value))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from backends.replacing import replace_whole
 from router.editing.overlay import Overlay
 from router.errors import CatalogError, RouterError
 
@@ -74,16 +73,7 @@ def write(path: Path | None, kept: Kept) -> None:
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)  # readable by its owner only
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(kept), indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_whole(path, msgspec.json.format(msgspec.json.encode(kept), indent=1))
     except OSError as error:
         raise RouterError(
             f"{path.name}: the change cannot be kept ({type(error).__name__}); nothing changed."

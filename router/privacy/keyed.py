@@ -7,12 +7,12 @@ Each tenant has a key of its own that follows from it, so equal inputs of two te
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from backends.replacing import replace_whole
 from router.errors import LogError
 
 if TYPE_CHECKING:
@@ -72,14 +72,5 @@ def _read(file: Path) -> bytes | None:
 def _made(file: Path) -> bytes:
     """A new key in its file: whole or not at all, whatever ends the process meanwhile."""
     key = secrets.token_bytes(KEY_BYTES)
-    fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(key)
-            opened.flush()
-            os.fsync(opened.fileno())
-        fresh.replace(file)
-    finally:
-        fresh.unlink(missing_ok=True)
+    replace_whole(file, key)
     return key

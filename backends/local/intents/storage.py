@@ -6,9 +6,7 @@ A file is replaced whole or not at all, is readable by its owner only, and is re
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +15,10 @@ from backends.errors import Unavailable
 from backends.local.intents.classifier import Classifier
 from backends.local.intents.definition import IntentSet
 from backends.local.intents.fitting import Fitted
+from backends.replacing import replace_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUFFIX = ".json"
 VERSION = 1
@@ -65,16 +67,7 @@ def write(path: Path, stored: Stored) -> None:
     body = msgspec.json.encode(stored)
     document = _Document(version=VERSION, checksum=_checksum(body), stored=msgspec.Raw(body))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)  # readable by its owner only
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(document))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_whole(path, msgspec.json.encode(document))
 
 
 def read(path: Path) -> Stored:
