@@ -178,16 +178,17 @@ def test_budget_goes_near_when_the_days_money_runs_ahead() -> None:
     entry = chat_model(fake("far", price=PRICE, latency_ms=1.0), fake("near", price=PRICE, near=True, latency_ms=300.0))
 
     async def go():
-        budgets = [BudgetEntry(limit_usd=1000.0, on_exceeded="near")]
-        async with opened(entry, budgets=budgets, worth=WorthSettings(second_usd=0.01)) as house:
+        daily = BudgetEntry(limit_usd=1000.0, on_exceeded="near")
+        async with opened(entry, budgets=[daily], worth=WorthSettings(second_usd=0.01)) as house:
             calls = [chat(policy="budget", order=()) for _ in range(3)]
             for call in calls[:2]:  # what it takes is learnt
                 await house.dispatcher.infer(msgspec.structs.replace(call, routing=chat(only=("near",)).routing))
                 await house.dispatcher.infer(msgspec.structs.replace(call, routing=chat(only=("far",)).routing))
             plenty = await house.dispatcher.plan(calls[2])
-            clock = house.services.budgets._clock()
-            charge = house.services.budgets._budgets[0]
-            period = charge.at(clock)
+            budgets, charge = house.services.budgets, house.services.budgets._budgets[0]
+            period = charge.at(budgets._clock())
+            noon = period.starts_at + 43_200
+            budgets._clock = lambda: noon  # what is ahead of the clock must not depend on when this runs
             period.book(spent=charge.limit * 9999 / 10000 - period.spent)
             return plenty, await house.dispatcher.plan(calls[2])
 
