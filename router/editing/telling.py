@@ -46,7 +46,10 @@ def models(made: Made) -> list[dict[str, Any]]:
 
 
 def aliases(made: Made) -> list[dict[str, Any]]:
-    """The aliases, disabled ones too; `models` are those behind them, `entry` is what was written."""
+    """The aliases, disabled ones too; `models` are those behind them, `entry` is what was written.
+
+    A built-in one that is disabled has no entry.
+    """
     overlay = made.held.overlay
     written = {entry.name: entry for entry in made.settings.aliases}
     return [
@@ -55,7 +58,7 @@ def aliases(made: Made) -> list[dict[str, Any]]:
             "enabled": entry.enabled,
             **_whose(made.held, "aliases", name, overlay.aliases, overlay.aliases_enabled),
             "models": list(made.catalog.models_of(name)) if entry.enabled else [],
-            "entry": msgspec.to_builtins(entry),
+            "entry": msgspec.to_builtins(entry) if entry.models else None,
         }
         for name, entry in (made.catalog.aliases | written).items()
     ]

@@ -144,10 +144,10 @@ def _kept_s(given: Upload) -> int | None:
         raise InvalidRequest(f"purpose: {said}; it must be 'batch'.", param="purpose")
     if not given.size_bytes:
         raise InvalidRequest("file: is required, and must not be empty.", param="file")
-    if wanted is None:
-        return None
     if anchor != "created_at":
         raise InvalidRequest("expires_after.anchor: must be 'created_at'.", param="expires_after.anchor")
+    if wanted is None:
+        return None
     if not (wanted.isascii() and wanted.isdigit() and LEAST_KEPT_S <= int(wanted[:12]) <= MOST_KEPT_S):
         said = f"expires_after.seconds: must be between {LEAST_KEPT_S} and {MOST_KEPT_S}."
         raise InvalidRequest(said, param="expires_after.seconds")

@@ -188,17 +188,19 @@ def test_a_batch_is_cancelled_and_keeps_its_answers(slow: Server) -> None:
     answers = entries(client, batch.output_file_id)
     with pytest.raises(openai.BadRequestError, match="is cancelled: there is nothing to cancel"):
         client.batches.cancel(batch.id)
-    lines = metrics_of(slow)
+    told = metrics_of(slow)
 
     assert "cancelled" == batch.status
     assert batch.request_counts.completed == len(answers) < 60
-    assert 'nearfar_batches{state="cancelled"} 1.0' in lines
-    assert 'nearfar_batch_lines{state="waiting"} 0.0' in lines
+    assert "1.0" == told['nearfar_batches{state="cancelled"}']
+    assert {"0.0"} == {told[f'nearfar_batch_lines{{state="{state}"}}'] for state in ("completed", "failed", "waiting")}
 
 
-def metrics_of(server: Server) -> list[str]:
+def metrics_of(server: Server) -> dict[str, str]:
+    """What the server's metrics say of batches."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=ENOUGH_S) as response:
-        return str(response.read().decode()).splitlines()
+        lines = response.read().decode().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if line.startswith("nearfar_batch"))
 
 
 def test_whoever_waits_is_served_while_a_batch_runs(slow: Server) -> None:
@@ -262,6 +264,12 @@ def test_what_makes_no_sense_is_refused_by_name(slow: Server) -> None:
     assert 415 == slow.post("/v1/files", b"x", {"content-type": "text/plain"}).status
     assert 400 == slow.post("/v1/files", b"x", {"content-type": "multipart/form-data"}).status
     assert 400 == slow.post("/v1/files", b"--b\r\n", {"content-type": "multipart/form-data; boundary=b"}).status
+    with pytest.raises(openai.BadRequestError, match=r"expires_after\.anchor"):
+        client.files.create(
+            file=("in.jsonl", said("a").encode()),
+            purpose="batch",
+            extra_body={"expires_after": {"anchor": "last_used_at"}},
+        )
     assert "/" not in file.filename
     assert "\x00" not in file.filename
 

@@ -31,11 +31,11 @@ class ListedModel(Whose):
 
 
 class ListedAlias(Whose):
-    """An alias: `models` are those behind it, `entry` is what was written."""
+    """An alias: `models` are those behind it, `entry` is what was written; null for a built-in one that is disabled."""
 
     name: str
     models: list[str]
-    entry: AliasEntry
+    entry: AliasEntry | None
 
 
 class ListedRoute(Told):

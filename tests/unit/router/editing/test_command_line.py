@@ -86,6 +86,8 @@ def test_aliases_and_routes_are_set_listed_and_removed(folder) -> None:
     assert ("run-time", ["team/file"], "fastest") == (quick["origin"], quick["models"], quick["entry"]["policy"])
     assert "run-time" in nearfar("aliases", "list")
     nearfar("aliases", "disable", "quick")
+    nearfar("aliases", "disable", "embed")
+    assert "embed" in nearfar("aliases", "list")
     assert made().catalog.alias("quick") is None
     nearfar("aliases", "enable", "quick")
     nearfar("routes", "set", "routes.toml")
@@ -96,6 +98,7 @@ def test_aliases_and_routes_are_set_listed_and_removed(folder) -> None:
     assert ["all"] == [route.name for route in made().settings.routes]
     nearfar("routes", "remove", "--all-changes")
     nearfar("aliases", "remove", "quick")
+    nearfar("aliases", "remove", "embed")
     assert load(None, {}) == made().settings
 
 

@@ -187,7 +187,8 @@ def test_aliases_are_set_changed_disabled_and_taken_back(client) -> None:
     )
     assert 200 == client.patch("/v1/aliases/chat", json={"enabled": False}).status_code
     assert 404 == ask(client, "chat").status_code
-    assert (False, []) == tuple(entry(client, "chat", "aliases", "name")[key] for key in ("enabled", "models"))
+    told = entry(client, "chat", "aliases", "name")
+    assert (False, [], None) == (told["enabled"], told["models"], told["entry"])
     assert 200 == client.patch("/v1/aliases/chat", json={"enabled": True}).status_code
     assert 200 == client.post("/v1/route", json={"model": "chat", "inputs": "x", "task": "text-generation"}).status_code
 
