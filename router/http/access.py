@@ -8,7 +8,7 @@ from litestar.datastructures import Headers
 from litestar.handlers import BaseRouteHandler
 
 from router.http import scopes
-from router.http.services import Services
+from router.http.services import NAMED, Services
 from router.identity import Identity
 
 NOBODY = Identity()
@@ -30,11 +30,11 @@ async def who_asks(connection: ASGIConnection[Any, Any, Any, Any], handler: Base
     asked = scopes.needed(str(connection.scope.get("method")), connection.scope["path_template"], handler.opt)
     if not asked:
         if access.asks:
-            state["nearfar_identity"] = NOBODY
+            state[NAMED] = NOBODY
         return
     address = "" if connection.client is None else connection.client.host
     sender = await access.sender(credential_of(connection.headers), address)
-    state["nearfar_identity"] = sender.identity
+    state[NAMED] = sender.identity
     scopes.check(sender.identity, asked)
     tenant = sender.identity.tenant
     state["nearfar_standing"] = partial(access.limits.standing, tenant)

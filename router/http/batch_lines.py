@@ -18,7 +18,7 @@ from router.batches.service import Batches
 from router.batches.store import Store
 from router.batches.types import Answer, Question
 from router.http import completions, errors, inference, openai
-from router.http.services import BATCHED, FIRM, Services
+from router.http.services import BATCHED, FIRM, NAMED, Services
 from router.identity import Identity
 from router.settings import batches_dir
 
@@ -75,7 +75,7 @@ class _Exchange:
             (b"content-length", str(len(asked.body)).encode()),
             (b"x-request-id", asked.request_id.encode()),
         ]
-        state: dict[str, Any] = {"nearfar_identity": Identity(asked.tenant, frozenset({"infer"})), BATCHED: SURFACE}
+        state: dict[str, Any] = {NAMED: Identity(asked.tenant, frozenset({"infer"})), BATCHED: SURFACE}
         if asked.firm:
             state[FIRM] = True
         scope: Any = {

@@ -58,7 +58,9 @@ async def completed(request: Request[Any, Any, Any], data: CompletionsBody) -> R
         written = events(pieces, TextChunks(begun, include_usage=data.include_usage))
         return Stream(written, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
     answers = await _answered(request, calls)
-    return Response(_body(answers, data.n or 1), headers=headers.of_outcome(answers[0].outcome, request_id(request)))
+    body, said = _body(answers, data.n or 1), headers.of_outcome(answers[0].outcome, request_id(request))
+    said["x-nearfar-cost-usd"] = headers.cost(body["usage"]["cost"])  # of all prompts together
+    return Response(body, headers=said)
 
 
 def _calls(request: Request[Any, Any, Any], body: CompletionsBody) -> list[Call]:

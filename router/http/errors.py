@@ -13,17 +13,13 @@ from backends import errors as backend
 from router import errors
 from router.http.answers import Logged
 from router.http.schemas import Body, invalid
-from router.http.services import identity, request_id, services, surface
+from router.http.services import NAMED, identity, request_id, services, surface
 from router.privacy.bugs import told_without_words
 from router.rows import Refused
 
 MAX_DRAINED_BYTES = 256 * 1024 * 1024
 
 logger = logging.getLogger("nearfar.http")
-
-
-# Whoever nobody knows is nobody's request, and must not be able to fill the log; these are counted instead.
-_ROWLESS = (Logged, errors.Unauthenticated)
 
 
 class Told(NamedTuple):
@@ -153,7 +149,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
         error = errors.RouterError("Internal error.")
     if isinstance(error, errors.Unauthenticated | errors.TooManyRequests):
         services(request).metrics.turned_away(error.why)
-    if _is_inference(request) and error.decision_id is None and not isinstance(error, _ROWLESS):
+    if _is_inference(request) and error.decision_id is None and not isinstance(error, Logged) and _is_known(request):
         tenant = identity(request).tenant
         refused = Refused(error=error, surface=surface(request), request_id=request_id(request), tenant=tenant)
         error.decision_id = services(request).dispatcher.refuse(refused)
@@ -207,6 +203,14 @@ def _plain(error: HTTPException) -> Response[dict[str, Any]]:
     kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
     inner = {"message": error.detail, "type": kind, "param": None, "code": None, "decision_id": None}
     return Response({"error": inner}, status_code=error.status_code, headers=error.headers, media_type=MediaType.JSON)
+
+
+def _is_known(request: Request[Any, Any, Any]) -> bool:
+    """Whether its sender was found, where anybody is asked: a stranger must not be able to fill the log.
+
+    Strangers whose credential opens nothing are counted instead.
+    """
+    return not services(request).access.asks or NAMED in request.scope["state"]
 
 
 def _is_inference(request: Request[Any, Any, Any]) -> bool:

@@ -11,7 +11,7 @@ def of_outcome(outcome: Outcome, request_id: str) -> dict[str, str]:
     winner = outcome.winner
     headers = _common(outcome.plan, request_id) | {"x-nearfar-reason": _ascii(outcome.reason)}
     headers["x-nearfar-attempts"] = str(len(outcome.attempts))
-    headers["x-nearfar-cost-usd"] = "unknown" if outcome.cost.usd is None else f"{outcome.cost.usd:.10f}"
+    headers["x-nearfar-cost-usd"] = cost(outcome.cost.usd)
     headers["x-nearfar-cost-source"] = outcome.cost.source
     headers["x-nearfar-overhead-ms"] = f"{outcome.overhead_s * 1000:.3f}"
     if winner is not None:
@@ -27,6 +27,11 @@ def of_outcome(outcome: Outcome, request_id: str) -> dict[str, str]:
         if timings.service_s is not None:
             headers["x-nearfar-inference-ms"] = f"{timings.service_s * 1000:.3f}"
     return headers
+
+
+def cost(usd: float | None) -> str:
+    """An amount of US dollars, as `x-nearfar-cost-usd` tells it."""
+    return "unknown" if usd is None else f"{usd:.10f}"
 
 
 def trailer(outcome: Outcome) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head has begun; the first was waited for already."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._unparsed = True, 0, 0  # what came before was a body's
         if self._timer is None:
             self._wait(self.limits.header_timeout_s)
         super().on_message_begin()

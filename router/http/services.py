@@ -36,6 +36,7 @@ from router.sizes import size_of
 from router.telemetry.traces import Traces
 
 REQUEST_ID_LENGTH = 128
+NAMED = "nearfar_identity"  # in the state of a request whose sender was found: who that is
 BATCHED = "nearfar_batched"  # in the state of a request that is a line of a batch: its surface
 FIRM = "nearfar_firm"  # likewise, where it was stopped for others often enough
 SQL_AT_ONCE = 2
@@ -85,7 +86,7 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 def identity(request: Request[Any, Any, Any]) -> Identity:
     """Who asks, as the guards found."""
-    found: Identity = request.scope["state"].get("nearfar_identity", ANYBODY)
+    found: Identity = request.scope["state"].get(NAMED, ANYBODY)
     return found
 
 

@@ -230,12 +230,15 @@ def test_completions_go_on_with_a_text(client: openai.OpenAI) -> None:
     """Buffered, streamed, and several prompts at once; the chat template is not around it."""
     asked: dict[str, Any] = {"model": SMOLLM, "max_tokens": 5, "temperature": 0}
     one = client.completions.create(prompt="The capital of France is", **asked)
-    both = client.completions.create(prompt=["The capital of France is", "One, two, three,"], **asked)
+    raw = client.completions.with_raw_response.create(prompt=["The capital of France is", "One, two, three,"], **asked)
+    both = raw.parse()
     chunks = list(client.completions.create(prompt="The capital of France is", stream=True, **asked))
 
     assert "Paris" in one.choices[0].text
     assert [0, 1] == [choice.index for choice in both.choices]
     assert one.choices[0].text == both.choices[0].text
+    assert both.usage is not None
+    assert f"{both.usage.cost:.10f}" == raw.headers["x-nearfar-cost-usd"], "of all prompts together"
     assert one.choices[0].text == "".join(chunk.choices[0].text for chunk in chunks)
     assert "length" == chunks[-1].choices[0].finish_reason == one.choices[0].finish_reason
     assert one.usage is not None

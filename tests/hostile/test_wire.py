@@ -233,6 +233,20 @@ def test_a_body_that_trickles_in_is_cut(serve: Callable[..., Server]) -> None:
     assert alive(server)
 
 
+def test_a_large_body_does_not_count_as_the_head_of_the_next_request(faked: Server) -> None:
+    """On a connection that is kept, where the next head comes in pieces."""
+    body = b'{"model": "no/such", "inputs": "' + b"x" * (2 * ServerSettings().max_header_bytes) + b'"}'
+    head = b"POST /v1/inference HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    with connected(faked.url) as sock:
+        sock.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 404")
+        sock.sendall(b"GE")
+        assert alive(faked)  # by now the server has read the piece
+        sock.sendall(b"T /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+
+        assert b"HTTP/1.1 200" in rest(sock)  # behind what is left of the first answer
+
+
 def _closes(sock, byte: bytes) -> bool:
     """Send a byte, listen for a tenth of a second; whether the other side has answered or closed."""
     try:

@@ -115,6 +115,8 @@ def test_rows_are_their_senders_and_strangers_leave_none() -> None:
     with serving(log=log) as http:
         http.post("/v1/inference", json=NATIVE, headers=alice)
         http.post("/v1/inference", json=NATIVE)
+        http.post("/v1/inference", content="{}", headers={"content-type": "text/plain"})
+        http.post("/v1/inference", json=NATIVE, headers={"origin": "https://elsewhere.example"})
         log.flush()
         rows = log.reader().sql("SELECT tenant FROM decisions").rows
         metrics = http.app.state.services.metrics
