@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from router.decision_log import cells
-from router.decision_log.retention import Retention, erase, forget_inputs
+from router.decision_log.retention import Retention, erase_owed, forget_inputs, owe_erasure, transaction
 from router.decision_log.shapes import apart, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import duckdb
 
@@ -63,7 +63,6 @@ class Keeper:
         self._next_s = time.monotonic() + TICK_S
         self._has_deleted = False
         self._next_inputs_s = 0.0
-        self._has_inputs_left = False  # deleted, and not taken out of the file yet
 
     def rest(self) -> None:
         """Do nothing from now on."""
@@ -95,7 +94,7 @@ class Keeper:
         ((found, oldest),) = con.execute("SELECT count(*), min(ended) FROM ended").fetchall()
         if not found or (found < (at_least or AT_ONCE) and oldest > now - _PATIENCE):
             return 0
-        with _transaction(con):
+        with transaction(con):
             self._take_back(con)
             picked = "decision_id IN (SELECT decision_id FROM ended)"
             con.execute(f"CREATE OR REPLACE TEMP TABLE batch AS FROM ({joined(con, picked)}) ORDER BY ts, seq")
@@ -126,7 +125,9 @@ class Keeper:
                 self._has_deleted = False
             return 0
         end = min(until, oldest.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
-        with _transaction(con):
+        with transaction(con):
+            if con.execute("SELECT 1 FROM nearfar_log.inputs WHERE ts < ? LIMIT 1", [end]).fetchall():
+                owe_erasure(con)
             for table in _AGED:
                 con.execute(f"DELETE FROM nearfar_log.{table} WHERE ts < ?", [end])  # noqa: S608
             for table in ("cells", "clusters", "savings"):
@@ -139,10 +140,8 @@ class Keeper:
         if time.monotonic() < self._next_inputs_s:
             return
         self._next_inputs_s = time.monotonic() + INPUTS_TICK_S
-        self._has_inputs_left |= forget_inputs(con, self._of_inputs, now)
-        if self._has_inputs_left:
-            erase(con)
-            self._has_inputs_left = False
+        forget_inputs(con, self._of_inputs, now)
+        erase_owed(con)
 
     def _take_back(self, con: duckdb.DuckDBPyConnection) -> None:
         """Make decisions new again of which an attempt or the end came after they had been settled."""
@@ -161,14 +160,3 @@ class Keeper:
         ((there,),) = con.execute("SELECT count(*) FROM nearfar_log.clusters WHERE hour < ?", [until]).fetchall()
         if there:
             cells.fold(con, until)
-
-
-@contextlib.contextmanager
-def _transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    con.execute("BEGIN")
-    try:
-        yield
-    except BaseException:
-        con.execute("ROLLBACK")
-        raise
-    con.execute("COMMIT")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from router.decision_log.cells import refresh
+from router.decision_log.retention import owe_erasure
 from router.decision_log.shapes import reshape
 from router.errors import LogError, LogLocked
 
@@ -195,6 +196,8 @@ def m0011_inputs(con: duckdb.DuckDBPyConnection) -> None:
             decision_id UUID NOT NULL, ts TIMESTAMP NOT NULL, tenant VARCHAR NOT NULL, body JSON NOT NULL)""")
     listed = con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'nearfar_log'").fetchall()
     for table in {"decision_rows", "settled"}.intersection(name for (name,) in listed):
+        if con.execute(f"SELECT 1 FROM nearfar_log.{table} WHERE inputs IS NOT NULL LIMIT 1").fetchall():  # noqa: S608
+            owe_erasure(con)  # those of private requests are nowhere then, and must be in no free block either
         con.execute(f"""
             INSERT INTO nearfar_log.inputs SELECT decision_id, ts, coalesce(tenant, ''), inputs
             FROM nearfar_log.{table} WHERE inputs IS NOT NULL AND NOT private""")  # noqa: S608 - names from above

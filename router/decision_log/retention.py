@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     import duckdb
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 DAY_US = 86_400_000_000
 LEAST_NUMBERS = 100_000
 MOST_BYTES = 268_435_456  # a second or two of writing, in which rows wait
+_OWED = "erasure"
 _OVER = """ts < $now::TIMESTAMP - to_microseconds(
     coalesce(map($tenants::VARCHAR[], $spans::BIGINT[])[tenant], $span::BIGINT))"""
 
@@ -33,7 +36,7 @@ class Retention(Struct, frozen=True, kw_only=True):
 
 
 def forget_inputs(con: duckdb.DuckDBPyConnection, retention: Retention, now: datetime) -> bool:
-    """Delete the inputs whose time is over; returns whether there were any. `erase` must follow."""
+    """Delete the inputs whose time is over, and owe their erasure; returns whether there were any."""
     by_tenant = retention.inputs_by_tenant
     values = {
         "now": now,
@@ -43,8 +46,35 @@ def forget_inputs(con: duckdb.DuckDBPyConnection, retention: Retention, now: dat
     }
     if not con.execute(f"SELECT 1 FROM nearfar_log.inputs WHERE {_OVER} LIMIT 1", values).fetchall():  # noqa: S608
         return False
-    con.execute(f"DELETE FROM nearfar_log.inputs WHERE {_OVER}", values)  # noqa: S608
+    with transaction(con):
+        owe_erasure(con)
+        con.execute(f"DELETE FROM nearfar_log.inputs WHERE {_OVER}", values)  # noqa: S608
     return True
+
+
+def owe_erasure(con: duckdb.DuckDBPyConnection) -> None:
+    """Remember in the log itself that inputs are deleted and not taken out of the file yet: a process may end first."""
+    con.execute("DELETE FROM nearfar_log.meta WHERE key = $key", {"key": _OWED})
+    con.execute("INSERT INTO nearfar_log.meta VALUES ($key, 'owed')", {"key": _OWED})
+
+
+def erase_owed(con: duckdb.DuckDBPyConnection) -> None:
+    """Take deleted inputs out of the file, where that is owed."""
+    if con.execute("SELECT 1 FROM nearfar_log.meta WHERE key = ?", [_OWED]).fetchall():
+        erase(con)
+        con.execute("DELETE FROM nearfar_log.meta WHERE key = ?", [_OWED])
+
+
+@contextlib.contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of it, or nothing."""
+    con.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")
 
 
 def erase(con: duckdb.DuckDBPyConnection) -> None:

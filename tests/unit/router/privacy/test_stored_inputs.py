@@ -123,6 +123,36 @@ def test_inputs_go_on_their_day_and_from_the_file(tmp_path: Path) -> None:
         assert CANARY.encode() not in file.read_bytes(), file.name
 
 
+def test_inputs_that_go_with_their_decisions_go_from_the_file_too(tmp_path: Path) -> None:
+    """Decisions may be kept for a shorter time than inputs are; and a process may end between the two steps."""
+    path = tmp_path / "log.duckdb"
+    log = DecisionLog.open(path)
+    log._keeper.rest()
+    old_us = round((datetime.now(UTC) - timedelta(days=9)).timestamp() * 1e6)
+    log.append(
+        InputRow(decision_id="0197f000-0000-7000-8000-000000000000", ts_us=old_us, tenant="a", body=f'"{CANARY}"')
+    )
+    log.flush()
+    with log._cursor() as con:
+        con.execute(
+            "INSERT INTO nearfar_log.decision_rows (decision_id, ts, node_id, boot_id, seq, schema_version, surface, "
+            "mode, reason, batch_items, stream, private, candidates, decide_us) VALUES (uuid(), ?, 'n', uuid(), 1, 1, "
+            "'s', 'policy', 'r', 1, false, false, [], 1)",
+            [datetime.fromtimestamp(old_us / 1e6, UTC).replace(tzinfo=None)],
+        )
+        Keeper(log._cursor, Retention(days=7)).forget(con, datetime.now(UTC).replace(tzinfo=None))
+        owed = "SELECT value FROM nearfar_log.meta WHERE key = 'erasure'"
+        assert [("owed",)] == con.execute(owed).fetchall()
+    assert [] == stored(log)
+    keeper = Keeper(log._cursor, Retention(days=7))  # of the process that comes after
+    keeper._next_s = 0.0
+    keeper.keep()
+    assert [] == log._cursor().execute(owed).fetchall()
+    log.close()
+    for file in tmp_path.iterdir():
+        assert CANARY.encode() not in file.read_bytes(), file.name
+
+
 def test_a_refused_row_of_inputs_is_written_nowhere(tmp_path: Path, caplog) -> None:
     """The file of refused rows is kept for ever: it says that there was one, and nothing of it."""
     log = DecisionLog.open(tmp_path / "log.duckdb")
