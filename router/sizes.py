@@ -66,9 +66,14 @@ def _texts_size(payload: EmbeddingInput | ClassificationInput | ZeroShotInput, l
 
 
 def _generation_size(payload: GenerationInput) -> Size:
-    """Tools and schemas are read like text, once; each of several answers is written."""
-    texts = (payload.prompt,) if payload.prompt is not None else tuple(m.content for m in payload.messages)
+    """Tools and schemas are read like text, once; each of several answers is written.
+
+    Where tools were called, the extras hold the conversation as a whole.
+    """
     extras = payload.extras
+    texts = (payload.prompt,) if payload.prompt is not None else tuple(m.content for m in payload.messages)
+    if extras is not None and extras.messages:
+        texts = ()
     told = () if extras is None else (msgspec.json.encode(extras).decode(),)
     answers = answers_of(extras)
     return Size(

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.access.limits import Place, Standing
 from router.errors import BodyTimeout
+from router.http.description.headers import HEADERS
 
 # Scripts and styles of the API's viewer stand in its page; whatever else comes from here is no page at all, or loads
 # what it needs from here alone.
@@ -28,8 +29,7 @@ FIXED = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 _LIMITS = tuple(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens"))
-_ABOUT = ("backend", "provider", "model", "policy", "reason", "attempts", "cost-usd", "cost-source", "decision-id")
-EXPOSED = (*(f"x-nearfar-{name}" for name in _ABOUT), "x-request-id", "retry-after", *_LIMITS)
+EXPOSED = (*HEADERS, *_LIMITS)
 """The headers that a script of an allowed origin may read."""
 
 

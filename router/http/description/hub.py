@@ -16,7 +16,7 @@ from router.http.description.inference import (
     listed,
     shaped,
 )
-from router.http.description.openai_shapes import ChatCompletion
+from router.http.description.openai_shapes import ChatCompletion, TextCompletion
 from router.http.description.operation import EVENTS, JSON, Described, Example, events
 from router.http.hub_schemas import HubBody
 
@@ -44,11 +44,12 @@ _ANSWER: dict[str, Any] = {
             "additionalProperties": False,
         },
         {"$ref": f"#/components/schemas/{ChatCompletion.__name__}"},
+        {"$ref": f"#/components/schemas/{TextCompletion.__name__}"},
     ],
 }
 _BODY = {
-    "description": "At `{id}/v1/chat/completions` the body of a chat, else the hub's.",
-    "anyOf": [{"$ref": f"#/components/schemas/{HubBody.__name__}"}, {"$ref": "#/components/schemas/ChatBody"}],
+    "description": "At `{id}/v1/chat/completions` a chat's, at `{id}/v1/completions` a completion's, else the hub's.",
+    "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in (HubBody.__name__, "ChatBody", "CompletionsBody")],
 }
 
 
@@ -70,7 +71,8 @@ TABLE = {
         shape="huggingface",
         parameters={
             "address": {
-                "description": "`{id}`, `{id}/pipeline/{task}` or `{id}/v1/chat/completions`; ids have slashes."
+                "description": "`{id}`, `{id}/pipeline/{task}`, `{id}/v1/chat/completions` or `{id}/v1/completions`; "
+                "ids have slashes."
             }
         },
         examples={
@@ -85,6 +87,11 @@ TABLE = {
                 summary="A chat",
                 parameters={"address": f"{CHAT}/v1/chat/completions"},
                 body={"model": "dummy", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8},
+            ),
+            "completion": Example(
+                summary="A text, in OpenAI's shape",
+                parameters={"address": f"{CHAT}/v1/completions"},
+                body={"model": "dummy", "prompt": "Say hello.", "max_tokens": 8},
             ),
             "photo": Example(
                 summary="A photo's bytes", parameters={"address": SEES}, media=BYTES, body="(the bytes of a photo)"

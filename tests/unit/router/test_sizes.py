@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from backends.extras import Extras
 from backends.fake.answers import png
 from backends.types import (
     ClassificationInput,
@@ -63,6 +64,17 @@ def test_a_prompt_and_a_chat_of_the_same_text_are_as_large() -> None:
 
     assert chat.input_tokens == size_for(GenerationInput(prompt="hello " * 20)).input_tokens
     assert 0 < size_for(GenerationInput(prompt="")).input_tokens
+
+
+def test_a_conversation_in_which_tools_were_called_is_counted_once() -> None:
+    """The extras hold all of it, and what has no text beside."""
+    words = "What is the weather in Paris today? " * 50
+    told = ({"role": "user", "content": words}, {"role": "tool", "tool_call_id": "a", "content": words})
+    messages = (Message("user", words), Message("tool", words))
+    plain = size_for(GenerationInput(messages=messages))
+    called = size_for(GenerationInput(messages=messages, extras=Extras(messages=told)))
+
+    assert plain.input_tokens <= called.input_tokens < 1.2 * plain.input_tokens
 
 
 def test_a_drawing_says_what_it_says_and_leaves_the_rest_open() -> None:
