@@ -306,7 +306,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             with served(command, stderr=said) as (process, url):
                 samples, seen = asyncio.run(crowd(url, psutil.Process(process.pid), options))
             said.seek(0)
-            seen.failed.update(line for line in said if line.startswith("Traceback"))
+            seen.failed.update(line for line in said if line.startswith(("ERROR ", "Traceback")))
         rows = rows_of(log, seen)
     how = {"connections": options.connections, "minutes": options.minutes, "pause_s": options.pause_s}
     return {"machine": describe_machine(PACKAGES), **how, **judged(samples, seen, rows)}

@@ -148,7 +148,7 @@ def listings_dir(settings: Settings, environ: Mapping[str, str] | None = None) -
 def intents_dir(settings: Settings) -> Path:
     """Where sets of intents are kept: `intents.dir`, or `nearfar-intents` beside the decision log."""
     configured = settings.intents.dir
-    return Path(configured).expanduser() if configured else Path(settings.log.path).parent / "nearfar-intents"
+    return Path(configured).expanduser() if configured else _beside_log(settings, "nearfar-intents")
 
 
 def keys_file(settings: Settings) -> Path:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from router.batches.store import Store
-    from router.batches.types import Ask, Given, State
+    from router.batches.types import Ask, Given
 
 MOST_UNENDED = 100  # batches of one tenant that have not ended
 MOST_KEPT = 10_000  # batches of one tenant, with those that have ended
@@ -134,10 +134,6 @@ class Batches:
         if reads is not None:
             raise InvalidRequest(f"The file {file.id} is read by {reads.id}, which is {reads.state}: cancel it first.")
         await self.store.delete_file(file.id)
-
-    def counts(self) -> Counter[State]:
-        """How many batches are in which state."""
-        return Counter(batch.state for batch in self.store.batches.values())
 
     def _begin(self) -> None:
         """Start batches while there is room: those of tenants who have the fewest running, the oldest first."""

@@ -35,7 +35,6 @@ class Fault(Struct, frozen=True):
     code: str
     message: str
     line: int | None = None
-    param: str | None = None
     custom_id: str | None = None
 
 

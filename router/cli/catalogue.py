@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -122,7 +121,8 @@ def list_aliases(config: Path | None, server: str | None, *, as_json: bool) -> N
             show_json(found)
             return
         rows = [
-            (one["name"], "\n".join(one["models"]), "\n".join(one["entry"]["fallbacks"]), _whose(one)) for one in found
+            (one["name"], "\n".join(one["models"]), "\n".join((one["entry"] or {}).get("fallbacks", ())), _whose(one))
+            for one in found
         ]
         show_table("aliases", ("alias", "models", "fallbacks", "whose"), rows)
 
@@ -237,7 +237,7 @@ def _shown(config: Path | None, server: str | None, kind: str) -> list[dict[str,
         found: list[dict[str, Any]] = client.get(server, f"/v1/{kind}")["data"]
         return found
     settings, _ = configured(config)
-    made, _ = asyncio.run(asyncio.to_thread(editor.opened, settings))
+    made, _ = editor.opened(settings)
     return telling.aliases(made) if kind == "aliases" else telling.routes(made.held)["data"]
 
 

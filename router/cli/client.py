@@ -31,7 +31,7 @@ def post(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     Raises:
         RouterError: nobody answers there, or the answer is an error.
     """
-    return _ask("POST", server, path, body)
+    return send(server, "POST", path, body)
 
 
 def get(server: str, path: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def get(server: str, path: str) -> dict[str, Any]:
     Raises:
         RouterError: nobody answers there, or the answer is an error.
     """
-    return _ask("GET", server, path, None)
+    return send(server, "GET", path)
 
 
 def send(server: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -49,7 +49,12 @@ def send(server: str, method: str, path: str, body: dict[str, Any] | None = None
     Raises:
         RouterError: nobody answers there, or the answer is an error.
     """
-    return _ask(method, server, path, body)
+    with _exchanging(server) as client:
+        request = client.request(method, server.rstrip("/") + path)
+        if body is not None:
+            request = request.header("content-type", "application/json").body_bytes(msgspec.json.encode(body))
+        response = request.build().send()
+        return _told(server, response.status, bytes(response.bytes()))
 
 
 def upload(server: str, path: str, file: Path, fields: dict[str, str]) -> dict[str, Any]:
@@ -92,15 +97,6 @@ def _exchanging(server: str) -> Iterator[SyncClient]:
         raise RouterError(f"{server} does not answer as a Nearfar server ({type(error).__name__}).") from error
 
 
-def _ask(method: str, server: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-    with _exchanging(server) as client:
-        request = client.request(method, server.rstrip("/") + path)
-        if body is not None:
-            request = request.header("content-type", "application/json").body_bytes(msgspec.json.encode(body))
-        response = request.build().send()
-        return _told(server, response.status, bytes(response.bytes()))
-
-
 def _told(server: str, status: int, body: bytes) -> dict[str, Any]:
     try:
         answer = msgspec.json.decode(body)
@@ -109,5 +105,7 @@ def _told(server: str, status: int, body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise RouterError(f"{server} does not answer as a Nearfar server.")
     if status >= 400:
-        raise RouterError(f"{server} answered {status}: {answer.get('error', {}).get('message', 'no message')}")
+        said = answer.get("error")
+        message = said.get("message") if isinstance(said, dict) else said
+        raise RouterError(f"{server} answered {status}: {message or 'no message'}")
     return answer

@@ -205,7 +205,9 @@ def mend(con: duckdb.DuckDBPyConnection) -> None:
         for table in ("clusters", "savings"):
             con.execute(f"DELETE FROM nearfar_log.{table} WHERE hour = ?", [hour])  # noqa: S608
         of_it = f"SELECT * FROM nearfar_log.settled WHERE date_trunc('hour', ts) = TIMESTAMP '{hour}'"  # noqa: S608
-        con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({_kept_savings(compared(facts(of_it)))})")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE parts AS FROM ({compared(facts(of_it))})")
+        con.execute(f"INSERT INTO nearfar_log.savings BY NAME FROM ({_kept_savings('FROM parts')})")
+        con.execute("DROP TABLE parts")
 
 
 def _add_savings(con: duckdb.DuckDBPyConnection, as_clusters: str, as_sums: str) -> None:

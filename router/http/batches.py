@@ -121,7 +121,7 @@ _TIMED: tuple[State, ...] = ("in_progress", "finalizing", "completed", "failed",
 
 
 def _fault(fault: Fault) -> dict[str, Any]:
-    return {"code": fault.code, "message": fault.message, "line": fault.line, "param": fault.param}
+    return {"code": fault.code, "message": fault.message, "line": fault.line, "param": None}
 
 
 def _said(routing: RoutingBody) -> dict[str, Any]:

@@ -16,3 +16,8 @@ _FRAME = re.compile(r'File \\?"[^"]+\.py\\?", line \d+')
 def leaks(text: str, *folders: str) -> list[str]:
     """Which signs of the inside are in a text; `folders` are those of the server that wrote it."""
     return [sign for sign in (*_SIGNS, *folders) if sign in text] + _FRAME.findall(text)
+
+
+def bugs(told: str) -> list[str]:
+    """The lines of a server's errors that tell of a bug: it logs those by class and place, and dies with a trace."""
+    return [line for line in told.splitlines() if line.startswith(("ERROR ", "Traceback"))]
