@@ -14,17 +14,18 @@ WORKERS ?= 2
 run: $(VENV)/.calibrated
 	$(BIN)/nearfar serve $(ARGS)
 
-test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients
+test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
-test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients
+test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev $(VENV)/.clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/node tests/clients/js/node_modules/typescript/bin/tsc -p router/web/jsconfig.json
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -53,9 +54,13 @@ $(VENV)/.dev: $(VENV)/.local
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-# The JavaScript clients that the tests run, by the dev extra's own npm.
+# What the tests and the linters need of JavaScript (clients, axe, TypeScript's checker), by the dev extra's own npm.
 $(VENV)/.clients: tests/clients/js/package-lock.json $(VENV)/.dev
 	cd tests/clients/js && $(abspath $(BIN))/npm ci --no-audit --no-fund --silent
+	touch $@
+
+$(VENV)/.chromium: .ci/install_chromium.sh $(VENV)/.dev
+	sh .ci/install_chromium.sh $(BIN)/python
 	touch $@
 
 WEIGHTS := backends/local/weight_packages.toml backends/local/imagenet_labels.txt \

@@ -2,13 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import resources
 
-from litestar import Litestar, Router, get
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.openapi.config import OpenAPIConfig
-from litestar.response import Redirect
-from litestar.static_files import create_static_files_router
 
 import router
 from router.decision_log.log import DecisionLog
@@ -32,6 +29,7 @@ from router.http import (
     openai,
     replay,
     system,
+    web,
 )
 from router.http import intents as intent_routes
 from router.http.batch_lines import batching
@@ -41,7 +39,7 @@ from router.sections import Settings
 from router.settings import Secrets
 from router.telemetry.exchanges import Exchange, Watched, log_line
 
-ASSETS = "/assets/swagger-ui"
+VIEWER = f"{web.FILES}/vendor/swagger-ui"
 HANDLERS = (
     inference.inference,
     inference.route,
@@ -94,7 +92,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
 
     origins = list(settings.auth.cors_allow_origins)
     app = Litestar(
-        route_handlers=[*HANDLERS, _home, _static()],
+        route_handlers=[*HANDLERS, web.home, web.static()],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.handle},
         guards=[guards.from_here, access.who_asks],
@@ -119,22 +117,11 @@ def watched(app: Litestar, settings: Settings) -> Watched:
     return Watched(app, tell)
 
 
-@get("/", include_in_schema=False)
-async def _home() -> Redirect:
-    """Until the web UI has its pages, the API's own description is the front page."""
-    return Redirect("/schema")
-
-
-def _static() -> Router:
-    folder = str(resources.files("router").joinpath("web/vendor/swagger-ui"))
-    return create_static_files_router(path=ASSETS, directories=[folder], include_in_schema=False)
-
-
 def _openapi() -> OpenAPIConfig:
     viewer = Viewer(
-        js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        css_url=f"{ASSETS}/swagger-ui.css",
-        standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
+        js_url=f"{VIEWER}/swagger-ui-bundle.js",
+        css_url=f"{VIEWER}/swagger-ui.css",
+        standalone_preset_js_url=f"{VIEWER}/swagger-ui-standalone-preset.js",
         favicon="<link rel='icon' href='data:,'>",
     )
     return OpenAPIConfig(

@@ -14,11 +14,16 @@ from router.access.limits import Place, Standing
 from router.errors import BodyTimeout
 from router.http.description.headers import HEADERS
 
-# Scripts and styles of the API's viewer stand in its page; whatever else comes from here is no page at all, or loads
-# what it needs from here alone.
+# Scripts and styles of the API's viewer stand in its page; the other pages load all of theirs from here, and may run
+# WebAssembly; whatever else comes from here is no page at all.
 _VIEWER = b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-_PAGE = b"default-src 'self'; style-src 'self' 'unsafe-inline'; "
-_IN_PAGES = b"img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+_PAGE = (
+    b"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; "
+    b"worker-src 'self'; manifest-src 'self'; media-src 'self' blob:; "
+)
+_IN_PAGES = (
+    b"img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+)
 _PLAIN = b"default-src 'none'; frame-ancestors 'none'"
 POLICIES = (("/schema", _VIEWER + _IN_PAGES), ("/v1/", _PLAIN), ("/models/", _PLAIN), ("/", _PAGE + _IN_PAGES))
 
@@ -26,7 +31,8 @@ FIXED = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),  # with the next: pages may use threads
+    (b"cross-origin-embedder-policy", b"require-corp"),
 )
 _LIMITS = tuple(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens"))
 EXPOSED = (*HEADERS, *_LIMITS)

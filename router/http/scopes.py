@@ -38,7 +38,7 @@ ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/metrics"): READ,
 }
 _TYPE = re.compile(r":\w+(?=})")  # a route is declared with the types of its parameters, and asked without them
-PUBLIC = ("/schema/", "/assets/")  # the API's description and its viewer: the same at every server
+PUBLIC = ("/schema/", "/ui/")  # the API's description, and the pages with what they load: the same at every server
 
 
 def needed(method: str, template: str, opt: Mapping[str, Any]) -> Needed:

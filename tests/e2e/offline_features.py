@@ -85,7 +85,7 @@ def routes(server: Server) -> Iterator[tuple[str, int]]:
     yield "/v1/analytics/sql", server.post("/v1/analytics/sql", {"query": "SELECT count(*) FROM decisions"}).status
     yield "/v1/feedback", server.post("/v1/feedback", {"decision_id": decision, "score": 1.0}).status
     yield "/v1/replay", server.post("/v1/replay", {"policy": "cheapest"}).status
-    for path in ("/metrics", "/schema", "/schema/openapi.json", "/assets/swagger-ui/swagger-ui-bundle.js"):
+    for path in ("/metrics", "/schema", "/schema/openapi.json", "/ui/vendor/swagger-ui/swagger-ui-bundle.js"):
         with urllib.request.urlopen(server.url + path, timeout=60) as response:
             yield path, response.status
 

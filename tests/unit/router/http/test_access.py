@@ -306,7 +306,14 @@ def test_every_answer_carries_the_headers_that_protect_and_the_viewer_still_work
     """Errors, unknown paths and files too; the viewer's page may run its own scripts, an API answer none."""
     with serving("none") as http:
         http.base_url = "http://127.0.0.1"
-        paths = ("/health/live", "/nowhere", "/v1/decisions/x", "/schema", "/assets/swagger-ui/swagger-ui.css", "/v1/x")
+        paths = (
+            "/health/live",
+            "/nowhere",
+            "/v1/decisions/x",
+            "/schema",
+            "/ui/vendor/swagger-ui/swagger-ui.css",
+            "/v1/x",
+        )
         answers = {path: http.get(path) for path in paths}
 
     for answer in answers.values():
@@ -321,7 +328,7 @@ def test_every_answer_carries_the_headers_that_protect_and_the_viewer_still_work
     assert 200 == answers["/schema"].status_code
     loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", answers["/schema"].text)
     assert any("swagger-ui-bundle" in place for place in loaded)
-    assert [] == [place for place in loaded if not place.startswith(("/assets/", "data:"))]
+    assert [] == [place for place in loaded if not place.startswith(("/ui/", "data:"))]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""The frame around all pages: it is small, works by keyboard, and says when the server is away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import MINILM
+
+if TYPE_CHECKING:
+    from tests.web.conftest import Visit
+
+MOST_BYTES = 300_000
+
+
+def test_the_first_page_is_small_and_fit(visit: Visit) -> None:
+    """All that it loads before anything is asked of it stays under 300 kB, and nobody is shut out."""
+    sizes: list[int] = []
+    visit.page.on("response", lambda response: sizes.append(int(response.headers.get("content-length", 0))))
+    page = visit.open("")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+    assert 0 < sum(sizes) < MOST_BYTES
+    assert [] == visit.unfit()
+
+
+def test_a_decision_appears_in_the_feed(visit: Visit) -> None:
+    """What somebody asks elsewhere is seen without a reload."""
+    page = visit.open("decisions")
+    visit.server.post("/v1/inference", {"model": MINILM, "task": "feature-extraction", "inputs": "hello"})
+
+    expect(page.get_by_role("cell", name=MINILM).first).to_be_visible()
+    visit.picture("decisions")
+    assert [] == visit.unfit()
