@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
+import numpy as np  # noqa: TID253 -- arithmetic on arrays, as its neighbours do
 import psutil
 from machine import describe_machine
 from soak import SAMPLE_S, T95, WARM_UP, growth, watch
@@ -280,10 +280,11 @@ def beside_the_log(samples: list[Sample], waiting: list[int]) -> dict[str, float
     Least squares on means of half a minute after the warm-up: memory = a + b * write-ahead log + c * time.
     """
     end = samples[-1].at_s
+    width = min(BIN_S, end / 20)
     bins: dict[int, list[tuple[float, float, float]]] = {}
     for sample, size in zip(samples, waiting, strict=True):
         if sample.at_s >= end * WARM_UP:
-            bins.setdefault(int(sample.at_s // BIN_S), []).append((sample.at_s / 60, size / MB, sample.rss_bytes / MB))
+            bins.setdefault(int(sample.at_s // width), []).append((sample.at_s / 60, size / MB, sample.rss_bytes / MB))
     points = np.array([np.mean(found, axis=0) for found in bins.values()])
     known, rss = np.column_stack([np.ones(len(points)), points[:, 1], points[:, 0]]), points[:, 2]
     fitted, *_ = np.linalg.lstsq(known, rss, rcond=None)
