@@ -6,9 +6,9 @@ that nobody knows, heads without end or a byte at a time, garbage, bodies that n
 Every request has an id of its own, by which its row is looked up in the log afterwards.
 
 Exit status 1 when a right request failed, a bug was told (5xx but 503), an answered request has not exactly one row,
-any request has two, or the memory grows. DuckDB keeps in memory what waits in its write-ahead log until a checkpoint
-takes it into the file (at 256 MB), so the memory rises and falls with that: what is judged is what grows beside it, by
-a regression of the resident memory on the size of the write-ahead log and on time, after the warm-up.
+any request has two, or the memory grows. DuckDB holds what waits in its write-ahead log until a checkpoint takes it
+into the file (at 256 MB), and pages of the file, up to 1 GB in all: its memory is bounded, rises and falls, and is told
+by the server (`nearfar_log_memory_bytes`). What is judged is the rest of the process, after the warm-up.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import random
 import resource
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np  # noqa: TID253 -- arithmetic on arrays, as its neighbours do
 import psutil
 from machine import describe_machine
-from soak import SAMPLE_S, T95, WARM_UP, growth, watch
+from soak import SAMPLE_S, WARM_UP, growth, slope, watch
 from upstream import served
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ RESULT = Path(__file__).parent / "results" / "hostile_load.json"
 PACKAGES = ("litestar", "uvicorn", "httptools", "uvloop", "msgspec", "duckdb")
 FILES_BESIDE = 512  # descriptors that are no connections
 PATIENCE_S = 60.0
-BIN_S = 30.0
-MB = 1e6
 CONFIG = """\
 [log]
 path = "{log}"
@@ -246,59 +245,41 @@ async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
     return whole
 
 
-async def measure(log: Path, waiting: list[int], samples: list[Sample]) -> None:
-    """How many bytes wait in the write-ahead log, for each sample of the process, until cancelled."""
-    path = log.with_name(f"{log.name}.wal")
+async def measure(url: str, held: list[int], samples: list[Sample]) -> None:
+    """What DuckDB holds in memory, as the server tells it, for each sample of the process, until cancelled."""
     while True:
-        size = path.stat().st_size if path.exists() else 0
-        waiting += [size] * (len(samples) - len(waiting))
-        await asyncio.sleep(SAMPLE_S / 4)
+        metrics = await asyncio.to_thread(_metrics, url)
+        size = float(metrics["nearfar_log_memory_bytes"])
+        held += [0 if math.isnan(size) else int(size)] * (len(samples) - len(held))
+        await asyncio.sleep(SAMPLE_S)
 
 
-async def crowd(
-    url: str, process: psutil.Process, log: Path, options: argparse.Namespace
-) -> tuple[list[Sample], list[int], Seen]:
+def _metrics(url: str) -> dict[str, str]:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE_S) as response:
+        lines = response.read().decode().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+
+async def crowd(url: str, process: psutil.Process, options: argparse.Namespace) -> tuple[list[Sample], list[int], Seen]:
     """Let them all live for so long."""
     host, _, port = url.removeprefix("http://").partition(":")
     seen, samples, began = Seen(), [], time.monotonic()
     until = began + options.minutes * 60
-    waiting: list[int] = []
+    held: list[int] = []
     watching = [
         asyncio.create_task(watch(process, samples, began)),
-        asyncio.create_task(measure(log, waiting, samples)),
+        asyncio.create_task(measure(url, held, samples)),
     ]
     callers = [Caller((host, int(port)), seen, random.Random(n)) for n in range(options.connections)]
     await asyncio.gather(*(caller.live(until, options.pause_s) for caller in callers))
     for task in watching:
         task.cancel()
-    return samples[: len(waiting)], waiting, seen
+    return samples[: len(held)], held, seen
 
 
-def beside_the_log(samples: list[Sample], waiting: list[int]) -> dict[str, float]:
-    """Bytes of resident memory a minute, at the same size of the write-ahead log, with its 95 % interval.
-
-    Least squares on means of half a minute after the warm-up: memory = a + b * write-ahead log + c * time.
-    """
-    end = samples[-1].at_s
-    width = min(BIN_S, end / 20)
-    bins: dict[int, list[tuple[float, float, float]]] = {}
-    for sample, size in zip(samples, waiting, strict=True):
-        if sample.at_s >= end * WARM_UP:
-            bins.setdefault(int(sample.at_s // width), []).append((sample.at_s / 60, size / MB, sample.rss_bytes / MB))
-    points = np.array([np.mean(found, axis=0) for found in bins.values()])
-    known, rss = np.column_stack([np.ones(len(points)), points[:, 1], points[:, 0]]), points[:, 2]
-    fitted, *_ = np.linalg.lstsq(known, rss, rcond=None)
-    free = len(points) - 3
-    spread = np.linalg.pinv(known.T @ known) * float(((rss - known @ fitted) ** 2).sum() / free)
-    error = T95.get(free, 2.13) * float(np.sqrt(spread[2, 2]))
-    per_minute = float(fitted[2])
-    return {
-        "bytes_per_minute": per_minute * MB,
-        "low": (per_minute - error) * MB,
-        "high": (per_minute + error) * MB,
-        "bytes_per_byte_of_log": float(fitted[1]),
-        "points": len(points),
-    }
+def beside_the_log(samples: list[Sample], held: list[int]) -> list[Sample]:
+    """The samples without what DuckDB holds."""
+    return [replace(sample, rss_bytes=sample.rss_bytes - size) for sample, size in zip(samples, held, strict=True)]
 
 
 def rows_of(log: Path, seen: Seen) -> dict[str, int]:
@@ -315,10 +296,10 @@ def rows_of(log: Path, seen: Seen) -> dict[str, int]:
     }
 
 
-def judged(samples: list[Sample], waiting: list[int], seen: Seen, rows: dict[str, int]) -> dict[str, Any]:
+def judged(samples: list[Sample], held: list[int], seen: Seen, rows: dict[str, int]) -> dict[str, Any]:
     """The report, with everything that speaks against the server under `faults`."""
     size, files = growth(samples, lambda s: s.rss_bytes), growth(samples, lambda s: s.files)
-    grows = beside_the_log(samples, waiting)
+    grows = slope(beside_the_log(samples, held))
     faults = [f"{what} x{count}" for what, count in seen.failed.items() if count]
     faults += [f"status {status} x{n}" for status, n in seen.answered.items() if status >= "500" and status != "503"]
     if rows["answered"] != rows["answered_with_one_row"]:
@@ -337,7 +318,7 @@ def judged(samples: list[Sample], waiting: list[int], seen: Seen, rows: dict[str
         "rss": size | {"beside_the_log": grows},
         "files": files,
         "faults": faults,
-        "samples": [asdict(sample) | {"wal_bytes": size} for sample, size in zip(samples, waiting, strict=True)],
+        "samples": [asdict(sample) | {"log_bytes": size} for sample, size in zip(samples, held, strict=True)],
     }
 
 
@@ -352,12 +333,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         command = [sys.executable, "-m", "router", "serve", "--port", "0", "--config", str(config)]
         with (Path(folder) / "stderr.txt").open("w+") as said:  # a line for each request that is no HTTP
             with served(command, stderr=said) as (process, url):
-                samples, waiting, seen = asyncio.run(crowd(url, psutil.Process(process.pid), log, options))
+                samples, held, seen = asyncio.run(crowd(url, psutil.Process(process.pid), options))
             said.seek(0)
             seen.failed.update(line for line in said if line.startswith(("ERROR ", "Traceback")))
         rows = rows_of(log, seen)
     how = {"connections": options.connections, "minutes": options.minutes, "pause_s": options.pause_s}
-    return {"machine": describe_machine(PACKAGES), **how, **judged(samples, waiting, seen, rows)}
+    return {"machine": describe_machine(PACKAGES), **how, **judged(samples, held, seen, rows)}
 
 
 def told(report: dict[str, Any]) -> str:
@@ -369,8 +350,8 @@ def told(report: dict[str, Any]) -> str:
 statuses {report["statuses"]}
 right requests: {report["right_answered"]}, ms { ({name: round(ms, 1) for name, ms in report["ms"].items()}) }
 rows: {rows["answered_with_one_row"]} of {rows["answered"]} answered, {rows["left_with_one_row"]} of {rows["left"]} left
-RSS {rss["first_half"] / 1e6:.0f} -> {rss["second_half"] / 1e6:.0f} MB (halves after {WARM_UP:.0%}); at the same \
-size of the write-ahead log {grows["bytes_per_minute"]:+.2f} MB/min (95 %: {grows["low"]:+.2f} .. {grows["high"]:+.2f})
+RSS {rss["first_half"] / 1e6:.0f} -> {rss["second_half"] / 1e6:.0f} MB (halves after {WARM_UP:.0%}); beside \
+what DuckDB holds {grows["bytes_per_minute"]:+.2f} MB/min (95 %: {grows["low"]:+.2f} .. {grows["high"]:+.2f})
 files {report["files"]}
 faults: {"; ".join(report["faults"]) or "none"}"""
 

@@ -63,6 +63,7 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
     lag_s: float  # age of the oldest row not committed
     durability: Durability
     file_bytes: int
+    memory_bytes: int | None  # DuckDB's, a few seconds ago; it is bounded, and rises and falls with the write-ahead log
 
 
 class DecisionLog:
@@ -195,6 +196,7 @@ class DecisionLog:
             lag_s=self._backlog.lag_s(),
             durability=self.durability,
             file_bytes=sum(size(file) for file in (self._path, self._wal) if file),
+            memory_bytes=self._keeper.memory_bytes,
         )
 
     def reader(self, sees: str | None = None) -> LogReader:
