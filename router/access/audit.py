@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from backends.writing import add_line
 from router.errors import LogError
 
 if TYPE_CHECKING:
@@ -48,17 +49,12 @@ class AuditLog:
         Raises:
             LogError: the file cannot be written.
         """
-        line = msgspec.json.encode(entry) + b"\n"
+        line = msgspec.json.encode(entry)
         if self._path is None:
             self._kept.append(line)
             return
         try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(handle, line)
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            add_line(self._path, line)
         except OSError as error:
             raise LogError(f"{self._path.name}: cannot be written ({type(error).__name__}).") from error
 

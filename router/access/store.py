@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from backends.replacing import replace_whole
+from backends.writing import replace_whole
 from router.access.keys import Key
 from router.errors import SettingsError
 

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from router.egress.addresses import is_own
 from router.errors import SettingsError
 from router.identity import SCOPES, Identity
 
@@ -149,7 +150,7 @@ def _check_url(url: str | None, *, offline: bool) -> None:
     if url is None:
         return
     place = urlsplit(url)
-    loopback = place.hostname in {"127.0.0.1", "localhost", "::1"}
+    loopback = is_own(place.hostname)
     if place.scheme != "https" and not (place.scheme == "http" and loopback):
         raise SettingsError("auth.jwt.jwks_url: keys that arrive unprotected prove nothing: use https.")
     if offline and not loopback:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from backends.replacing import replace_whole
+from backends.writing import replace_whole
 from router.batches.types import Batch, StoredFile
 from router.errors import NoSuchResource
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from router.batches.types import MOVES
 from router.cli.client import download, get, post, upload
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOK_S = 0.5
-ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+ENDED = frozenset(state for state, others in MOVES.items() if not others)
 PAGE = 100
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
 from router.cli.doctor_access import access_lines
+from router.cli.finding import Finding
 from router.decision_log.log import DecisionLog
 from router.editing.overlay import outdated
 from router.egress.guard import GUARD
@@ -27,15 +28,6 @@ if TYPE_CHECKING:
     from router.sections import Settings
     from router.settings import Secrets
     from router.token_health import TokenReport
-
-
-class Finding(NamedTuple):
-    """One line of the diagnosis."""
-
-    what: str
-    state: Literal["ok", "warning", "error"]
-    detail: str
-    hint: str = ""
 
 
 @click.command()
@@ -64,7 +56,7 @@ def _findings(config: Path | None, *, check_token: bool) -> list[Finding]:
         findings += asyncio.run(_house(settings, secrets, check_token=check_token))
     except (SettingsError, CatalogError) as error:
         findings.append(Finding("configuration", "error", str(error), "correct the key it names"))
-    findings += [Finding(*line) for line in access_lines(settings, secrets)]
+    findings += access_lines(settings, secrets)
     findings.append(_libraries())
     findings.append(_log(settings))
     return findings

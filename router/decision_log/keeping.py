@@ -47,6 +47,9 @@ _AGED = ("settled", "decision_rows", "outcome_rows", "attempt_rows", "inputs", "
 class Keeper:
     """Does what is due, a step at a time. Owned by the writer thread.
 
+    Attributes:
+        memory_bytes: What DuckDB held in memory at the last step, by its own account; at most its `memory_limit`.
+
     Args:
         cursor: Gives a cursor of the log's database as it is now.
         retention: How long decisions and inputs are kept.
@@ -63,6 +66,7 @@ class Keeper:
         self._next_s = time.monotonic() + TICK_S
         self._has_deleted = False
         self._next_inputs_s = 0.0
+        self.memory_bytes: int | None = None
 
     def rest(self) -> None:
         """Do nothing from now on."""
@@ -81,6 +85,8 @@ class Keeper:
         with contextlib.closing(self._cursor()) as con:
             self._forget_inputs(con, now)
             more = self.settle(con, now) + self.forget(con, now)
+            ((held,),) = con.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()
+            self.memory_bytes = int(held)
         if more >= AT_ONCE:
             self._next_s = 0.0
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 import msgspec
 
+from backends.writing import add_line
 from router.decision_log.files import file_id, size
 from router.decision_log.ingest import TABLES, Inserter
 from router.decision_log.keeping import TICK_S, Keeper
@@ -27,7 +28,7 @@ from router.decision_log.migrations import connect, first_line
 from router.decision_log.queries import LogReader
 from router.decision_log.record import KINDS, DecisionRow
 from router.decision_log.retention import Retention
-from router.decision_log.spill import Backlog, Line, SpillFile, add_private_line, make_private
+from router.decision_log.spill import Backlog, Line, SpillFile, make_private
 from router.errors import LogError, LogLocked
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
     lag_s: float  # age of the oldest row not committed
     durability: Durability
     file_bytes: int
+    memory_bytes: int | None  # DuckDB's, a few seconds ago; it is bounded, and rises and falls with the write-ahead log
 
 
 class DecisionLog:
@@ -194,6 +196,7 @@ class DecisionLog:
             lag_s=self._backlog.lag_s(),
             durability=self.durability,
             file_bytes=sum(size(file) for file in (self._path, self._wal) if file),
+            memory_bytes=self._keeper.memory_bytes,
         )
 
     def reader(self, sees: str | None = None) -> LogReader:
@@ -391,6 +394,6 @@ class DecisionLog:
         row = line.json.decode(errors="replace")
         if line.kind == "input":  # DuckDB's words repeat what it could not read
             why, row = "not a row of inputs", "withheld: inputs are kept in their table alone"
-        add_private_line(self._rejected_path, msgspec.json.encode({"why": why, "row": row}))
+        add_line(self._rejected_path, msgspec.json.encode({"why": why, "row": row}))
         self._rejected += 1
         _logger.error("A %s row was refused and is in %s: %s", line.kind or "broken", self._rejected_path.name, why)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from backends.writing import write_all
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -214,7 +216,7 @@ class SpillFile:
             fd = self._open()
             size = os.fstat(fd).st_size
             try:
-                _write_all(fd, b"".join(line + b"\n" for line in lines))
+                write_all(fd, b"".join(line + b"\n" for line in lines))
             except OSError:
                 os.ftruncate(fd, size)
                 raise
@@ -264,20 +266,6 @@ class SpillFile:
             self._fd = None
 
 
-def add_private_line(path: Path, line: bytes) -> None:
-    """Append one line to a file only its owner may read, and have it on disk before returning.
-
-    Raises:
-        OSError: the disk refused.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
-    try:
-        _write_all(fd, line + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def make_private(wal: Path) -> None:
     """Take the write-ahead log from others. DuckDB makes a new one after each checkpoint, by the process's umask."""
     try:
@@ -293,9 +281,3 @@ def _tag(line: bytes) -> str:
         return msgspec.json.decode(line, type=_Tag).type
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

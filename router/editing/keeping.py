@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from backends.replacing import replace_whole
+from backends.writing import replace_whole
 from router.editing.overlay import Overlay
 from router.errors import CatalogError, RouterError
 

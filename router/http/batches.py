@@ -10,7 +10,7 @@ from msgspec import Meta
 from router.batches.service import Batches
 from router.batches.types import Batch, Fault, Given, State
 from router.errors import InvalidRequest
-from router.http.schemas import Body, Name, NonNegative, RoutingBody
+from router.http.schemas import Body, Name, NonNegative, RoutingBody, check_within
 from router.http.services import identity
 
 Value = Annotated[str, Meta(max_length=512)]
@@ -137,8 +137,7 @@ def page(items: list[dict[str, Any]], *, limit: int, most: int, after: str | Non
     Raises:
         InvalidRequest: the limit is out of bounds, or nothing listed has the id `after`.
     """
-    if not 1 <= limit <= most:
-        raise InvalidRequest(f"limit: must be between 1 and {most}.", param="limit")
+    check_within("limit", limit, 1, most)
     start = 0
     if after is not None:
         start = next((index + 1 for index, item in enumerate(items) if item["id"] == after), 0)

@@ -16,9 +16,8 @@ from msgspec import Meta
 from router.editing import changes, snapshots, telling
 from router.editing.changes import AliasPatch, Change, ModelPatch
 from router.editing.in_force import Swap
-from router.errors import InvalidRequest
 from router.http.auditing import audited
-from router.http.schemas import Body, Name
+from router.http.schemas import Body, Name, check_within
 from router.http.services import identity, reader, services
 from router.sections import AliasEntry, ModelEntry, OnStreamFailure, RouteEntry
 
@@ -73,8 +72,8 @@ async def every(
     request: Request[Any, Any, Any], limit: FromQuery[int] = 50, offset: FromQuery[int] = 0
 ) -> dict[str, Any]:
     """One entry a change: who made it, when, and the snapshot it came to. Decisions name theirs in `catalog`."""
-    if not 1 <= limit <= MOST_SNAPSHOTS or not 0 <= offset <= 2**31:
-        raise InvalidRequest(f"limit: 1 to {MOST_SNAPSHOTS}; offset: 0 or more.", param="limit")
+    check_within("limit", limit, 1, MOST_SNAPSHOTS)
+    check_within("offset", offset, 0, 2**31)
     await services(request).log.committed()
     found, total = await asyncio.to_thread(snapshots.listed, reader(request), limit, offset)
     return {"object": "list", "data": found, "total": total}

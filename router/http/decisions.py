@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from router.errors import InvalidRequest
 from router.explanation.told import explained
-from router.http.schemas import Body
+from router.http.schemas import Body, check_within
 from router.http.services import reader, services
 
 
@@ -37,8 +37,7 @@ async def decisions(  # noqa: PLR0913, PLR0917 -- one argument per documented fi
     cursor: FromQuery[str | None] = None,
 ) -> dict[str, Any]:
     """Page through decisions; `next_cursor` of one page is `cursor` of the next. Rows may lag by the flush interval."""
-    if not 1 <= limit <= 500:
-        raise InvalidRequest("limit: must be between 1 and 500.", param="limit")
+    check_within("limit", limit, 1, 500)
     filters = {"model": model, "task": task, "backend": backend, "policy": policy, "status": status}
     rows, next_cursor = await asyncio.to_thread(
         reader(request).decisions,

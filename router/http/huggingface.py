@@ -11,7 +11,7 @@ from litestar.response import Stream
 
 from backends.types import Delta, DrawingOutput, Piece, Task
 from router.errors import InvalidRequest, RouterError
-from router.http import answers, completions, documents, headers, hub_schemas, openai
+from router.http import answers, completions, headers, hub_schemas, openai
 from router.http.completions import CompletionsBody
 from router.http.hub_schemas import Wanted
 from router.http.openai_schemas import ChatBody
@@ -25,14 +25,6 @@ encode = msgspec.json.encode
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 B = TypeVar("B", ChatBody, CompletionsBody)
 FILES = ("image/*", "audio/*", "video/*", "application/octet-stream", "")  # video: what .webm and .mp4 are taken for
-_DOCUMENT: dict[str, dict[str, Any]] = {
-    "application/json": {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {"inputs": {}, "parameters": {"type": "object"}, "stream": {"type": "boolean"}},
-    },
-    "application/octet-stream": documents.FILE,
-}
 
 
 class Address(NamedTuple):
@@ -48,7 +40,6 @@ class Address(NamedTuple):
     status_code=200,
     opt={"inference": True, "bodies": FILES, "shape": "huggingface"},
     summary="Any task, in the hub's shapes",
-    operation_class=documents.taking(_DOCUMENT),
 )
 async def model(request: Request[Any, Any, Any], address: FromPath[str]) -> Response[Any]:
     """`/models/{id}`, `/models/{id}/pipeline/{task}`, `/models/{id}/v1/chat/completions` and `.../v1/completions`.

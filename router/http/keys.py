@@ -11,9 +11,8 @@ from msgspec import Meta
 
 from router.access.keys import MAX_OVERLAP_S, Limits, Wanted
 from router.access.told import issued, told
-from router.errors import InvalidRequest
 from router.http.auditing import audited
-from router.http.schemas import Body
+from router.http.schemas import Body, check_within
 from router.http.services import services
 from router.section import Count
 
@@ -82,7 +81,6 @@ async def rotate(
 @get("/v1/audit", summary="What admins did, newest first")
 async def audit_log(request: Request[Any, Any, Any], limit: FromQuery[int] = 100) -> dict[str, Any]:
     """Who did what to what, when, from where, and how it ended."""
-    if not 1 <= limit <= 1000:
-        raise InvalidRequest("limit: must be between 1 and 1000.", param="limit")
+    check_within("limit", limit, 1, 1000)
     found = await asyncio.to_thread(services(request).access.audit.newest, limit)
     return {"object": "list", "data": msgspec.to_builtins(found)}

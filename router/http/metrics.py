@@ -1,5 +1,6 @@
 """Prometheus counters of what went through, by route pattern. One registry per app: two never share a number."""
 
+from math import nan
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -58,6 +59,7 @@ class Metrics:
             "queued": Gauge("nearfar_log_queued_rows", "Rows waiting for their commit.", registry=registry),
             "spilled": Gauge("nearfar_log_spilled_rows", "Rows that went through the spill file.", registry=registry),
             "replaced": Gauge("nearfar_log_replaced", "Times the log's file was deleted under it.", registry=registry),
+            "memory_bytes": Gauge("nearfar_log_memory_bytes", "What DuckDB holds in memory.", registry=registry),
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
         self._http = _Http(registry)
@@ -136,7 +138,8 @@ class Metrics:
     ) -> bytes:
         """The exposition text, with the state of the log, breakers, near models, budgets and token at this moment."""
         for name, gauge in self._log.items():
-            gauge.set(getattr(log, name))
+            value = getattr(log, name)
+            gauge.set(nan if value is None else value)
         self._far.states(breakers, token)
         self._near.states(models)
         self._budgets.states(budgets)

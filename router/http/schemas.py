@@ -133,6 +133,16 @@ def routing_of(routing: RoutingBody | None, provider: ProviderBody | None = None
     )
 
 
+def check_within(name: str, given: int, least: int, most: int) -> None:
+    """See that a parameter of a query lies between these.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    if not least <= given <= most:
+        raise InvalidRequest(f"{name}: must be between {least} and {most}.", param=name)
+
+
 def texts_of(inputs: str | list[Any], param: str, max_items: int) -> tuple[str, ...]:
     """One text or a list of texts, none of them empty.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backends.replacing import replace_whole
+from backends.writing import replace_whole
 from router.errors import LogError
 
 if TYPE_CHECKING:

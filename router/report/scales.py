@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Kind = Literal["usd", "s", "share", "count", "time"]
 
 _NICE = (1, 2, 2.5, 5, 10)
+_NOTHING = 1e-290  # what is smaller is 0 on any axis, and has no steps of its own
 _TIME_STEPS_S = (
     60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400,
     91 * 86400, 365 * 86400,
@@ -46,7 +47,7 @@ class Scale(NamedTuple):
 
 def linear(values: Sequence[float], kind: Kind, *, most: int = 5, zero: bool = True) -> Scale:
     """A scale from 0 (or from below the least value) to a round figure above the largest, with few round ticks."""
-    known = [value for value in values if isfinite(value)]
+    known = [value if abs(value) > _NOTHING else 0.0 for value in values if isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)

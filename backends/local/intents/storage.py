@@ -15,7 +15,7 @@ from backends.errors import Unavailable
 from backends.local.intents.classifier import Classifier
 from backends.local.intents.definition import IntentSet
 from backends.local.intents.fitting import Fitted
-from backends.replacing import replace_whole
+from backends.writing import replace_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

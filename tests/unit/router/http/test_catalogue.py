@@ -134,6 +134,7 @@ def test_a_model_of_the_file_is_covered_and_revealed_again(client) -> None:
         ("POST", "/v1/catalog/rollback", {"snapshot": "feedbeef"}, 404, ["feedbeef"]),
         ("GET", "/v1/catalog/snapshots/feedbeef", None, 404, ["feedbeef"]),
         ("GET", "/v1/catalog/snapshots?limit=0", None, 400, ["limit"]),
+        ("GET", "/v1/catalog/snapshots?offset=-1", None, 400, ["offset"]),
     ],
 )
 def test_what_does_not_hold_together_is_refused_and_changes_nothing(

@@ -5,7 +5,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.report import svg
@@ -19,6 +19,8 @@ DAY = 86400.0
 
 
 @given(VALUES, st.sampled_from(["usd", "s", "share", "count"]))
+@example([5e-324], "usd")
+@example([-5e-324], "s")
 def test_a_linear_scale_holds_all_values_and_few_ticks(values, kind) -> None:
     """Its ends are ticks, it begins at 0, ticks rise evenly and none is without a label."""
     scale = linear(values, kind)

@@ -1,4 +1,4 @@
-"""Puts a file in the place of another: whole or not at all, whatever ends the process meanwhile. Blocks."""
+"""Writes files that only their owner may read, and that are on disk afterwards: whole, or a line more. Blocks."""
 
 from __future__ import annotations
 
@@ -30,3 +30,28 @@ def replace_whole(path: Path, body: bytes) -> None:
             os.fsync(folder)  # a rename is on disk when its folder is
         finally:
             os.close(folder)
+
+
+def add_line(path: Path, line: bytes) -> None:
+    """Append one line to a file, which is made where there is none. On disk when this returns.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(handle, line + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of it: the system may take less at a time.
+
+    Raises:
+        OSError: the disk refused; a part of it may be written.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from backends.replacing import replace_whole
+from backends.writing import replace_whole
 
 
 def test_the_new_one_stands_there_alone_and_is_its_owners(tmp_path) -> None:
