@@ -8,7 +8,7 @@ compared only where the page found the same vectors as this server's.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from backends.types import Status, Target, Task
 from policies.base import apart, known
@@ -26,7 +26,7 @@ LEAST_PARITY = 0.99
 FEWEST_SAMPLES = 20  # of fewer the 95th percentile is the largest, and says nothing
 WINDOW_S = 30.0
 REPORTED = "reported"
-CLIENT = "client"
+CLIENT: Final = "client"
 """What a cost rests on that the sender's own machine bears."""
 _COMPARED = frozenset({Task.FEATURE_EXTRACTION, Task.TEXT_CLASSIFICATION})  # the heads of intents read vectors, too
 _Z90, _Z95, _Z99 = 1.2816, 1.6449, 2.3263

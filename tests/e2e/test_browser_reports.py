@@ -47,10 +47,11 @@ class Senders(NamedTuple):
 
 @pytest.fixture(scope="module")
 def senders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Senders]:
-    server = Server(tmp_path_factory.mktemp("pages"), CONFIG)
-    both = ("--scope", "infer", "--scope", "read")
-    anna, berta = (bearer(created(server.folder, name, *both)) for name in ("anna", "berta"))
-    reader = bearer(created(server.folder, "reader", "--scope", "read"))
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "nearfar.toml").write_text(CONFIG, encoding="utf-8")
+    anna, berta = (bearer(created(folder, name, "--scope", "infer", "--scope", "read")) for name in ("anna", "berta"))
+    reader = bearer(created(folder, "reader", "--scope", "read"))
+    server = Server(folder, CONFIG)
     yield Senders(server, anna, berta, reader)
     server.stop()
 
@@ -59,6 +60,7 @@ def test_nobody_reports_for_another(senders: Senders) -> None:
     """Another's decision is as unknown as none; its own row is its sender's alone, at no cost and as it reported."""
     server, anna, berta, reader = senders
     routed = server.post("/v1/route", ASK, anna)
+    assert 200 == routed.status, routed.body
     decision_id = routed.body["report"]["decision_id"]
     report = {"decision_id": decision_id, "status": "ok", "latency_ms": 1.5, "threads": 2}
 

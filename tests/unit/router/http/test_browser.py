@@ -89,9 +89,9 @@ def test_what_is_not_known_is_null(client) -> None:
         ({"browser": {"models": [ABLE, ABLE]}}, "browser.models"),
         ({"browser": {"models": [ABLE] * 17}}, "browser.models"),
         ({"browser": {"models": [ABLE | {"speed": SPEED | {"p95_ms": 1}}]}}, "browser.models"),
-        ({"browser": {"models": [ABLE | {"speed": SPEED | {"samples": 0}}]}}, "browser.models[*].speed.samples"),
-        ({"browser": {"models": [ABLE | {"parity": 2}]}}, "browser.models[*].parity"),
-        ({"browser": {"models": [ABLE | {"task": "text-generation"}]}}, "browser.models[*].task"),
+        ({"browser": {"models": [ABLE | {"speed": SPEED | {"samples": 0}}]}}, "browser.models[0].speed.samples"),
+        ({"browser": {"models": [ABLE | {"parity": 2}]}}, "browser.models[0].parity"),
+        ({"browser": {"models": [ABLE | {"task": "text-generation"}]}}, "browser.models[0].task"),
         ({"browser": {"models": [], "cores": 4}}, "browser.cores"),
     ],
 )
