@@ -139,14 +139,14 @@ def _among(e: Estimate, names: Collection[str]) -> bool:
 
 
 def _unable(e: Estimate) -> Objection | None:
-    if known(e.latency_s) is None:
-        return "unavailable", f"unavailable: its expected latency, {e.latency_s} s, is not a duration"
     if e.unavailable is not None:
         return "unavailable", f"unavailable: {e.unavailable}"
     if e.unsupported is not None:
         return "unsupported", e.unsupported
     if e.does_not_fit is not None:
         return "does_not_fit", f"does not fit this machine: {e.does_not_fit}"
+    if known(e.latency_s) is None:
+        return "unavailable", f"unavailable: its expected latency, {e.latency_s} s, is not a duration"
     return None if e.over_budget is None else ("budget", e.over_budget)
 
 

@@ -112,5 +112,7 @@ def _places(eligible: Sequence[Estimate], group: Callable[[Estimate], int]) -> d
 
 def _leads(first: Estimate, second: Estimate) -> str:
     where = ("on this machine's GPU" if first.accelerated else "on this machine's CPU") if first.near else "far"
+    if first.backend == "browser":
+        where = "in its sender's browser"
     runner_up = f"{second.candidate_id} ({figures(second)})"
     return f"{first.candidate_id} goes first, {where}: {figures(first)}; next is {runner_up}."

@@ -49,17 +49,17 @@ class Estimate(NamedTuple):
 
     Attributes:
         candidate_id: The candidate's id, unique in one slate.
-        backend: `local`, `remote` or `fake`.
+        backend: `local`, `remote`, `fake`, `cache` or `browser`.
         provider: Who would serve it (`local`, `hf-inference`, ...).
-        near: True when the request would not leave this machine.
+        near: True when the request would not leave this machine, or its sender's own.
         accelerated: True when the near device is a GPU.
         latency_s: Expected seconds from now to the complete answer: load_s + queue_s + service_s.
-        latency_source: `observed`, `calibrated`, `warm-up` or `prior`.
+        latency_source: `observed`, `calibrated`, `warm-up` or `prior`; `reported` where a page says it of itself.
         load_s: Seconds of `latency_s` spent loading a cold model; 0 when it is loaded.
         queue_s: Seconds of `latency_s` spent waiting behind other requests.
         service_s: Seconds of `latency_s` the request itself takes, the network included.
         cost_usd: Expected cost in US dollars; None when the price is unknown (never 0 for unknown).
-        cost_source: How `cost_usd` came about: `occupancy`, `marginal`, `priced` or `unknown`.
+        cost_source: How `cost_usd` came about: `occupancy`, `marginal`, `priced`, `cached`, `client` or `unknown`.
         quality: Prior quality in 0..1; None when unknown.
         latency: The distribution of `latency_s`, kept calibrated; None where nothing was ever observed.
         first_token: Likewise of the seconds to the first piece of a streamed answer; None where there is none.

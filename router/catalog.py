@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KNOWN_TASKS = frozenset(task.value for task in Task)
 MAX_DISCOVERED = 1000
-RESERVED = ("local", "remote", "fake", "fastest", "cheapest")
+RESERVED = ("local", "remote", "fake", "browser", "fastest", "cheapest")
 
 # Far sides everybody has. A [[providers]] entry of the same name replaces one.
 BUILTIN_PROVIDERS = (

@@ -19,6 +19,7 @@ RouterError
 ├── BudgetExceeded     what may be spent far is spent, and the budget says to refuse then
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
 ├── AllAttemptsFailed  every attempt failed; carries them
+│   └── FellBack       a page could not do it itself, and asked this server
 ├── SettingsError      the configuration is broken (at start only)
 ├── CatalogError       the catalogue is broken (at start only)
 └── LogError           the decision log cannot be opened or read
@@ -183,6 +184,10 @@ class AllAttemptsFailed(RouterError):
         what = "; ".join(f"{a.candidate_id}: {type(a.error).__name__}: {a.error}" for a in attempts)
         super().__init__(f"All attempts failed: {what}")
         self.attempts = tuple(attempts)
+
+
+class FellBack(AllAttemptsFailed):
+    """A page that was to serve its own request could not, and asked this server instead: that is another decision."""
 
 
 class SettingsError(RouterError):

@@ -54,6 +54,7 @@ from router.privacy.keyed import Hasher
 from router.quality import Quality
 from router.remembering import remember, remembering
 from router.renewal import Refresher
+from router.reported import Reported
 from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
@@ -131,6 +132,7 @@ async def _opened(settings: Settings, secrets: Secrets, log: DecisionLog) -> Asy
             intents=intents,
             metrics=metrics,
             feedback=feedback,
+            reported=Reported(ledger),
             access=access,
             in_force=await _in_force(made, kept, runner, Parts(finder, routes, ledger, log, refresher.renewed)),
             traces=traces,

@@ -6,7 +6,7 @@ Streamed and buffered requests come through the same functions, so the same requ
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 import uuid_utils
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from backends.types import InferenceResult
     from policies.base import Policy
     from router.decision_log.log import DecisionLog
-    from router.decision_log.record import ShadowRow
+    from router.decision_log.record import DecisionRow, ShadowRow
     from router.energy_shares import Stay
     from router.errors import RouterError
     from router.near_costs import NearCosts
@@ -55,6 +55,13 @@ def new_decision_id() -> str:
 def now_us() -> int:
     """Microseconds since 1970, UTC."""
     return time.time_ns() // 1000
+
+
+class Under(NamedTuple):
+    """What a decision is made under: ids of snapshots."""
+
+    price_book: str
+    catalog: str | None
 
 
 class Watcher(Protocol):
@@ -103,19 +110,37 @@ class Ledger:
 
     def decided(self, plan: Plan, policy: Policy) -> None:
         """Write the decision, before anything is dispatched."""
+        row, request = self._decision(plan, policy), plan.call.request
+        self._log.append(replace(row, payload_hash=self._hash(request.tenant, request.payload)))
+        stored = stored_input(plan, self._settings)
+        if stored is not None:
+            self._log.append(stored)
+
+    def _decision(self, plan: Plan, policy: Policy) -> DecisionRow:
+        """The decision's row, and the policy's before it where that is new."""
         version = f"{policy.name}@{policy.version}"
         if version not in self._policies:
             self._policies.add(version)
             body = _ENCODE({"policy": policy.name, "version": policy.version, "parameters": repr(policy)}).decode()
             self._log.append(PolicyRow(policy_version=version, policy=policy.name, ts_us=plan.ts_us, body=body))
         row = decision_row(plan, self._log.next_seq(), self._price_book, version)
-        request, session = plan.call.request, plan.call.routing.session
-        payload_hash = self._hash(request.tenant, request.payload)
-        session = self._hash(request.tenant, session) if session else ""
-        self._log.append(replace(row, payload_hash=payload_hash, session=session or None, catalog=self.catalog))
-        stored = stored_input(plan, self._settings)
-        if stored is not None:
-            self._log.append(stored)
+        tenant, session = plan.call.request.tenant, plan.call.routing.session
+        session = self._hash(tenant, session) if session else ""
+        return replace(row, session=session or None, catalog=self.catalog)
+
+    @property
+    def under(self) -> Under:
+        """Under which prices and catalogue is decided now."""
+        return Under(self._price_book, self.catalog)
+
+    def reported(self, outcome: Outcome, under: Under) -> None:
+        """Write a decision whose request its sender's own page ran, and how that ended, as the page says.
+
+        Of its inputs there is not even a hash: they stayed with their sender.
+        """
+        row = self._decision(outcome.plan, outcome.plan.policy)
+        self._log.append(replace(row, price_book=under.price_book, catalog=under.catalog))
+        self._ended(outcome)
 
     def refused(self, refusal: Refused) -> str:
         """Write a request that was turned away before it could be decided, and how it ended. Returns its id."""
@@ -151,11 +176,15 @@ class Ledger:
             first_token_s=None if answered is None else answered.first_token_s,
             note="" if answered is None else answered.note,
         )
-        for number, attempt in enumerate(attempts, start=1):
+        self._ended(outcome)
+        return outcome
+
+    def _ended(self, outcome: Outcome) -> None:
+        plan, won = outcome.plan, outcome.winner
+        for number, attempt in enumerate(outcome.attempts, start=1):
             self._log.append(attempt_row(plan, number, attempt, won=attempt is won))
         self._log.append(outcome_row(outcome, won, now_us()))
         self._watcher.observe(plan.call.surface, outcome)
-        return outcome
 
     def shadowed(self, plan: Plan, number: int, attempt: Attempt) -> None:
         """Write an attempt that nobody waited for. It is no part of the request's outcome, nor of its cost."""

@@ -12,7 +12,7 @@ from backends.types import InferenceResult
 from router.errors import RouterError
 from router.slate import Plan, Size
 
-CostSource = Literal["measured", "declared", "priced", "estimated", "cached", "unknown"]
+CostSource = Literal["measured", "declared", "priced", "estimated", "cached", "client", "unknown"]
 Role = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 Status = Literal["ok", "error", "refused", "cancelled"]
 

@@ -14,13 +14,14 @@ from policies.cascade import Cascade
 from policies.registry import create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
+from router.browser import offers
 from router.deciding import Decided, asked_of, decide
 from router.errors import InvalidRequest
 from router.exploring import Given, explored, explorer, unexplored
 from router.ledger import new_decision_id, now_us
 from router.overload import no_capacity
 from router.sizes import size_of
-from router.slate import Plan
+from router.slate import Plan, Size
 from router.steadiness import Incumbents, Kind, Sessions
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from router.request import Call
     from router.routes import Routes
     from router.sections import AliasEntry, OnStreamFailure, RoutingSettings
-    from router.slate import Candidate, PromptIntent, Size
+    from router.slate import Candidate, PromptIntent
 
 NO_DAILY_BUDGET = "the policy 'budget' spends a day's money: it needs a [[budgets]] whose period is 'day'"
 
@@ -75,11 +76,11 @@ class Planner:
         call = self._under_policy(call, offer.alias)
         started = time.perf_counter_ns()
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
-        size = size_of(call.request, offer.models[0].context_length)
+        size = _size(call, offer)
         policy = self.policy(call)
         kept_as = await self._finder.cache.name(call)
         slate = self._slate(call, offer, size, intent, deadline_s, marked=policy.name == Cascade.name)
-        slate = self._recalled(slate, kept_as)
+        slate = _with_page(self._recalled(slate, kept_as), call, size)
         decision, estimates, refusal = self._decided(policy, call, route, size, slate, draw)
         return Plan(
             decision_id=new_decision_id(),
@@ -130,11 +131,7 @@ class Planner:
 
     def _recalled(self, slate: Given, kept_as: bytes | None) -> Given:
         """The slate with what was answered before as candidates of its own: no cascade doubts what it once gave."""
-        found = [] if kept_as is None else self._finder.cache.offers(kept_as, slate.candidates)
-        if not found:
-            return slate
-        candidates, estimates = zip(*found, strict=True)
-        return Given([*slate.candidates, *candidates], [*slate.estimates, *estimates], slate.constraints)
+        return _joined(slate, [] if kept_as is None else self._finder.cache.offers(kept_as, slate.candidates))
 
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run.
@@ -207,6 +204,24 @@ class Planner:
         payload = call.request.payload
         plain = not isinstance(payload, GenerationInput) or payload.extras is None
         return found if plain or found != "continue" else "error"  # nobody goes on with half a tool call
+
+
+def _size(call: Call, offer: Offer) -> Size:
+    """By what was sent; where only measures were, by these."""
+    if call.measures is not None:
+        return Size(**structs.asdict(call.measures))
+    return size_of(call.request, offer.models[0].context_length)
+
+
+def _with_page(slate: Given, call: Call, size: Size) -> Given:
+    """The slate with what the sender's own page could serve: no cascade judges answers that never come here."""
+    page = call.page
+    return slate if page is None else _joined(slate, offers(page, call.request.task, slate.candidates, size))
+
+
+def _joined(slate: Given, found: Sequence[tuple[Candidate, Estimate]]) -> Given:
+    candidates, estimates = [one for one, _ in found], [one for _, one in found]
+    return Given([*slate.candidates, *candidates], [*slate.estimates, *estimates], slate.constraints)
 
 
 def _with_fallbacks_last(decision: Decision, candidates: Sequence[Candidate]) -> Decision:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from backends.types import InferenceRequest
 from policies.types import Constraints
+from router.page import Page
 from router.sections import OnStreamFailure
 
 if TYPE_CHECKING:
@@ -62,6 +63,14 @@ class Routing(Struct, frozen=True, kw_only=True):
         )
 
 
+class Measures(Struct, frozen=True, kw_only=True):
+    """How large a request is whose inputs stay with its sender; what its task has none of is None."""
+
+    items: int = 1
+    input_tokens: int | None = None
+    audio_s: float | None = None
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """A request with its routing and where it came from.
 
@@ -73,6 +82,8 @@ class Call(Struct, frozen=True, kw_only=True):
         input_bytes: Size of the body as received.
         received: Monotonic seconds when it came in.
         traceparent: The header that its sender sent, empty without one; None where no traces are kept.
+        page: The browser that could serve it itself; None where its sender is no page, or offers nothing.
+        measures: How large it is, where only that was sent and its payload is empty.
     """
 
     request: InferenceRequest
@@ -82,6 +93,8 @@ class Call(Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     input_bytes: int | None = None
     traceparent: str | None = None
+    page: Page | None = None
+    measures: Measures | None = None
 
 
 def split_suffix(model: str, routing: Routing, providers: Container[str]) -> tuple[str, Routing]:

@@ -87,7 +87,7 @@ class Routes:
             tenant=request.tenant,
             tags=frozenset(call.routing.tags),
             intent=None if intent is None else intent.label,
-            input_tokens=size_of(request).input_tokens if self._sized else None,
+            input_tokens=_input_tokens(call) if self._sized else None,
             at=datetime.now(UTC),
         )
 
@@ -97,6 +97,10 @@ class Routes:
         if entry is not None and entry.task == request.task:
             return AUTO
         return self._catalog.first_for(request.task.value)
+
+
+def _input_tokens(call: Call) -> int | None:
+    return size_of(call.request).input_tokens if call.measures is None else call.measures.input_tokens
 
 
 def rule(index: int, entry: RouteEntry, catalog: Catalog) -> Rule:

@@ -282,7 +282,7 @@ class UseEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     alias: str | None = None
     models: tuple[str, ...] = ()
-    backend: Literal["local", "remote", "fake", "any"] = "any"
+    backend: Literal["local", "remote", "fake", "browser", "any"] = "any"
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     order: tuple[str, ...] = ()

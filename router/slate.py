@@ -16,6 +16,9 @@ from router.sections import OnStreamFailure, Price
 CACHE = "cache"
 """The backend and provider of answers that were given before."""
 
+BROWSER = "browser"
+"""The backend and provider of what its sender's own page computes."""
+
 
 class Candidate(Struct, frozen=True, kw_only=True):
     """One backend, provider, model and device that could serve a request.
@@ -23,7 +26,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     Attributes:
         id: Unique among a model's candidates, and stable: `local:MODEL`, `PROVIDER:MODEL`.
         target: Whom the backend would ask.
-        near: True when the request would not leave this machine.
+        near: True when the request would not leave this machine, or its sender's own.
         status: The target's state when the slate was made.
         price: Declared price; None for the near side, and for a far one nobody priced.
         quality: In 0..1, for what the request wants; None when unknown.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-VERSION = "6"
+VERSION = "7"
 """Counted up whenever a sum here, or a fact, changes its meaning: then what is kept is added up anew."""
 
 APART = ("policy", "tenant", "route", "intent")
@@ -36,6 +36,7 @@ _SEEN = "first_ms IS NOT NULL"
 CELL_SUMS = {
     "n": "count(*)",
     "ok": f"count(*) FILTER ({_OK})",
+    "in_pages": f"count(*) FILTER ({_OK} AND backend = 'browser')",
     "failed": "count(*) FILTER (status = 'error')",
     "refused": "count(*) FILTER (status = 'refused')",
     "cancelled": "count(*) FILTER (status = 'cancelled')",

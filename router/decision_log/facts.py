@@ -6,8 +6,11 @@ of it when the choice was made, or what was measured where it ran as well (a sha
 was stopped takes as long as it had at least. Candidates that were tried and failed are no alternative, nor is a near
 answer that a cascade was not sure enough of. `router.explanation` says the same of single decisions.
 
-The simple ways to decide that savings are counted against have no cache: an answer that was at hand saved what each of
-them would have paid for the request.
+The simple ways to decide that savings are counted against have no cache, and no page that does its own work: what was
+answered so saved what each of them would have paid for the request.
+
+What a page answered is neither near nor far (`near` is NULL): this machine did nothing for it. What it says of itself
+is no prediction of ours, so none is judged by it.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ _ENDED = """
     SELECT *, coalesce(o_status, 'open') AS status, o_latency_ms - o_overhead_ms AS observed_ms,
         list_filter(attempts, lambda a: a.won)[1] AS winner,
         list_filter(attempts, lambda a: a.role = 'primary' AND a.status = 'ok' AND NOT a.censored AND a.total_ms > 0
-            AND a.candidate_id = chosen AND a.backend <> 'cache')[1].total_ms AS first_ms,
+            AND a.candidate_id = chosen AND a.backend NOT IN ('cache', 'browser'))[1].total_ms AS first_ms,
         list_filter(candidates, lambda c: c.candidate_id = chosen)[1] AS guess,
         list_sum(list_transform(attempts, lambda a: a.occupancy_ms)) AS occupancy_ms,
         list_sum(list_transform(attempts, lambda a: CASE WHEN a.occupancy_ms IS NOT NULL
@@ -33,7 +36,7 @@ _ENDED = """
 _CHOICES = """
     SELECT decision_id, c.candidate_id, coalesce(c.near, false) OR c.backend = 'local' AS near, c.pred_ms,
         c.pred_cost_usd,
-        c.backend = 'cache' AS cached, c.candidate_id = winner.candidate_id AS answered,
+        c.backend IN ('cache', 'browser') AS beside, c.candidate_id = winner.candidate_id AS answered,
         list_filter(attempts, lambda a: a.candidate_id = c.candidate_id AND NOT a.won AND NOT a.censored) AS others,
         others[1] IS NOT NULL AND others[-1].status = 'ok' AS measured,
         list_bool_or(list_transform(others, lambda a: a.status = 'error' AND a.role <> 'shadow')) IS TRUE AS failed,
@@ -54,21 +57,21 @@ _HINDSIGHT = """
         bool_or(other AND ms < observed_ms AND usd < paid_usd) AS is_beaten,
         count(*) FILTER (other AND measured) AS measured,
         first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id)
-            FILTER (near AND NOT cached) AS all_near,
+            FILTER (near AND NOT beside) AS all_near,
         first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd NULLS LAST, pred_ms, candidate_id)
-            FILTER (NOT near AND NOT cached) AS all_far,
+            FILTER (NOT near AND NOT beside) AS all_far,
         first({'usd': usd, 'ms': ms} ORDER BY pred_cost_usd, pred_ms, candidate_id)
-            FILTER (pred_cost_usd IS NOT NULL AND NOT cached) AS cheapest,
-        first({'usd': usd, 'ms': ms} ORDER BY pred_ms, candidate_id) FILTER (NOT cached) AS fastest,
-        {'usd': CASE WHEN bool_and(usd IS NOT NULL OR cached) THEN avg(usd) FILTER (NOT cached) END,
-            'ms': avg(ms) FILTER (NOT cached)} AS random
+            FILTER (pred_cost_usd IS NOT NULL AND NOT beside) AS cheapest,
+        first({'usd': usd, 'ms': ms} ORDER BY pred_ms, candidate_id) FILTER (NOT beside) AS fastest,
+        {'usd': CASE WHEN bool_and(usd IS NOT NULL OR beside) THEN avg(usd) FILTER (NOT beside) END,
+            'ms': avg(ms) FILTER (NOT beside)} AS random
     FROM (SELECT *, NOT answered AND NOT failed AND NOT doubted AS other FROM choices)
     GROUP BY decision_id"""
 
 _JOINED = """
     SELECT e.hour, e.ts, e.decision_id, e.model, e.task, e.policy, e.tenant, e.route, e.intent, e.status,
         o_backend AS backend, o_provider AS provider, winner.candidate_id AS candidate, e.chosen,
-        CASE WHEN o_backend IS NOT NULL THEN o_backend = 'local'
+        CASE WHEN o_backend <> 'browser' THEN o_backend = 'local'
             OR coalesce(list_filter(candidates, lambda c: c.candidate_id = winner.candidate_id)[1].near, false) END AS
                 near,
         o_latency_ms AS latency_ms, o_first_token_ms AS first_token_ms, o_cost_usd AS cost_usd,

@@ -15,7 +15,7 @@ Mode = Literal["policy", "refused"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
 AttemptRole = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 AttemptStatus = Literal["ok", "error", "cancelled"]
-CostSource = Literal["measured", "declared", "priced", "estimated", "cached", "unknown"]
+CostSource = Literal["measured", "declared", "priced", "estimated", "cached", "client", "unknown"]
 
 
 class CandidateRow(Struct, frozen=True, kw_only=True):
@@ -125,7 +125,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     audio_s: float | None = None
     cached_tokens: int | None = None  # of prompt_tokens
     compute_ms: float | None = None  # as the far side states it
-    usage_raw: str | None = None  # the far side's own words on usage, JSON
+    usage_raw: str | None = None  # the far side's own words on usage, or the page's on itself, JSON
     from_char: int | None = None  # where its text begins in an answer that several attempts gave
     cost_occupancy_usd: float | None = None  # near, on three bases; cost_usd is one of the first two
     cost_marginal_usd: float | None = None

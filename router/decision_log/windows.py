@@ -45,7 +45,7 @@ _LINES = """
         version: policy_version, chosen: chosen, propensity: propensity,
         tenant: tenant, session: session, status: o_status, latency_ms: o_latency_ms, overhead_ms: o_overhead_ms,
         cost_usd: o_cost_usd, score: f.score, shadows: coalesce(shadows, []),
-        slate: list_transform(candidates, lambda c: {
+        slate: list_transform(list_filter(candidates, lambda c: c.pred_ms IS NOT NULL), lambda c: {
             candidate_id: c.candidate_id, backend: c.backend, provider: c.provider, device: c.device,
             near: coalesce(c.near, c.backend = 'local'), eligible: c.eligible, code: c.code, warm: c.warm,
             load_ms: c.load_ms, queue_ms: c.queue_ms, pred_ms: c.pred_ms, p90_ms: c.p90_ms,

@@ -24,6 +24,7 @@ SOURCES = {
     "calibrated": "calibrated on this machine",
     "warm-up": "from its warm-up",
     "prior": "a prior: nothing was observed yet",
+    "reported": "measured by the page itself",
 }
 FAILURES = {
     "Unavailable": "nobody answers there",
@@ -47,6 +48,7 @@ ENDS = {
     "BudgetExceeded": "a budget had nothing left for it",
     "DeadlineExceeded": "the deadline passed",
     "AllAttemptsFailed": "every attempt failed",
+    "FellBack": "the page could not do it itself, and asked the server in another request",
     "UnknownModel": "there is no such model",
     "InvalidRequest": "the request was invalid",
 }

@@ -121,7 +121,14 @@ def _unread(request: Request[Any, Any, Any]) -> bool:
     length = request.headers.get("content-length", "")
     if _opt(request).get("reads_body"):
         return False  # its route has limits of its own, and reads to the end
-    return length.isdigit() and int(length) > services(request).settings.server.max_body_bytes
+    return length.isdigit() and int(length) > _body_limit(request)[1]
+
+
+def _body_limit(request: Request[Any, Any, Any]) -> tuple[str, int]:
+    """Who says how large a body may be, and what: a route that takes small ones only, else the configuration."""
+    general = services(request).settings.server.max_body_bytes
+    own = getattr(request.scope.get("route_handler"), "request_max_body_size", None)
+    return ("this route", own) if isinstance(own, int) and own < general else ("server.max_body_bytes", general)
 
 
 async def _drain(receive: Any) -> None:
@@ -179,8 +186,8 @@ def _ours(request: Request[Any, Any, Any], error: Exception) -> Exception:
         wrong = "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text"
         return errors.InvalidRequest(f"The body is {wrong}.")
     if isinstance(error, HTTPException) and error.status_code == 413:
-        limit = services(request).settings.server.max_body_bytes
-        return errors.TooLarge(f"The body is larger than server.max_body_bytes allows: {limit} bytes.")
+        who, limit = _body_limit(request)
+        return errors.TooLarge(f"The body is larger than {who} allows: {limit} bytes.")
     if isinstance(error, HTTPException) and error.status_code == 400:
         return errors.InvalidRequest(error.detail)
     return error

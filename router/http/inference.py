@@ -8,19 +8,23 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.params import JSONBody
 from litestar.response import Stream
+from msgspec.structs import replace
 
-from backends.types import Delta, Progress
+from backends.types import Delta, Progress, Task
+from policies.base import known
 from policies.types import Estimate
 from router.errors import InvalidRequest, RouterError
 from router.http import headers
 from router.http.answers import Answer, answer_of, answered, opened
+from router.http.browser import RouteBody, measures_of, page_of, sent, unsent
 from router.http.errors import body_of
 from router.http.parameters import request_of
 from router.http.results import result_of, usage_of
-from router.http.schemas import AttemptAnswer, InferenceAnswer, InferenceBody, routing_of, task_named
+from router.http.schemas import Asked, AttemptAnswer, InferenceAnswer, InferenceBody, routing_of, task_named
 from router.http.services import call_of, identity, model_and_routing, request_id, services
 from router.outcome import Attempt, Begun, Outcome
-from router.request import Call
+from router.reported import OPEN_S
+from router.request import Call, Routing
 from router.rules import AUTO
 from router.slate import Plan
 
@@ -40,10 +44,17 @@ async def inference(request: Request[Any, Any, Any], data: JSONBody[InferenceBod
 
 
 @post("/v1/route", status_code=200, summary="Dry run: what would be decided, and why")
-async def route(request: Request[Any, Any, Any], data: JSONBody[InferenceBody]) -> Response[Any]:
-    """Find, estimate and decide as `/v1/inference` would. Nothing is executed, nothing is logged."""
-    plan = await services(request).dispatcher.plan(await _call(request, data))
-    return Response({"success": True, "executed": False, **slate_of(plan)})
+async def route(request: Request[Any, Any, Any], data: JSONBody[RouteBody]) -> Response[Any]:
+    """Find, estimate and decide as `/v1/inference` would. Nothing is executed, nothing is logged.
+
+    A page that says what it could do itself (`browser`) is a candidate. Where it comes first, `report` says by which
+    id, and within how many seconds, it is to tell `/v1/decisions/browser` what became of it: that is logged.
+    """
+    house = services(request)
+    plan = await house.dispatcher.plan(await _dry(request, data))
+    waits = house.reported.open(plan)
+    report = None if waits is None else {"decision_id": waits, "within_s": OPEN_S}
+    return Response({"success": True, "executed": False, **slate_of(plan), "report": report})
 
 
 def slate_of(plan: Plan) -> dict[str, Any]:
@@ -80,11 +91,11 @@ def slate_of(plan: Plan) -> dict[str, Any]:
 
 def _figures(estimate: Estimate) -> dict[str, Any]:
     return {
-        "latency_ms": estimate.latency_s * 1000,
+        "latency_ms": _ms(estimate.latency_s),
         "latency_source": estimate.latency_source,
         "p95_ms": None if estimate.latency is None else estimate.latency.p95_s * 1000,
         "first_token_p95_ms": None if estimate.first_token is None else estimate.first_token.p95_s * 1000,
-        "load_ms": estimate.load_s * 1000,
+        "load_ms": _ms(estimate.load_s),
         "queue_ms": estimate.queue_s * 1000,
         "cost_usd": estimate.cost_usd,
         "cost_source": estimate.cost_source,
@@ -92,13 +103,34 @@ def _figures(estimate: Estimate) -> dict[str, Any]:
     }
 
 
+def _ms(seconds: float) -> float | None:
+    """Milliseconds; None of what is not known."""
+    return None if known(seconds) is None else seconds * 1000
+
+
 async def _call(request: Request[Any, Any, Any], body: InferenceBody) -> Call:
+    model, task, routing = await _wanted(request, body)
+    return call_of(request, request_of(body, model, task, services(request).settings.server.max_batch_items), routing)
+
+
+async def _dry(request: Request[Any, Any, Any], body: RouteBody) -> Call:
+    """The call that is only decided about; without its inputs nothing can be said of answers given before."""
+    page, measures = page_of(body.browser), measures_of(body)
+    if measures is None:
+        return replace(await _call(request, sent(body)), page=page)
+    model, task, routing = await _wanted(request, body)
+    call = call_of(request, unsent(body, model, task), replace(routing, cache=False))
+    return replace(call, page=page, measures=measures)
+
+
+async def _wanted(request: Request[Any, Any, Any], body: Asked) -> tuple[str, Task, Routing]:
+    """The model's name, the task and the routing that a body asks for."""
     given = body.model or body.modelId
     if not given and body.task is None:
         raise InvalidRequest("model: a model id is required where no task is given.", param="model")
     model, routing = model_and_routing(request, given or AUTO, routing_of(body.routing, body.provider))
     task = task_named(body.task or await services(request).dispatcher.task_of(model, identity(request).tenant))
-    return call_of(request, request_of(body, model, task, services(request).settings.server.max_batch_items), routing)
+    return model, task, routing
 
 
 def body_of_answer(call: Call, answer: Answer, credits_per_usd: float, *, listed: bool = False) -> InferenceAnswer:

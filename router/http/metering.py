@@ -4,7 +4,7 @@ from router.access.limits import Limiter
 from router.http.metrics import Metrics
 from router.outcome import Outcome
 from router.rows import Refused
-from router.slate import Size
+from router.slate import BROWSER, Size
 
 
 class Metering:
@@ -27,11 +27,14 @@ class Metering:
 def tokens_of(outcome: Outcome) -> int:
     """Tokens of all answers to a request, those not returned too. Where nobody counted, what was expected.
 
-    An attempt that failed gave nothing; one that was cancelled (its reader went away) may have.
+    An attempt that failed gave nothing; one that was cancelled (its reader went away) may have. What a page did itself
+    used nothing of ours.
     """
     estimate = estimated_tokens(outcome.plan.size)
     used = 0
     for attempt in outcome.attempts:
+        if attempt.backend == BROWSER:
+            continue
         if attempt.result is not None:
             usage = attempt.result.usage
             known = usage.prompt_tokens is not None or usage.completion_tokens is not None

@@ -28,7 +28,7 @@ class RoutingBody(Body, kw_only=True, forbid_unknown_fields=True):
     """How a request may be routed."""
 
     policy: str | None = None
-    backend: Literal["local", "remote", "fake", "any"] = "any"
+    backend: Literal["local", "remote", "fake", "browser", "any"] = "any"
     only: list[str] = []
     ignore: list[str] = []
     order: list[str] = []
@@ -56,10 +56,9 @@ class ProviderBody(Body, kw_only=True, forbid_unknown_fields=True):
     sort: Literal["price", "latency", "throughput"] | None = None
 
 
-class InferenceBody(Body, kw_only=True, forbid_unknown_fields=True):
-    """The native request, for any task. `modelId` is accepted for `model`."""
+class Asked(Body, kw_only=True, forbid_unknown_fields=True):
+    """What the native requests share beside their inputs. `modelId` is accepted for `model`."""
 
-    inputs: str | list[Any]
     model: Name | None = None
     modelId: Name | None = None  # noqa: N815 -- the field's name on the wire
     task: Name | None = None
@@ -67,6 +66,12 @@ class InferenceBody(Body, kw_only=True, forbid_unknown_fields=True):
     routing: RoutingBody | None = None
     provider: ProviderBody | None = None
     stream: bool = False
+
+
+class InferenceBody(Asked, kw_only=True, forbid_unknown_fields=True):
+    """The native request, for any task. `modelId` is accepted for `model`."""
+
+    inputs: str | list[Any]
 
 
 class AttemptAnswer(Struct, kw_only=True):

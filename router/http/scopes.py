@@ -23,6 +23,7 @@ ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/health/live"): OPEN,
     ("GET", "/health/ready"): OPEN,
     ("POST", "/v1/route"): INFER,
+    ("POST", "/v1/decisions/browser"): INFER,
     ("GET", "/v1/models"): EITHER,
     ("GET", "/v1/models/{model_id}"): EITHER,
     ("GET", "/v1/intents"): EITHER,

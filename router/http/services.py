@@ -30,6 +30,7 @@ from router.intents.sets import IntentSets
 from router.lessons import Lessons
 from router.near_costs import NearCosts
 from router.renewal import Refresher
+from router.reported import Reported
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
 from router.sizes import size_of
@@ -60,6 +61,7 @@ class Services(Struct, frozen=True, kw_only=True):
     intents: IntentSets
     metrics: Metrics
     feedback: Feedback
+    reported: Reported
     access: Access
     in_force: InForce
     traces: Traces | None = None

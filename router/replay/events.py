@@ -103,7 +103,7 @@ class _Run:
             return tuple(dict.fromkeys(([request.chosen] if request.chosen else []) + asked))
         estimates = [
             estimate_of(shown, *self._state(shown, request.at_ms))
-            if shown.near
+            if shown.queues
             else estimate_of(shown, shown.load_ms, shown.queue_ms)
             for shown in request.slate
         ]
@@ -177,7 +177,7 @@ class _Run:
         if job.served.failed and job.ranked:
             self._ask(job.number, job.ranked, {s.candidate_id: s for s in request.slate}, now_ms)
             return
-        rest_ms = job.served.rest_ms if job.shown.near else 0.0
+        rest_ms = job.served.rest_ms if job.shown.queues else 0.0
         took_ms = now_ms - request.at_ms + rest_ms + (request.overhead_ms or 0.0)
         if not job.served.failed and took_ms <= _patience(request):
             self.ran.latency_ms[job.number] = took_ms

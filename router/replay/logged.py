@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from router.slate import BROWSER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -36,6 +38,16 @@ class Shown(Struct, frozen=True, kw_only=True, gc=False):
     cost_usd: float | None = None
     quality: float | None = None
     propensity: float | None = None
+
+    @property
+    def in_page(self) -> bool:
+        """Whether it is a page's own work: each page has a machine of its own."""
+        return self.backend == BROWSER
+
+    @property
+    def queues(self) -> bool:
+        """Whether requests to it wait for each other on one machine, this one."""
+        return self.near and not self.in_page
 
     @property
     def service_ms(self) -> float:

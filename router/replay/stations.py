@@ -111,14 +111,14 @@ def stations(requests: Sequence[Logged], tick: Callable[[], None]) -> dict[str, 
 
 
 def _station(shown: Shown, tried: Sequence[tuple[Tried, float]]) -> Station:
-    slope = _slope(tried) if shown.near else 0.0
+    slope = _slope(tried) if shown.queues else 0.0
     curve = _curve([(base, _alone(one, slope)) for one, base in tried if one.status == "ok"])
     seen = _redistributed(sorted(_seen(attempt, _usual(curve, base), slope) for attempt, base in tried))
     waits = [attempt.queue_ms for attempt, _ in tried if attempt.queue_ms is not None]
     loads = [attempt.load_ms for attempt, _ in tried if attempt.load_ms]
     return Station(
-        near=shown.near,
-        servers=_servers([attempt for attempt, _ in tried]) if shown.near else 0,
+        near=shown.queues,
+        servers=_servers([attempt for attempt, _ in tried]) if shown.queues else 0,
         batch=max((attempt.batch_size or 1 for attempt, _ in tried), default=1),
         slope=slope,
         load_ms=median(loads) if loads else shown.load_ms,

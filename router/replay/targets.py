@@ -18,6 +18,7 @@ from policies.constraints import apply
 from policies.hardware import LocalFirst, RemoteFirst
 from policies.types import Constraints, Estimate, Parameters, Quantiles, Weights
 from router.errors import InvalidRequest
+from router.slate import BROWSER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,8 @@ LOADED = frozenset({"overloaded"})
 """What was ruled out for the load of that moment: hard on the logged slate, open where the load is simulated."""
 
 LOGGED, RANDOM, ORACLE = "logged", "random", "oracle"
-BASELINES = ("all-near", "all-far", "cheapest", "fastest", RANDOM, ORACLE)
+ALL_NEAR = "all-near"
+BASELINES = (ALL_NEAR, "all-far", "cheapest", "fastest", RANDOM, ORACLE)
 
 Choice = dict[str, float]
 """With which probability each candidate is put first; empty where nobody may serve."""
@@ -49,7 +51,11 @@ class Target(Struct, frozen=True, kw_only=True):
     def ranked(self, estimates: Sequence[Estimate], limits: Constraints) -> tuple[str, ...]:
         """All eligible candidates, best first; of `random` and `oracle` in no order that means anything."""
         if self.policy is not None:
-            return self.policy.decide(estimates, limits).ranked
+            ranked = self.policy.decide(estimates, limits).ranked
+            if self.name != ALL_NEAR:
+                return ranked
+            pages = {e.candidate_id for e in estimates if e.backend == BROWSER}  # near is this machine
+            return tuple(sorted(ranked, key=pages.__contains__))
         return tuple(e.candidate_id for e in apply(estimates, limits)[0])
 
     def choice(self, request: Logged) -> Choice:
@@ -71,7 +77,7 @@ def target(name: str, given: Parameters | Weights | None = None) -> Target:
     """
     if name in {LOGGED, RANDOM, ORACLE}:
         return Target(name=name)
-    if name == "all-near":
+    if name == ALL_NEAR:
         return Target(name=name, policy=LocalFirst(spill_factor=inf))
     if name == "all-far":
         return Target(name=name, policy=RemoteFirst())
@@ -98,7 +104,7 @@ def estimate_of(shown: Shown, load_ms: float | None = None, queue_ms: float | No
         backend=shown.backend,
         provider=shown.provider,
         near=shown.near,
-        accelerated=shown.near and shown.device != "cpu",
+        accelerated=shown.near and shown.device not in {"cpu", "wasm"},
         latency_s=(load + queue + service) / 1000 if simulated else shown.pred_ms / 1000,
         latency_source="logged",
         service_s=service / 1000,

@@ -79,7 +79,7 @@ ONE_OF_THEM = {
     ("DELETE", "/v1/intents/{name:str}"), ("GET", "/v1/models/{model_id:path}"),
     ("GET", "/v1/files/{file_id:str}"), ("GET", "/v1/files/{file_id:str}/content"),
     ("DELETE", "/v1/files/{file_id:str}"), ("POST", "/v1/batches"), ("GET", "/v1/batches/{batch_id:str}"),
-    ("POST", "/v1/batches/{batch_id:str}/cancel"),
+    ("POST", "/v1/batches/{batch_id:str}/cancel"), ("POST", "/v1/decisions/browser"),
 }  # fmt: skip
 """Routes about one thing that is named: see `test_what_is_anothers_is_as_unknown_as_what_is_not`."""
 
@@ -149,6 +149,7 @@ def _without(text: str, name: str) -> str:
     [
         ("GET", "/v1/decisions/{}", None, UNKNOWN),
         ("POST", "/v1/feedback", None, UNKNOWN),
+        ("POST", "/v1/decisions/browser", None, UNKNOWN),
         ("GET", "/v1/intents/{}", OTHERS_SET, "no-such-words"),
         ("DELETE", "/v1/intents/{}", OTHERS_SET, "no-such-words"),
         ("GET", "/v1/intents/{}", owned(OTHERS_SET, OTHERS), owned("none", OTHERS)),
@@ -179,6 +180,7 @@ def test_what_is_anothers_is_as_unknown_as_what_is_not(
             "/v1/batches": {"input_file_id": name, "endpoint": "/v1/chat/completions"},
             "/v1/completions": {"model": name, "prompt": "x"},
             "/v1/feedback": {"decision_id": name, "score": 0.0},
+            "/v1/decisions/browser": {"decision_id": name, "status": "ok", "latency_ms": 1.0},
             "/v1/inference": {"model": name, "inputs": "x"},
             "/v1/route": {"model": name, "inputs": "x"},
             "/v1/chat/completions": {"model": name, "messages": [{"role": "user", "content": "x"}]},

@@ -82,6 +82,7 @@ def test_every_operation_is_sent_an_example_that_is_answered_well_or_says_why_no
     made_before = {
         "GET /v1/decisions/{decision_id}",
         "POST /v1/feedback",
+        "POST /v1/decisions/browser",
         "GET /v1/intents/{name}",
         "DELETE /v1/intents/{name}",
         "DELETE /v1/keys/{name}",

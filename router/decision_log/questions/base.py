@@ -33,7 +33,7 @@ GROUPS: dict[str, str] = {
     "route": "value",
     "intent": "value",
 }
-SIDE = "CASE WHEN near THEN 'near' WHEN NOT near THEN 'far' END"
+SIDE = "CASE WHEN backend = 'browser' THEN 'browser' WHEN near THEN 'near' WHEN NOT near THEN 'far' END"
 
 
 GROUPED = {
@@ -46,7 +46,7 @@ GROUPED = {
     "tenant": "Whose requests; null where nobody was named.",
     "route": "Which configured route was taken; null for none.",
     "intent": "What the prompt wanted, by `routing.intents`; null where that is off.",
-    "side": "`near` or `far`: where the answer came from; null where nobody answered.",
+    "side": "`near`, `far` or `browser`: where the answer came from; null where nobody answered.",
 }
 
 

@@ -45,7 +45,7 @@ MODELS = Question(
     by=("candidate", "backend", "model", "task", "day"),
     columns={
         "model": "Which model was asked for.",
-        "near": "Whether the answers came from this machine; null where nobody answered, or both did.",
+        "near": "Whether the answers came from this machine; null where nobody answered, both did, or pages.",
         "requests": "Decisions.",
         "share": "Part of all decisions in the range.",
         "ok": "Of the decisions, answered.",

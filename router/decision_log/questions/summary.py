@@ -16,6 +16,8 @@ _SUMS = {
     "cost_usd": "sum(cost_usd)",
     "unknown_cost": "sum(cost_unknown)::BIGINT",
     "near_share": "CASE WHEN sum(ok) > 0 THEN coalesce(sum(ok) FILTER (near), 0) / sum(ok) END",
+    "far_share": "CASE WHEN sum(ok) > 0 THEN coalesce(sum(ok) FILTER (NOT near), 0) / sum(ok) END",
+    "browser_share": "CASE WHEN sum(ok) > 0 THEN sum(in_pages) / sum(ok) END",
 }
 _QUANTILES = {"latency_hist": {"p50_ms": 0.5, "p95_ms": 0.95}, "off_hist": {"estimate_error": 0.5}}
 
@@ -27,7 +29,7 @@ def _answer(con: duckdb.DuckDBPyConnection, asked: Asked) -> dict[str, Any]:
 
 SUMMARY = Question(
     name="summary",
-    says="Requests, cost, latency, near share and estimate error.",
+    says="Requests, cost, latency, shares of near, far and browser, and estimate error.",
     by=tuple(GROUPS),
     columns={
         "requests": "Decisions.",
@@ -39,6 +41,8 @@ SUMMARY = Question(
         "cost_usd": "Sum of the known costs; null when none is known.",
         "unknown_cost": "Ended requests whose cost nobody knows.",
         "near_share": "Part of the answered requests that this machine served.",
+        "far_share": "Part of them that others served.",
+        "browser_share": "Part of them that their senders' own pages served, as these report.",
         "p50_ms": "Median latency of answered requests, within 2 %.",
         "p95_ms": "95th percentile of it, within 2 %.",
         "estimate_error": "Median of |predicted - observed| / observed, of first attempts of the chosen candidate that "

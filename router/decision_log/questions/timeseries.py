@@ -1,4 +1,4 @@
-"""`timeseries`: what was asked, spent and waited for, step by step, near and far apart."""
+"""`timeseries`: what was asked, spent and waited for, step by step: near, far and in pages apart."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _ENDS = """
 
 TIMESERIES = Question(
     name="timeseries",
-    says="Requests, errors, cost and latency over time, near and far apart.",
+    says="Requests, errors, cost and latency over time: near, far and in browsers apart.",
     by=("side", *(name for name in GROUPS if name != "day")),
     columns={
         "at": "When the step begins, UTC; steps without a request have no row.",

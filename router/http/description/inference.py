@@ -70,11 +70,11 @@ class SlateCandidate(Told):
     eligible: bool
     rejection: str | None
     loaded: bool
-    latency_ms: float
+    latency_ms: float | None
     latency_source: str
     p95_ms: float | None
     first_token_p95_ms: float | None
-    load_ms: float
+    load_ms: float | None
     queue_ms: float
     cost_usd: float | None
     cost_source: str
@@ -99,11 +99,27 @@ class Slate(Told):
     candidates: list[SlateCandidate]
 
 
+class Reporting(Told):
+    """By which id, and within how many seconds, the sender's page is to report what became of the request there."""
+
+    decision_id: str
+    within_s: float
+
+
 class RouteAnswer(Slate):
-    """A dry run."""
+    """A dry run. `report` is null unless the sender's own browser comes first."""
 
     success: Literal[True]
     executed: Literal[False]
+    report: Reporting | None
+
+
+class Reported(Told):
+    """A report that was taken."""
+
+    success: Literal[True]
+    decision_id: str
+    status: str
 
 
 class Inference(InferenceAnswer, forbid_unknown_fields=True, kw_only=True):
@@ -118,6 +134,18 @@ _EVENTS = events(
     "`result` has the whole answer, or `error` an error.",
     *("delta", "progress", "continued", "result", "error"),
 )
+
+
+_SPEED = {"per": "text", "p50_ms": 20, "p95_ms": 45, "samples": 48}
+_PAGE = {
+    "models": [
+        {"model": VECTORS, "task": "feature-extraction", "loaded": True, "speed": _SPEED, "parity": 0.9993,
+         "dtype": "q8"},
+        {"model": HEARS, "task": "automatic-speech-recognition", "load_ms": 4000, "memory_bytes": 198_000_000},
+    ],
+    "memory_bytes": 1_000_000_000,
+    "threads": 2,
+}  # fmt: skip
 
 
 def _task(summary: str, model: str, inputs: Any, **more: Any) -> Example:
@@ -156,6 +184,45 @@ TABLE = {
         answer=RouteAnswer,
         errors=(402, 404, 422, 503),
         shape="native",
-        examples={"dry": _task("Who would answer, and why", CHAT, "Say hello.")},
+        examples={
+            "dry": _task("Who would answer, and why", CHAT, "Say hello."),
+            "browser": Example(
+                summary="A page that could do it itself, and keeps its inputs",
+                body={"model": VECTORS, "size": {"items": 2, "input_tokens": 40}, "browser": _PAGE},
+            ),
+            "untested": Example(
+                summary="A page whose vectors were never compared",
+                body={"model": VECTORS, "inputs": "near", "browser": {"models": [
+                    {"model": VECTORS, "task": "feature-extraction", "loaded": True, "speed": _SPEED}
+                ]}},
+            ),
+            "both": Example(
+                summary="Inputs and their size", body={"model": VECTORS, "inputs": "near", "size": {}}, status=400
+            ),
+        },
+        links={
+            "report": Link(
+                to="POST /v1/decisions/browser",
+                body={"decision_id": "$response.body#/report/decision_id", "status": "ok", "latency_ms": 40},
+            )
+        },
+    ),
+    "POST /v1/decisions/browser": Described(
+        answer=Reported,
+        errors=(404, 409),
+        examples={
+            "nobody": Example(
+                summary="Of a decision that waits for no report",
+                body={"decision_id": "01930000-0000-7000-8000-000000000000", "status": "ok", "latency_ms": 40.5,
+                      "load_ms": 0, "input_tokens": 40, "threads": 2},
+                status=404,
+            ),
+            "contradicts": Example(
+                summary="Loading took longer than all of it",
+                body={"decision_id": "none", "status": "error", "latency_ms": 1, "load_ms": 2,
+                      "failure": "out_of_memory"},
+                status=400,
+            ),
+        },
     ),
 }  # fmt: skip

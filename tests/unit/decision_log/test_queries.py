@@ -150,6 +150,7 @@ def test_the_report_adds_up(log: DecisionLog, rows) -> None:
     assert {
         "day": "2025-10-09", "requests": 7, "ok": 3, "failed": 1, "refused": 1, "cancelled": 1, "open": 1,
         "cost_usd": 1.5, "unknown_cost": 4, "near_share": pytest.approx(2 / 3),
+        "far_share": pytest.approx(1 / 3), "browser_share": 0.0,
         "p50_ms": pytest.approx(21.0, rel=0.02), "p95_ms": pytest.approx(41.0, rel=0.02),
         "estimate_error": pytest.approx(0.5, rel=0.02),
     } == line  # fmt: skip
