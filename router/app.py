@@ -15,6 +15,7 @@ from router.http import (
     analytics,
     audio,
     batches,
+    browser_models,
     catalogue,
     completions,
     decisions,
@@ -52,6 +53,7 @@ HANDLERS = (
     intent_routes.define,
     intent_routes.every,
     intent_routes.one,
+    intent_routes.head,
     intent_routes.remove,
     openai.models,
     openai.model,
@@ -92,7 +94,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
 
     origins = list(settings.auth.cors_allow_origins)
     app = Litestar(
-        route_handlers=[*HANDLERS, web.home, web.static()],
+        route_handlers=[*HANDLERS, web.home, web.service_worker, web.static(), *browser_models.HANDLERS],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.handle},
         guards=[guards.from_here, access.who_asks],

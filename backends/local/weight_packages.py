@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
 
 PIN_FILE = ".nearfar-pin"  # in every fetched directory: what it was made of
+VERSION_DIGITS = 12
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]  # where `backends` is importable from
 
@@ -78,6 +79,11 @@ def installed(name: str, models_dir: Path) -> Path | None:
     except OSError:
         return None
     return directory if pinned == _pin(name) else None
+
+
+def version(name: str) -> str:
+    """What changes when the content of a package's directory does: some digits of the hash that it is pinned by."""
+    return _pin(name)[:VERSION_DIGITS]
 
 
 def fetch(name: str, models_dir: Path, progress: Progress | None = None) -> Path:
