@@ -41,7 +41,7 @@ class Conversion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Whoever changes what comes out raises `version`, so that what was converted before is converted anew.
     """
 
-    format: Literal["gguf", "efficientnet"]
+    format: Literal["gguf", "efficientnet", "whisper_onnx"]
     file: str
     options: dict[str, bool | int | float] = {}
     version: int = 1
@@ -122,10 +122,10 @@ def _made(name: str, models_dir: Path, sources: dict[str, Path], report: Progres
         scratch = Path(folder)
         directory = _collected(name, package, scratch, report)
         _check(name, package, directory)
-        if package.convert is not None:
-            directory = _convert(name, package.convert, directory, report)
         for join in package.joins:
             weight_joining.join(join, sources[join.package], directory, report)
+        if package.convert is not None:
+            directory = _convert(name, package.convert, directory, report)
         (directory / PIN_FILE).write_text(_pin(name), encoding="ascii")
         return _moved(directory, name, models_dir, scratch)
 
@@ -162,7 +162,8 @@ def _convert(name: str, conversion: Conversion, directory: Path, report: Progres
     finished = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if finished.returncode != 0:
         missing = any(sign in finished.stderr for sign in ("No module named", "ImportError", "pip install"))
-        hint = ": the local extra is not installed: pip install 'nearfar[local]'" if missing else ""
+        extra = "local,onnx" if conversion.format == "whisper_onnx" else "local"
+        hint = f": what it needs is not installed: pip install 'nearfar[{extra}]'" if missing else ""
         raise Unavailable(f"could not convert the weights of '{name}'{hint}")
     report("convert", 1, 1)
     return out

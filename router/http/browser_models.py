@@ -55,6 +55,24 @@ MODELS = (
             "onnx/model_quantized.onnx": "model.onnx",
         },
     ),
+    BrowserModel(
+        name="whisper-tiny.en",
+        model="Systran/faster-whisper-tiny.en",
+        task=Task.AUTOMATIC_SPEECH_RECOGNITION,
+        package="nearfar-whisper-tiny-en-onnx",
+        files={
+            name: name
+            for name in (
+                "config.json",
+                "generation_config.json",
+                "preprocessor_config.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "onnx/encoder_model_quantized.onnx",
+                "onnx/decoder_model_merged_quantized.onnx",
+            )
+        },
+    ),
 )
 
 

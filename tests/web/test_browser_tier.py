@@ -35,7 +35,7 @@ SHOWN = """async () => {
     const { BrowserTier } = await import("/ui/parts/browser_tier.js");
     const main = document.querySelector("main");
     render(null, document.querySelector("#app"));
-    document.querySelector("#app").append(main);
+    document.body.replaceChildren(main);
     main.replaceChildren();
     render(html`<h1>Playground</h1><${BrowserTier} />`, main);
 }"""  # as a page shows it
