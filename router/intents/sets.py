@@ -144,7 +144,8 @@ class IntentSets:
         if fitted is None:
             raise NotFound(f"The intents {name!r} are not fitted on this machine.")
         about = {"name": name, "model": model, "embedder": EMBEDDER, "unknown": UNKNOWN, "probe_text": PROBE}
-        return msgspec.to_builtins(fitted.head) | about | {"energy_share": ENERGY_SHARE}
+        told: dict[str, Any] = msgspec.to_builtins(fitted.head)
+        return told | about | {"energy_share": ENERGY_SHARE}
 
     async def define(self, intents: IntentSet, sees: str | None = None) -> dict[str, Any]:
         """Check a definition, fit it here, keep it, and take it into the catalogue, in place of one's own of its name.

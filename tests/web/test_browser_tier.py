@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page, Route
 
+RECORDING = Path(__file__).parents[1] / "data/jfk.ogg"
 TEXTS = [
     "hello world",
     "Größe, naïve café; 東京は日本の首都です。",
@@ -60,6 +63,13 @@ ANYWHERE = """async ([model, texts]) => {
     return { where, why, width: vectors[0].length };
 }"""
 ABILITIES = """async () => (await import("/ui/browser/tier.js")).tier.page()"""
+HEARD = """async (sound) => {
+    const { SPEECH, tier } = await import("/ui/browser/tier.js");
+    await tier.load(SPEECH);
+    if (!tier.ready(SPEECH)) return tier.state.models[SPEECH].why;
+    const bytes = Uint8Array.from(atob(sound), (c) => c.charCodeAt(0));
+    return (await tier.transcribe(new Blob([bytes]))).text;
+}"""
 NO_WORKER = "delete Navigator.prototype.serviceWorker;"  # so that what a test puts in the server's place is seen
 
 
@@ -136,6 +146,21 @@ def test_the_page_gives_the_servers_vectors_and_intents_also_without_the_server(
     assert own == page.evaluate(EMBEDDED, TEXTS)
     same_intents(page.evaluate(WANTED, ["builtin", PROMPTS]), builtin)
     same_intents(page.evaluate(WANTED, ["support", ["I would like a refund", "is my parcel there"]]), support)
+
+
+def test_a_recorded_sentence_is_transcribed_also_without_the_server(alone: Visit) -> None:
+    """Whisper in the page, on a recording that the browser decodes."""
+    page = alone.open("decisions")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    sound = base64.b64encode(RECORDING.read_bytes()).decode()
+    with_server = page.evaluate(HEARD, sound)
+    alone.server.stop()
+    alone.expected += ["Failed to load resource", "net::ERR_CONNECTION_REFUSED"]
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+    assert "ask not what your country can do for you" in with_server.lower()
+    assert with_server == page.evaluate(HEARD, sound)
 
 
 def test_a_person_loads_and_unloads_the_model(visit: Visit) -> None:
