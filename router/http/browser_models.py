@@ -80,9 +80,9 @@ MODELS = (
 async def index(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     """Which models a page can load, where their files are, how large; and what is missing, with the remedy."""
     directory = models_dir(services(request).settings)
-    whole = libraries_here()
+    size = libraries_bytes()
     body = {
-        "libraries": {"available": whole, "why": None if whole else NO_LIBRARIES},
+        "libraries": {"available": size is not None, "bytes": size, "why": None if size is not None else NO_LIBRARIES},
         "models": [_told(model, directory) for model in MODELS],
     }
     return Response(body, headers={"cache-control": "no-cache"})
@@ -109,10 +109,11 @@ async def file_of(
     )
 
 
-def libraries_here() -> bool:
-    """Whether what computes in the browser is part of this installation."""
-    web = resources.files("router").joinpath("web")
-    return all(web.joinpath(file).is_file() for file in LIBRARIES)
+def libraries_bytes() -> int | None:
+    """How large all that computes in the browser is; None where it is no part of this installation."""
+    web = Path(str(resources.files("router").joinpath("web")))
+    sizes = [(web / file).stat().st_size for file in LIBRARIES if (web / file).is_file()]
+    return sum(sizes) if len(sizes) == len(LIBRARIES) else None
 
 
 def _told(model: BrowserModel, models: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def test_a_page_gives_the_servers_probabilities(unknown) -> None:
     head = fit(intents, vectors_of(texts_of(intents))).head
     told = msgspec.to_builtins(head) | {
         "name": "support",
+        "model": "intents/support",
         "unknown": UNKNOWN,
         "probe_text": PROBE,
         "energy_share": ENERGY_SHARE,

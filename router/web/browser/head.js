@@ -1,13 +1,13 @@
 // A server's set of intents, computed here: the same formula as `backends/local/intents/classifier.py`, on unit vectors.
 
-/** @typedef {{name: string, labels: string[], weights: Float32Array[], centres: Float32Array[], bias: Float32Array, direction: Float32Array,
+/** @typedef {{name: string, model: string, labels: string[], weights: Float32Array[], centres: Float32Array[], bias: Float32Array, direction: Float32Array,
  *   temperature: number, threshold: number, slope: number, energyShare: number, probe: Float32Array, probeText: string}} Head */
 
 /** @param {any} told what GET /v1/intents/NAME/head answered  @returns {Head} */
 export function headOf(told) {
   const rows = told.labels.length;
   return {
-    name: told.name, labels: [...told.labels, told.unknown], weights: matrix(told.weights, rows), centres: matrix(told.centres, rows),
+    name: told.name, model: told.model, labels: [...told.labels, told.unknown], weights: matrix(told.weights, rows), centres: matrix(told.centres, rows),
     bias: numbers(told.bias), direction: numbers(told.direction), temperature: told.temperature, threshold: told.threshold,
     slope: told.slope, energyShare: told.energy_share, probe: numbers(told.probe), probeText: told.probe_text,
   };

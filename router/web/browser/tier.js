@@ -78,7 +78,7 @@ export class Tier extends EventTarget {
   /** What a text wants, by a set of the server's: every label with its probability, the likeliest first. `builtin` is Nearfar's own set.
    * @param {string} set its name  @param {string} text  @param {AbortSignal} [signal] */
   async intent(set, text, signal) {
-    const head = this.#heads.get(set) ?? await this.#headOf(set, signal);
+    const head = await this.learn(set, signal);
     const { vectors: [vector], ms } = await this.embed([text]);
     return { labels: classified(head, vector), ms };
   }
@@ -92,8 +92,10 @@ export class Tier extends EventTarget {
   /** What this page can do itself, in the words of POST /v1/route. */
   page() {
     const { deviceMemory } = /** @type {any} */ (navigator);
+    const embedder = this.state.models[EMBEDDING];
+    const heads = [...this.#heads.values()].flatMap(({ model }) => ability("text-classification", { ...embedder, model }));
     return {
-      abilities: Object.entries(this.state.models).flatMap(([task, model]) => ability(task, model)),
+      abilities: [...Object.entries(this.state.models).flatMap(([task, model]) => ability(task, model)), ...heads],
       memory_bytes: deviceMemory === undefined ? null : deviceMemory * 2 ** 30, threads: this.state.threads, online: navigator.onLine,
     };
   }
@@ -134,8 +136,10 @@ export class Tier extends EventTarget {
     if (theirs) keep(at, found);
   }
 
-  /** @param {string} set  @param {AbortSignal} [signal] */
-  async #headOf(set, signal) {
+  /** Fetch a set's head, so that its intents can be told here, and `page` says so. @param {string} set  @param {AbortSignal} [signal] */
+  async learn(set, signal) {
+    const known = this.#heads.get(set);
+    if (known) return known;
     const head = headOf(await intentHead(set, signal));
     const { vectors: [probe] } = await this.embed([head.probeText]);
     if (!(cosine(probe, head.probe) >= FLOOR)) throw new TierError(`The intents ${set} were fitted to vectors that differ from this browser's; ask the server.`);

@@ -86,6 +86,7 @@ def test_the_index_says_what_is_here(http: TestClient, fetched: str) -> None:
     [model] = [one for one in told["models"] if one["name"] == MODEL.name]
 
     assert all((WEB / file).is_file() for file in LIBRARIES) is told["libraries"]["available"]
+    assert told["libraries"]["available"] is (told["libraries"]["bytes"] is not None)
     assert fetched == f"{PLACE}/{model['at']}"
     assert (True, None, "feature-extraction", "Apache-2.0") == tuple(
         model[k] for k in ("available", "why", "task", "license")
