@@ -28,7 +28,9 @@ export class Tier extends EventTarget {
   #crew = null;
   /** @type {Map<string, import("/ui/browser/head.js").Head>} */
   #heads = new Map();
-  #turn = 0;
+  /** @type {Promise<void> | null} */
+  #started = null;
+  #turn = 0; // of the worker: it ends with it
 
   /** Hear of every change of `state`. @param {() => void} then  @returns {() => void} how to stop hearing */
   watch(then) {
@@ -45,7 +47,7 @@ export class Tier extends EventTarget {
    * @param {string} [task]  @param {AbortSignal} [signal] */
   async load(task = EMBEDDING, signal = new AbortController().signal) {
     if (["loading", "ready"].includes(this.state.models[task].phase)) return;
-    const turn = (this.#turn += 1);
+    const turn = this.#turn;
     const began = performance.now();
     const stopped = () => this.unload(new TierError("Loading was stopped."));
     signal.addEventListener("abort", stopped, { once: true });
@@ -120,10 +122,12 @@ export class Tier extends EventTarget {
   }
 
   async #staffed() {
-    if (this.#crew) return this.#crew;
-    const crew = new Crew((error) => this.#failed(EMBEDDING, error));
-    this.#crew = crew;
-    this.#set(await crew.ask("start", { threads: threads() }));
+    const crew = this.#crew ?? new Crew((error) => this.#failed(EMBEDDING, error));
+    if (!this.#crew) {
+      this.#crew = crew;
+      this.#started = crew.ask("start", { threads: threads() }).then((told) => this.#set(told));
+    }
+    await this.#started;
     return crew;
   }
 
