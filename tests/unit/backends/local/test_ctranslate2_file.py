@@ -25,7 +25,7 @@ def written(*arrays: tuple[str, np.ndarray, int], spec: str = "WhisperSpec", ver
 
 
 def test_weights_have_transformers_names(tmp_path) -> None:
-    """What was stacked is taken apart; the bias of keys, which Whisper has not, is left out; settings are no weights."""
+    """What was stacked is taken apart; the bias of keys, which Whisper has not, is left out."""
     stacked = np.arange(24, dtype=np.float16).reshape(6, 4)
     (tmp_path / "model.bin").write_bytes(
         written(
