@@ -25,7 +25,7 @@ from machine import describe_machine  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page, Response
+    from playwright.sync_api import BrowserContext, Page, Request
 
 RESULT = Path(__file__).parent / "results" / "browser_tier.json"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -65,17 +65,16 @@ class Bytes:
     """What came over the wire since the last `taken`: what a service worker answered from its cache did not."""
 
     def __init__(self, context: BrowserContext) -> None:
-        self._sum = 0
-        context.on("response", self._add)
+        self._finished: list[Request] = []
+        context.on("requestfinished", lambda request: self._finished.append(request))  # noqa: PLW0108 -- Playwright marks it
 
     def taken(self) -> int:
-        """The bytes of the bodies."""
-        taken, self._sum = self._sum, 0
-        return taken
-
-    def _add(self, response: Response) -> None:
-        if not response.from_service_worker:
-            self._sum += int(response.headers.get("content-length", 0))
+        """The bytes of the bodies as they arrived; a body that its reader cancelled counts for nothing."""
+        finished = list(self._finished)
+        self._finished.clear()
+        answers = [(request, request.response()) for request in finished]
+        fetched = [request for request, answer in answers if answer is not None and not answer.from_service_worker]
+        return sum(request.sizes()["responseBodySize"] for request in fetched)
 
 
 def main() -> None:
