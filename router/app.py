@@ -16,6 +16,7 @@ from router.http import (
     audio,
     batches,
     browser,
+    browser_models,
     catalogue,
     completions,
     decisions,
@@ -53,6 +54,7 @@ HANDLERS = (
     intent_routes.define,
     intent_routes.every,
     intent_routes.one,
+    intent_routes.head,
     intent_routes.remove,
     openai.models,
     openai.model,
@@ -94,7 +96,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
 
     origins = list(settings.auth.cors_allow_origins)
     app = Litestar(
-        route_handlers=[*HANDLERS, web.home, web.static()],
+        route_handlers=[*HANDLERS, web.home, web.service_worker, web.static(), *browser_models.HANDLERS],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.handle},
         guards=[guards.from_here, access.who_asks],

@@ -14,7 +14,7 @@ from backends.local.calibration import Calibrations, fingerprint
 from backends.local.job import CLOSED, Ask
 from backends.local.model_cache import ModelCache, Wanted
 from backends.local.tasks import FAMILIES
-from backends.local.types import LocalOptions, Opening
+from backends.local.types import DERIVED, LocalOptions, Opening
 from backends.local.work import work_of
 from backends.reports import LoadReport
 from backends.types import InferenceResult, Status
@@ -231,7 +231,7 @@ class LocalBackend:
             dtype=known.placement.dtype,
             threads=machine.threads,
             most_threads=self._options.threads or hardware.most_threads(machine.probe),
-            cache_dir=self._options.models_dir / "derived",
+            cache_dir=self._options.models_dir / DERIVED,
             intents_dir=self._options.intents_dir,
             runtimes=machine.calibrations.of(known.key).runtimes,
             pickles=self._options.pickles,

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from backends.types import Output, Payload, Piece, Task, Usage
 
+DERIVED = "derived"  # below the directory of models: what loaders make of their files
 GPU_BATCHES = 16
 """So many times a processor's batch run together on a GPU, which is done with it sooner."""
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
 
 PIN_FILE = ".nearfar-pin"  # in every fetched directory: what it was made of
+VERSION_DIGITS = 12
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]  # where `backends` is importable from
 
@@ -40,7 +41,7 @@ class Conversion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Whoever changes what comes out raises `version`, so that what was converted before is converted anew.
     """
 
-    format: Literal["gguf", "efficientnet"]
+    format: Literal["gguf", "efficientnet", "whisper_onnx"]
     file: str
     options: dict[str, bool | int | float] = {}
     version: int = 1
@@ -80,6 +81,11 @@ def installed(name: str, models_dir: Path) -> Path | None:
     return directory if pinned == _pin(name) else None
 
 
+def version(name: str) -> str:
+    """What changes when the content of a package's directory does: some digits of the hash that it is pinned by."""
+    return _pin(name)[:VERSION_DIGITS]
+
+
 def fetch(name: str, models_dir: Path, progress: Progress | None = None) -> Path:
     """Put a package's directory together; a second call returns at once, two at once both succeed.
 
@@ -116,10 +122,10 @@ def _made(name: str, models_dir: Path, sources: dict[str, Path], report: Progres
         scratch = Path(folder)
         directory = _collected(name, package, scratch, report)
         _check(name, package, directory)
-        if package.convert is not None:
-            directory = _convert(name, package.convert, directory, report)
         for join in package.joins:
             weight_joining.join(join, sources[join.package], directory, report)
+        if package.convert is not None:
+            directory = _convert(name, package.convert, directory, report)
         (directory / PIN_FILE).write_text(_pin(name), encoding="ascii")
         return _moved(directory, name, models_dir, scratch)
 
@@ -156,7 +162,8 @@ def _convert(name: str, conversion: Conversion, directory: Path, report: Progres
     finished = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if finished.returncode != 0:
         missing = any(sign in finished.stderr for sign in ("No module named", "ImportError", "pip install"))
-        hint = ": the local extra is not installed: pip install 'nearfar[local]'" if missing else ""
+        extra = "local,onnx" if conversion.format == "whisper_onnx" else "local"
+        hint = f": what it needs is not installed: pip install 'nearfar[{extra}]'" if missing else ""
         raise Unavailable(f"could not convert the weights of '{name}'{hint}")
     report("convert", 1, 1)
     return out

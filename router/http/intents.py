@@ -56,6 +56,18 @@ async def one(request: Request[Any, Any, Any], name: FromPath[str]) -> dict[str,
     return await services(request).intents.one(name, identity(request).sees)
 
 
+@get("/v1/intents/{name:str}/head", summary="What tells a set's intents apart, to compute with")
+async def head(request: Request[Any, Any, Any], name: FromPath[str]) -> dict[str, Any]:
+    """The fitted head: with the embedder's vector of a text it gives the same probabilities elsewhere, as in a page.
+
+    `builtin` is Nearfar's own set. Arrays are little-endian float32 in base64, one row a label. With `v` the vector at
+    length 1: `z = weights v + bias`, `likeness = max(centres v) + energy_share T log sum exp(z / T) + direction v,1`,
+    and the probabilities are `softmax(z / T, max(z / T) + slope (threshold - likeness))`, the last that of `unknown`.
+    `probe` is the embedder's vector of `probe_text`: whoever computes vectors elsewhere compares them by it.
+    """
+    return await services(request).intents.head(name, identity(request).sees)
+
+
 @delete("/v1/intents/{name:str}", status_code=200, opt=OWN, summary="Forget a set of intents")
 async def remove(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[dict[str, Any]]:
     """Delete the set, its file and its model."""

@@ -20,6 +20,7 @@ OPEN: Needed = ()
 
 ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/"): OPEN,
+    ("GET", "/sw.js"): OPEN,
     ("GET", "/health/live"): OPEN,
     ("GET", "/health/ready"): OPEN,
     ("POST", "/v1/route"): INFER,
@@ -28,6 +29,7 @@ ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/v1/models/{model_id}"): EITHER,
     ("GET", "/v1/intents"): EITHER,
     ("GET", "/v1/intents/{name}"): EITHER,
+    ("GET", "/v1/intents/{name}/head"): EITHER,
     ("POST", "/v1/feedback"): EITHER,
     ("GET", "/v1/decisions"): READ,
     ("GET", "/v1/decisions/{decision_id}"): READ,
@@ -39,7 +41,8 @@ ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/metrics"): READ,
 }
 _TYPE = re.compile(r":\w+(?=})")  # a route is declared with the types of its parameters, and asked without them
-PUBLIC = ("/schema/", "/ui/")  # the API's description, and the pages with what they load: the same at every server
+PUBLIC = ("/schema/", "/ui/", "/browser-models/")  # the API's description, and the pages with what they load: the same
+# at every server
 
 
 def needed(method: str, template: str, opt: Mapping[str, Any]) -> Needed:

@@ -1,13 +1,19 @@
 """The web UI: one page with its modules, styles and libraries, all served from here and the same for everybody."""
 
+import hashlib
+import json
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from litestar import Response, Router, get
 from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 
+from router.http.browser_models import LIBRARIES
+
 FILES = "/ui"
+_WORKER = "browser/service_worker.js"
 _ANEW = CacheControlHeader(no_cache=True)  # a new version is seen at once; they are small, and come from near by
 
 
@@ -20,6 +26,42 @@ async def home() -> Response[bytes]:
 @cache
 def _page() -> bytes:
     return resources.files("router").joinpath("web/index.html").read_bytes()
+
+
+@get("/sw.js", include_in_schema=False, sync_to_thread=True)
+def service_worker() -> Response[str]:
+    """The service worker: it stands at the root, because what it answers for is everything below its own address."""
+    return Response(_worker(), media_type="text/javascript; charset=utf-8", headers={"cache-control": "no-cache"})
+
+
+@cache
+def _worker() -> str:
+    """The script, told what there is to keep. A new version of any file is a new script, which browsers look for."""
+    web = Path(str(resources.files("router").joinpath("web")))
+    files = sorted(path for path in web.rglob("*") if path.is_file() and _is_shell(path.relative_to(web)))
+    shell = ["/", *(f"{FILES}/{path.relative_to(web).as_posix()}" for path in files)]
+    libraries = [web / name for name in LIBRARIES if (web / name).is_file()]
+    told = {
+        "shell": shell,
+        "shellVersion": _digest([web / "index.html", *files]),
+        "libraries": [f"{FILES}/{path.relative_to(web).as_posix()}" for path in libraries],
+        "librariesVersion": _digest(libraries),
+    }
+    return f"const KEPT = {json.dumps(told)};\n{(web / _WORKER).read_text(encoding='utf-8')}"
+
+
+def _is_shell(file: Path) -> bool:
+    """What pages are made of: neither the API's viewer nor what computes in the browser, nor what only people read."""
+    large = file.parts[:2] in {("vendor", "swagger-ui"), ("vendor", "transformers"), ("vendor", "onnxruntime")}
+    kind = file.suffix in {".js", ".css", ".svg"} and file.name != Path(_WORKER).name
+    return kind and not large
+
+
+def _digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def static() -> Router:

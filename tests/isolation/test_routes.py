@@ -76,6 +76,7 @@ READS = [
 
 ONE_OF_THEM = {
     ("GET", "/v1/decisions/{decision_id:str}"), ("POST", "/v1/feedback"), ("GET", "/v1/intents/{name:str}"),
+    ("GET", "/v1/intents/{name:str}/head"),
     ("DELETE", "/v1/intents/{name:str}"), ("GET", "/v1/models/{model_id:path}"),
     ("GET", "/v1/files/{file_id:str}"), ("GET", "/v1/files/{file_id:str}/content"),
     ("DELETE", "/v1/files/{file_id:str}"), ("POST", "/v1/batches"), ("GET", "/v1/batches/{batch_id:str}"),
@@ -152,6 +153,8 @@ def _without(text: str, name: str) -> str:
         ("POST", "/v1/decisions/browser", None, UNKNOWN),
         ("GET", "/v1/intents/{}", OTHERS_SET, "no-such-words"),
         ("DELETE", "/v1/intents/{}", OTHERS_SET, "no-such-words"),
+        ("GET", "/v1/intents/{}/head", OTHERS_SET, "no-such-words"),
+        ("GET", "/v1/intents/{}/head", owned(OTHERS_SET, OTHERS), owned("none", OTHERS)),
         ("GET", "/v1/intents/{}", owned(OTHERS_SET, OTHERS), owned("none", OTHERS)),
         ("DELETE", "/v1/intents/{}", owned(OTHERS_SET, OTHERS), owned("none", OTHERS)),
         ("GET", "/v1/models/{}", OTHERS_MODEL, f"intents/{owned('none', OTHERS)}"),

@@ -84,6 +84,7 @@ def test_every_operation_is_sent_an_example_that_is_answered_well_or_says_why_no
         "POST /v1/feedback",
         "POST /v1/decisions/browser",
         "GET /v1/intents/{name}",
+        "GET /v1/intents/{name}/head",
         "DELETE /v1/intents/{name}",
         "DELETE /v1/keys/{name}",
         "POST /v1/keys/{name}/rotate",

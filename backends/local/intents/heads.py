@@ -63,7 +63,7 @@ class Heads:
     def _path(self, name: str) -> Path:
         opening = self._model.opening
         if name == BUILTIN:
-            return storage.path_of(opening.cache_dir / "intents", f"{BUILTIN}-{opening.directory.name}")
+            return builtin_path(opening.cache_dir, opening.directory.name)
         if opening.intents_dir is None:
             raise Unavailable(f"there are no intents named '{name}' on this machine")
         return storage.path_of(opening.intents_dir, name)
@@ -103,6 +103,11 @@ class Heads:
             chunk = order[start : start + TEXTS_AT_ONCE]
             vectors[chunk] = self._model.unit_vectors([texts[index] for index in chunk])
         return vectors
+
+
+def builtin_path(cache_dir: Path, embedder: str) -> Path:
+    """Where the built-in set is kept once it is fitted; `embedder` is the name of its model's directory."""
+    return storage.path_of(cache_dir / "intents", f"{BUILTIN}-{embedder}")
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

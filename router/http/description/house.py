@@ -62,6 +62,26 @@ class IntentSets(Told):
     data: list[IntentSet]
 
 
+class IntentHead(Told):
+    """A fitted head. Arrays are little-endian float32 in base64; the operation says how they are used."""
+
+    name: str
+    model: str
+    embedder: str
+    labels: list[str]
+    unknown: str
+    weights: str
+    bias: str
+    centres: str
+    direction: str
+    temperature: float
+    threshold: float
+    slope: float
+    energy_share: float
+    probe: str
+    probe_text: str
+
+
 class Deleted(Told):
     """What is gone."""
 
@@ -206,6 +226,7 @@ TABLE = {
         errors=(502, 503),
         links={
             "one": Link(to="GET /v1/intents/{name}", parameters=_NAMED),
+            "head": Link(to="GET /v1/intents/{name}/head", parameters=_NAMED),
             "remove": Link(to="DELETE /v1/intents/{name}", parameters=_NAMED),
         },
         examples={
@@ -216,6 +237,11 @@ TABLE = {
     "GET /v1/intents": Described(answer=IntentSets),
     "GET /v1/intents/{name}": Described(
         answer=IntentSet,
+        examples={"none": Example(summary="A set that nobody defined", parameters={"name": "nobody"}, status=404)},
+    ),
+    "GET /v1/intents/{name}/head": Described(
+        answer=IntentHead,
+        errors=(502, 503),
         examples={"none": Example(summary="A set that nobody defined", parameters={"name": "nobody"}, status=404)},
     ),
     "DELETE /v1/intents/{name}": Described(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from array import array
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from backends.errors import Unavailable
 from backends.local.intents import storage
+from backends.local.intents.classifier import Classifier, Head
 from backends.local.intents.definition import Intent
 from backends.local.intents.heads import Heads
 from backends.types import (
@@ -29,7 +31,7 @@ from backends.types import (
     Usage,
 )
 from router.catalog import Catalog
-from router.errors import AllAttemptsFailed, CatalogError, InvalidRequest, SettingsError, UnknownModel
+from router.errors import AllAttemptsFailed, CatalogError, InvalidRequest, NotFound, SettingsError, UnknownModel
 from router.intents.sets import MAX_SETS, IntentSets
 from router.intents.signal import BOUND_S, IntentSignal
 from router.sections import IntentEntry, IntentSetEntry, IntentsSettings, LogSettings, RoutingSettings, Settings
@@ -143,6 +145,40 @@ def test_one_set_tells_its_examples(tmp_path) -> None:
     assert ["x", "y"] == told["unknown"]
     with pytest.raises(UnknownModel, match="intents/support"):
         asyncio.run(sets.one("suport"))
+
+
+def test_a_sets_head_gives_the_same_probabilities_elsewhere(tmp_path) -> None:
+    """All that the classifier holds is told, with the embedder's vector of a known text to compare by."""
+    sets = opened(tmp_path)
+    asyncio.run(sets.define(SUPPORT))
+    told = asyncio.run(sets.head("support"))
+    arrays = ("weights", "bias", "centres", "probe", "direction")
+    fields = {name: base64.b64decode(value) if name in arrays else value for name, value in told.items()}
+    fields["labels"] = tuple(told["labels"])
+    head = Head(**{name: fields[name] for name in Head.__struct_fields__})
+    stored = storage.read(tmp_path / "nearfar-intents" / "support.json")
+    vectors = vectors_of(["the money never came back", "snow tomorrow?"])
+
+    assert ("support", MODEL, "unknown", 0.1) == tuple(told[k] for k in ("name", "model", "unknown", "energy_share"))
+    assert Classifier(stored.fitted.head).probabilities(vectors).tolist() == (
+        Classifier(head).probabilities(vectors).tolist()
+    )
+    assert Classifier(head).fits(vectors_of([told["probe_text"]])[0])
+    with pytest.raises(UnknownModel, match="intents/support"):
+        asyncio.run(sets.head("suport"))
+
+
+def test_a_head_that_nobody_fitted_is_fitted_by_asking(tmp_path) -> None:
+    """A configured set: its model is asked once on this machine; where that fails, the head is not there."""
+    near = Near()
+    sets = opened(tmp_path, configured(), near=near)
+    with pytest.raises(NotFound, match="not fitted"):  # this near side writes nothing
+        asyncio.run(sets.head("support"))
+    near.failure = Unavailable("the local extra is not installed")
+
+    assert [MODEL] == [request.model for request in near.asked]
+    with pytest.raises(AllAttemptsFailed, match="local extra"):
+        asyncio.run(sets.head("support"))
 
 
 def test_a_set_is_replaced_and_deleted(tmp_path) -> None:

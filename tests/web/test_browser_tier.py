@@ -1,0 +1,288 @@
+"""Models in the page itself: the server's vectors and intents, with and without the server, or a plain word why not."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import MINILM, Server
+from tests.web.conftest import PATIENCE_MS, Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from playwright.sync_api import Browser, Page, Route
+
+RECORDING = Path(__file__).parents[1] / "data/jfk.ogg"
+TEXTS = [
+    "hello world",
+    "Größe, naïve café; 東京は日本の首都です。",
+    "SELECT a FROM b WHERE c = 'd'",
+    "seven sailors " * 300,
+]
+PROMPTS = ["write a python function that sorts a list", "translate this sentence into german", "hello, how are you?"]
+SUPPORT = {
+    "name": "support",
+    "intents": {
+        "refund": {"examples": ["I want my money back", "please refund my order", "can I have a refund", "refund me"]},
+        "parcel": {"examples": ["where is my parcel", "the parcel is late", "track my delivery", "has it arrived yet"]},
+    },
+}
+SHOWN = """async () => {
+    const { html, render } = await import("/ui/vendor/htm/standalone.module.js");
+    const { BrowserTier } = await import("/ui/parts/browser_tier.js");
+    const main = document.querySelector("main");
+    render(null, document.querySelector("#app"));
+    document.body.replaceChildren(main);
+    main.replaceChildren();
+    render(html`<h1>Playground</h1><${BrowserTier} />`, main);
+}"""  # as a page shows it
+LOADED = """async () => {
+    const { tier } = await import("/ui/browser/tier.js");
+    await tier.load();
+    return tier.state;
+}"""
+EMBEDDED = """async (texts) => {
+    const { tier } = await import("/ui/browser/tier.js");
+    return (await tier.embed(texts)).vectors.map((vector) => [...vector]);
+}"""
+WANTED = """async ([set, texts]) => {
+    const { tier } = await import("/ui/browser/tier.js");
+    const found = [];
+    for (const text of texts) found.push((await tier.intent(set, text)).labels);
+    return found;
+}"""
+ANYWHERE = """async ([model, texts]) => {
+    const { embedAnywhere } = await import("/ui/browser/tier.js");
+    const { vectors, where, why } = await embedAnywhere(model, texts);
+    return { where, why, width: vectors[0].length };
+}"""
+ABILITIES = """async () => (await import("/ui/browser/tier.js")).tier.page()"""
+HEARD = """async (sound) => {
+    const { SPEECH, tier } = await import("/ui/browser/tier.js");
+    await tier.load(SPEECH);
+    if (!tier.ready(SPEECH)) return tier.state.models[SPEECH].why;
+    const bytes = Uint8Array.from(atob(sound), (c) => c.charCodeAt(0));
+    return (await tier.transcribe(new Blob([bytes]))).text;
+}"""
+NO_WORKER = "delete Navigator.prototype.serviceWorker;"  # so that what a test puts in the server's place is seen
+
+
+@pytest.fixture
+def alone(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """A visit to a server of its own, which may be stopped."""
+    server = Server(tmp_path_factory.mktemp("tier"))
+    opened = Visit(browser, server)
+    yield opened
+    opened.close()
+    server.stop()
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True)) / math.hypot(*one) / math.hypot(*other)
+
+
+def servers_vectors(server: Server) -> list[list[float]]:
+    answer = server.post("/v1/embeddings", {"model": MINILM, "input": TEXTS, "truncate": True})
+
+    assert 200 == answer.status, answer.body
+    return [one["embedding"] for one in answer.body["data"]]
+
+
+def servers_intents(server: Server, model: str, texts: list[str]) -> list[dict[str, float]]:
+    answers = [
+        server.post(
+            "/v1/inference",
+            {"task": "text-classification", "model": model, "inputs": text, "parameters": {"top_k": 50}},
+        )
+        for text in texts
+    ]
+
+    assert {200} == {answer.status for answer in answers}, answers[0].body
+    return [{one["label"]: one["score"] for one in answer.body["result"]} for answer in answers]
+
+
+def same_intents(own: list[list[dict[str, Any]]], theirs: list[dict[str, float]]) -> None:
+    """The same label first, and like probabilities: the page's weights are rounded to 8 bits."""
+    for labels, wanted in zip(own, theirs, strict=True):
+        assert max(wanted, key=lambda label: wanted[label]) == labels[0]["label"]
+        assert pytest.approx(wanted, abs=0.06) == {
+            one["label"]: one["score"] for one in labels if one["label"] in wanted
+        }
+
+
+def test_the_page_gives_the_servers_vectors_and_intents_also_without_the_server(alone: Visit) -> None:
+    """Cosine 0.99 at least, asking nobody else; so it stays when the server is stopped and the page loaded again."""
+    server = alone.server
+    defined = server.post("/v1/intents", SUPPORT)
+    theirs = servers_vectors(server)
+    builtin = servers_intents(server, "nearfar/minilm-intent", PROMPTS)
+    support = servers_intents(server, defined.body["model"], ["I would like a refund", "is my parcel there"])
+    page = alone.open("decisions")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+    state = page.evaluate(LOADED)
+    own = page.evaluate(EMBEDDED, TEXTS)
+    assert "ready" == state["models"]["feature-extraction"]["phase"], state
+    assert state["offline"]
+    assert page.evaluate("crossOriginIsolated")
+    assert min(cosine(a, b) for a, b in zip(own, theirs, strict=True)) >= 0.99
+    same_intents(page.evaluate(WANTED, ["builtin", PROMPTS]), builtin)
+    same_intents(page.evaluate(WANTED, ["support", ["I would like a refund", "is my parcel there"]]), support)
+
+    server.stop()
+    alone.expected += ["Failed to load resource", "net::ERR_CONNECTION_REFUSED"]
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    state = page.evaluate(LOADED)
+
+    assert "ready" == state["models"]["feature-extraction"]["phase"], state
+    assert page.evaluate("crossOriginIsolated")
+    assert own == page.evaluate(EMBEDDED, TEXTS)
+    same_intents(page.evaluate(WANTED, ["builtin", PROMPTS]), builtin)
+    same_intents(page.evaluate(WANTED, ["support", ["I would like a refund", "is my parcel there"]]), support)
+
+
+def test_a_recorded_sentence_is_transcribed_also_without_the_server(alone: Visit) -> None:
+    """Whisper in the page, on a recording that the browser decodes."""
+    page = alone.open("decisions")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    sound = base64.b64encode(RECORDING.read_bytes()).decode()
+    with_server = page.evaluate(HEARD, sound)
+    alone.server.stop()
+    alone.expected += ["Failed to load resource", "net::ERR_CONNECTION_REFUSED"]
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+    assert "ask not what your country can do for you" in with_server.lower()
+    assert with_server == page.evaluate(HEARD, sound)
+
+
+def test_a_person_loads_and_unloads_the_model(visit: Visit) -> None:
+    """What it takes and how fast it is stands there in figures, and for the router in its own words."""
+    page = visit.open("decisions")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.evaluate(SHOWN)
+    region = page.get_by_role("region", name="In this browser")
+    region.get_by_role("button", name="Load into this browser").click()
+    expect(region.get_by_role("progressbar", name="Model files")).to_be_visible()
+    expect(region.get_by_role("status")).to_contain_text(f"Ready in this browser: {MINILM}", timeout=PATIENCE_MS)
+    expect(region.get_by_text("cosine 0.99")).to_be_visible()
+    expect(region.get_by_text("works, also after a reload")).to_be_visible()
+    told = page.evaluate(ABILITIES)
+    [ability] = told["abilities"]
+
+    assert (MINILM, "feature-extraction", True, "wasm") == tuple(
+        ability[k] for k in ("model", "task", "loaded", "device")
+    )
+    assert ability["parity"] >= 0.99
+    assert 0 < ability["speed"]["p50_s"] < ability["load_s"]
+    assert "browser" == page.evaluate(ANYWHERE, [MINILM, ["hello"]])["where"]
+    visit.picture("browser-tier")
+    assert [] == visit.unfit()
+    page.set_viewport_size({"width": 360, "height": 640})
+    visit.picture("browser-tier-phone")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    region.get_by_role("button", name="Unload").click()
+    expect(region.get_by_role("button", name="Load into this browser")).to_be_visible()
+    assert "server" == page.evaluate(ANYWHERE, [MINILM, ["hello"]])["where"]
+
+
+def test_loading_can_be_stopped_and_begun_again(visit: Visit) -> None:
+    """While the model's file is on its way."""
+    page = opened(visit)
+    page.context.route("**/onnx/model_quantized.onnx", lambda _route: None)  # it does not come, and does not fail
+    region = shown(page)
+    region.get_by_role("button", name="Load into this browser").click()
+    expect(region.get_by_role("status")).to_contain_text("Loading the model")
+    region.get_by_role("button", name="Stop").click()
+
+    expect(region.get_by_role("button", name="Load into this browser")).to_be_visible()
+    page.context.unroute("**/onnx/model_quantized.onnx")
+    region.get_by_role("button", name="Load into this browser").click()
+    expect(region.get_by_role("status")).to_contain_text("Ready in this browser", timeout=PATIENCE_MS)
+
+
+def test_vectors_that_are_not_the_servers_are_not_served(visit: Visit) -> None:
+    """Nothing that was fitted there would mean anything; the server answers instead."""
+    page = opened(visit)
+
+    def turned(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for one in body["data"]:
+            one["embedding"].reverse()
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/v1/embeddings", turned)
+    region = shown(page)
+    region.get_by_role("button", name="Load into this browser").click()
+    expect(region.get_by_role("alert")).to_contain_text("differ from the server's", timeout=PATIENCE_MS)
+    expect(region.get_by_role("button", name="Try again")).to_be_visible()
+    page.unroute("**/v1/embeddings")
+    found = page.evaluate(ANYWHERE, [MINILM, ["hello"]])
+
+    assert ("server", 384) == (found["where"], found["width"])
+    assert "differ from the server's" in found["why"]
+
+
+def test_a_small_device_asks_the_server(visit: Visit) -> None:
+    """It is not even tried."""
+    visit.page.add_init_script("Object.defineProperty(Navigator.prototype, 'deviceMemory', { get: () => 0.5 });")
+    page = opened(visit)
+    region = shown(page)
+    region.get_by_role("button", name="Load into this browser").click()
+
+    expect(region.get_by_role("alert")).to_contain_text("too little memory")
+    assert "server" == page.evaluate(ANYWHERE, [MINILM, ["hello"]])["where"]
+
+
+@pytest.mark.parametrize("lacking", ["libraries", "model"])
+def test_what_the_server_lacks_is_said_with_the_remedy(visit: Visit, lacking: str) -> None:
+    """In the server's own words, as text."""
+    page = opened(visit)
+    why = "Run <img src=x onerror=alert(1)> first."
+
+    def without(route: Route) -> None:
+        body = route.fetch().json()
+        (body["libraries"] if lacking == "libraries" else body["models"][0]).update(available=False, why=why)
+        route.fulfill(json=body)
+
+    page.route("**/browser-models", without)
+    region = shown(page)
+    region.get_by_role("button", name="Load into this browser").click()
+
+    expect(region.get_by_role("alert")).to_contain_text(why)
+
+
+def test_a_download_that_breaks_off_is_said_and_can_be_tried_again(visit: Visit) -> None:
+    """The model's file does not come the first time."""
+    page = opened(visit)
+    visit.expected += ["Failed to load resource", "net::ERR_FAILED"]
+    page.context.route("**/onnx/model_quantized.onnx", lambda route: route.abort())
+    region = shown(page)
+    region.get_by_role("button", name="Load into this browser").click()
+    expect(region.get_by_role("alert")).to_be_visible(timeout=PATIENCE_MS)
+    page.context.unroute("**/onnx/model_quantized.onnx")
+    region.get_by_role("button", name="Try again").click()
+
+    expect(region.get_by_role("status")).to_contain_text("Ready in this browser", timeout=PATIENCE_MS)
+
+
+def opened(visit: Visit) -> Page:
+    """The page without a service worker: what a test puts in the server's place is seen."""
+    visit.page.add_init_script(NO_WORKER)
+    page = visit.open("decisions")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    return page
+
+
+def shown(page: Page) -> Any:
+    page.evaluate(SHOWN)
+    return page.get_by_role("region", name="In this browser")
