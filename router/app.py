@@ -26,6 +26,7 @@ from router.http import (
     images,
     inference,
     keys,
+    loading,
     openai,
     replay,
     system,
@@ -75,6 +76,8 @@ HANDLERS = (
     system.check_token,
     system.metrics,
     *catalogue.HANDLERS,
+    loading.load,
+    loading.unload,
 )
 
 
