@@ -28,6 +28,7 @@ from router.http import (
     keys,
     loading,
     openai,
+    pulling,
     replay,
     system,
     web,
@@ -78,6 +79,7 @@ HANDLERS = (
     *catalogue.HANDLERS,
     loading.load,
     loading.unload,
+    pulling.pull,
 )
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from router.editing.overlay import Origin
 from router.http.catalogue import MOST_SNAPSHOTS
 from router.http.description.inference import CHAT
-from router.http.description.operation import Described, Example, Link, Told
+from router.http.description.operation import EVENTS, Described, Example, Link, Told, events
 from router.sections import AliasEntry, ModelEntry, RouteEntry
 
 _NOBODY = "example/nobody"
@@ -193,6 +193,11 @@ TABLE = {
             "there": Example(summary="Free its memory, if it has any", parameters={"model_id": CHAT}),
             "none": _unknown("A model that nobody knows", model_id=_NOBODY),
         },
+    ),
+    "POST /v1/pulls": Described(
+        media={EVENTS: events("`progress` with `stage`, `done` and `total`; last `done` or `error`.", "progress", "done", "error")},
+        errors=(404, 409),
+        examples={"none": _unknown("A model that nobody knows", {"model": _NOBODY})},
     ),
     "GET /v1/aliases": Described(answer=ListedAliases),
     "PUT /v1/aliases/{name}": _change(
