@@ -195,7 +195,11 @@ TABLE = {
         },
     ),
     "POST /v1/pulls": Described(
-        media={EVENTS: events("`progress` with `stage`, `done` and `total`; last `done` or `error`.", "progress", "done", "error")},
+        media={
+            EVENTS: events(
+                "`progress` with `stage`, `done` and `total`; last `done` or `error`.", "progress", "done", "error"
+            )
+        },
         errors=(404, 409),
         examples={"none": _unknown("A model that nobody knows", {"model": _NOBODY})},
     ),

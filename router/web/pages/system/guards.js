@@ -7,7 +7,7 @@ import { Pairs } from "/ui/parts/pairs.js";
 /** @param {{told: any}} props */
 export function Guards({ told }) {
   const { egress, telemetry, cache, shadowing } = told;
-  const denied = Object.entries(egress.denied).map(([kind, times]) => `${kind}: ${times}`).join(", ");
+  const denied = Object.entries(egress.denied).filter(([, times]) => times).map(([kind, times]) => `${kind}: ${times}`).join(", ");
   const asked = cache.hits + cache.misses;
   const traces = telemetry.traces;
   return html`<div class="grid">

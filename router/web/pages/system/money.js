@@ -15,7 +15,7 @@ export function Money({ told }) {
   return html`<${Section} title="Budgets and prices">
     ${told.budgets.length ? told.budgets.map((/** @type {any} */ one) => html`<${Budget} key=${`${one.scope} ${one.period}`} one=${one} />`) : html`<p class="empty">No budget is set.</p>`}
     <h3>What this machine costs</h3>
-    <${Pairs} of=${[["CPU", `${money(rates.cpu_usd_per_hour)} an hour`], ["GPU", `${money(rates.gpu_usd_per_hour)} an hour`], ["By", rates.source], ["Counted as", rates.cost_mode],
+    <${Pairs} of=${[["CPU", `${money(rates.cpu_usd_per_hour)} an hour`], ...(told.hardware.gpus.length ? [["GPU", `${money(rates.gpu_usd_per_hour)} an hour`]] : []), ["By", rates.source], ["Counted as", rates.cost_mode],
       ["Electricity", `${money(rates.electricity_usd_per_kwh)} a kWh, by ${rates.electricity_source}`], ["Carbon", rates.carbon_g_per_kwh === null ? UNKNOWN : `${rates.carbon_g_per_kwh} g CO₂e a kWh`]]} />
     <h3>What far sides list</h3>
     <${Table} caption="Listings known here" columns=${["far side", "models", "from", "as of"]} rows=${listings} empty="None is known." />

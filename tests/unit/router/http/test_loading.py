@@ -95,6 +95,14 @@ def test_a_disabled_model_is_not_loaded_but_may_be_freed(client) -> None:
     assert 200 == client.delete(PATH).status_code
 
 
+def test_memory_and_load_are_told_as_they_are_now(client) -> None:
+    """System Health looks at the machine each time."""
+    told = client.get("/v1/system").json()
+
+    assert 0 < told["now"]["ram_available_bytes"] <= told["hardware"]["ram_total_bytes"]
+    assert 0 < told["now"]["process_bytes"]
+
+
 def test_only_admins_may() -> None:
     """No table says otherwise."""
     for handler in (loading.load, loading.unload):
