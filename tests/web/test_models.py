@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from tests import hub_peer
 from tests.e2e.conftest import MINILM, Server
 from tests.e2e.test_access import created
 from tests.e2e.test_pull import CHAT, CONFIG
+from tests.web.conftest import PATIENCE_MS
 from tests.web.run import NASTY, give_key, visiting
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ def entry(server: Server, model: str) -> dict | None:
 
 def add(page: Page, model: str, provider: str = "b") -> None:
     """Fill in the form for a model, and send it."""
-    page.get_by_label("Id", exact=True).fill(model)
-    page.get_by_label("Runs").select_option("fake")
+    page.get_by_label(re.compile("^Id")).fill(model)
+    page.get_by_label(re.compile("^Runs")).select_option("fake")
     page.get_by_label("Pretends to be").fill(provider)
     page.get_by_label("$ for a request").fill("0.25")
     page.get_by_role("button", name="Add the model").click()
@@ -85,7 +87,7 @@ def test_a_model_is_loaded_and_its_memory_freed(seen: Visit) -> None:
     row = page.get_by_role("row").filter(has_text=MINILM)
     row.get_by_role("button", name=f"Load {MINILM}").click()
 
-    expect(page.get_by_text("is loaded: it took")).to_be_visible()
+    expect(page.get_by_text("is loaded: it took")).to_be_visible(timeout=PATIENCE_MS)
     expect(row.get_by_text("loaded", exact=True)).to_be_visible()
     seen.picture("models")
     assert [] == seen.unfit()
@@ -98,10 +100,10 @@ def test_weights_are_fetched_with_their_progress(seen: Visit) -> None:
     """From the hub; what it refuses is told in words."""
     page = seen.open("models")
     page.get_by_role("button", name="Fetch lab/chat").click()
-    expect(page.get_by_text("The weights of lab/chat are here.")).to_be_visible()
+    expect(page.get_by_text("The weights of lab/chat are here.")).to_be_visible(timeout=PATIENCE_MS)
     page.get_by_role("button", name="Fetch lab/old").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("pickled weights")
+    expect(page.get_by_role("alert")).to_contain_text("pickled weights", timeout=PATIENCE_MS)
     assert [] == seen.unfit()
 
 
@@ -144,11 +146,11 @@ def test_what_is_wrong_is_said_at_the_form(seen: Visit, server: Server) -> None:
     """And nothing that was typed is lost."""
     seen.expected += ["400", "409"]
     page = seen.open("models/add")
-    page.get_by_label("Id", exact=True).fill("team/far")
+    page.get_by_label(re.compile("^Id")).fill("team/far")
     page.get_by_label("Far side").fill("nobody")
     page.get_by_role("button", name="Add the model").click()
     expect(page.get_by_role("alert")).to_contain_text("unknown provider 'nobody'")
-    assert "team/far" == page.get_by_label("Id", exact=True).input_value()
+    assert "team/far" == page.get_by_label(re.compile("^Id")).input_value()
 
     add(page, "test/chat")
     expect(page.get_by_role("alert")).to_contain_text("exists already")
@@ -195,7 +197,7 @@ def test_an_alias_is_set_and_removed(seen: Visit) -> None:
     """Under a name of its own."""
     page = seen.open("models/aliases")
     page.get_by_role("button", name="Set an alias").click()
-    page.get_by_label("Name").fill("team")
+    page.get_by_label("Name", exact=True).fill("team")
     page.get_by_label("Models, one a line").fill("test/chat\n")
     page.get_by_role("button", name="Save the alias").click()
     expect(page.get_by_text("team is set.")).to_be_visible()

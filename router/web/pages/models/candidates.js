@@ -29,7 +29,7 @@ export function Candidates({ candidates, error, onChange }) {
       <${Choice} label="Runs" value=${one.backend} options=${BACKENDS} onChange=${(/** @type {string} */ backend) => put(i, { ...one, backend })} />
       <${Fields} specs=${SPECS[one.backend]} value=${one} error=${own(error, i)} onChange=${(/** @type {any} */ next) => put(i, next)} />
       ${one.backend !== "local" && html`<${Prices} price=${one.price} onChange=${(/** @type {any} */ price) => put(i, { ...one, price })} />`}
-      <button type="button" class="risky" aria-label=${`Take away place ${i + 1}`} onClick=${() => onChange(candidates.filter((_, at) => at !== i))}>Take it away</button></fieldset>`)}
+      <button type="button" class="risky" aria-label=${`Take it away: place ${i + 1}`} onClick=${() => onChange(candidates.filter((_, at) => at !== i))}>Take it away</button></fieldset>`)}
     <button type="button" onClick=${() => onChange([...candidates, { backend: "remote", provider: null }])}>Add a place</button>`;
 }
 
