@@ -26,6 +26,7 @@ task = "text-generation"
   backend = "fake"
   provider = "broken"
   script = { fail = "RemoteError", near = true }
+  price = { per_request_usd = 0.001 }
 [[budgets]]
 limit_usd = 2.0
 """
@@ -67,8 +68,10 @@ def test_who_failed_appears_while_the_page_is_open(browser: Browser, offline: Se
     with visiting(browser, offline) as visit:
         page = visit.open("system")
         expect(page.get_by_role("region", name="Breakers", exact=True)).to_be_visible()
-        for _ in range(6):
-            offline.post("/v1/inference", {"model": "test/chat", "task": "text-generation", "inputs": "hello"})
+        ask = {"model": "test/chat", "task": "text-generation", "inputs": "hello"}
+        statuses = [offline.post("/v1/inference", ask).status for _ in range(4)]
+
+        assert 502 == statuses[0]
 
         expect(page.get_by_role("cell", name="broken:test/chat").first).to_be_visible()
         expect(page.get_by_role("cell", name="open", exact=True).first).to_be_visible()
