@@ -13,7 +13,7 @@ from tests.web.run import NASTY, visiting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
     from tests.web.conftest import Visit
 
@@ -80,7 +80,7 @@ def test_who_failed_appears_while_the_page_is_open(browser: Browser, offline: Se
 def test_a_problem_is_text_and_never_markup(visit: Visit) -> None:
     """Whatever a far side wrote into it."""
 
-    def worse(route) -> None:
+    def worse(route: Route) -> None:
         told = route.fetch().json()
         route.fulfill(json={**told, "health": "error", "problems": [{"level": "error", "message": NASTY}]})
 
