@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
@@ -67,9 +67,10 @@ def seen(browser: Browser, server: Server) -> Iterator[Visit]:
         yield visit
 
 
-def entry(server: Server, model: str) -> dict | None:
+def entry(server: Server, model: str) -> dict[str, Any] | None:
     models = server.get("/v1/catalog").body["models"]
-    return next((one for one in models if one["id"] == model), None)
+    found: dict[str, Any] | None = next((one for one in models if one["id"] == model), None)
+    return found
 
 
 def add(page: Page, model: str, provider: str = "b") -> None:
