@@ -216,7 +216,7 @@ def test_routes_are_added_moved_and_given_back(seen: Visit) -> None:
     for name in ("first", "second"):
         page.get_by_role("button", name="Add a route").click()
         page.get_by_label("Name", exact=True).fill(name)
-        page.get_by_label("Takes inputs up to, in tokens").fill("10")
+        page.get_by_label("Takes the tags, one a line").fill(name)
         page.get_by_label("Gives the side").select_option("fake")
         page.get_by_role("button", name="Save the route").click()
         expect(page.get_by_role("cell", name=name, exact=True)).to_be_visible()
