@@ -64,12 +64,12 @@ async def pull(request: Request[Any, Any, Any], data: JSONBody[PullBody]) -> Str
 
 
 async def _target(house: Services, name: str) -> Target:
-    if house.settings.routing.offline:
-        raise InvalidRequest("This server is offline (routing.offline): nothing is fetched.", param="model")
     entry = await house.finder.model(name)
     targets = [c.target for c in house.finder.of_model(entry) if c.target.backend == "local"]
     if not targets:
         raise InvalidRequest(f"{name} has no candidate that runs here.", param="model")
+    if house.settings.routing.offline:
+        raise InvalidRequest("This server is offline (routing.offline): nothing is fetched.", param="model")
     return targets[0]
 
 
