@@ -46,6 +46,10 @@ class Backend(Protocol):
         """
         ...
 
+    async def unload(self, target: Target) -> bool:
+        """Free the target's memory when whoever uses it has ended, and return then; whether any was held. Far: no."""
+        ...
+
     async def infer(self, request: InferenceRequest, target: Target) -> InferenceResult:
         """Answer the request whole."""
         ...

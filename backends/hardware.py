@@ -74,6 +74,19 @@ class Probe(Struct, frozen=True, kw_only=True):
     cpu_flags: frozenset[str] = frozenset()
 
 
+class Now(Struct, frozen=True, kw_only=True):
+    """How this machine is at this moment.
+
+    Attributes:
+        process_bytes: What this process holds in memory.
+        load_1m: Processes that ran or wanted to, on average over the last minute; None where the system does not say.
+    """
+
+    ram_available_bytes: int
+    process_bytes: int
+    load_1m: float | None
+
+
 class ModelNeed(Struct, frozen=True, kw_only=True):
     """What is known about a model's size before it is loaded.
 
@@ -105,10 +118,7 @@ def probe(root: Path = Path("/")) -> Probe:
     Args:
         root: Where `/proc` and `/sys` are found; tests bring their own.
     """
-    memory = psutil.virtual_memory()
-    limit, used = _memory_limit(root)
-    total = memory.total if limit is None else min(memory.total, limit)
-    available = memory.available if limit is None else max(0, min(memory.available, limit - used))
+    total, available = _memory(root)
     gpus, note = _gpus(total, available)
     return Probe(
         platform=f"{platform.system()} {platform.machine()}",
@@ -118,6 +128,14 @@ def probe(root: Path = Path("/")) -> Probe:
         gpus=gpus,
         gpu_note=note,
         cpu_flags=_cpu_flags(root),
+    )
+
+
+def now() -> Now:
+    """Memory and load, read from the kernel: microseconds."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return Now(
+        ram_available_bytes=_memory(Path("/"))[1], process_bytes=psutil.Process().memory_info().rss, load_1m=load
     )
 
 
@@ -287,6 +305,15 @@ def _cores(root: Path) -> float:
         if len(fields) == 2 and fields[0].isdigit() and fields[1].isdigit() and int(fields[1]):
             cores = min(cores, int(fields[0]) / int(fields[1]))
     return cores
+
+
+def _memory(root: Path) -> tuple[int, int]:
+    """The bytes of RAM that this process may have, and those still free of them."""
+    memory = psutil.virtual_memory()
+    limit, used = _memory_limit(root)
+    if limit is None:
+        return memory.total, memory.available
+    return min(memory.total, limit), max(0, min(memory.available, limit - used))
 
 
 def _memory_limit(root: Path) -> tuple[int | None, int]:

@@ -28,7 +28,9 @@ from router.http import (
     images,
     inference,
     keys,
+    loading,
     openai,
+    pulling,
     replay,
     system,
     web,
@@ -79,6 +81,9 @@ HANDLERS = (
     system.check_token,
     system.metrics,
     *catalogue.HANDLERS,
+    loading.load,
+    loading.unload,
+    pulling.pull,
 )
 
 

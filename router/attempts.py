@@ -86,6 +86,10 @@ class Attempts:
         self._runner.lessons.estimator.learn_load(candidate, report, "calibrated" if thorough else "warm-up")
         return report
 
+    async def unload(self, candidate: Candidate) -> bool:
+        """Free a near candidate's memory when its requests have ended; whether any was held."""
+        return await self._runner.backends[candidate.target.backend].unload(candidate.target)
+
 
 class _Chain:
     """The attempts of one request.

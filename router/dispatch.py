@@ -123,6 +123,15 @@ class Dispatcher:
         candidates = self._finder.of_model(model) if model.enabled else []
         return {c.id: await self._attempts.warm(c, thorough=thorough) for c in candidates if c.near}
 
+    async def unload(self, model_id: str) -> list[str]:
+        """Free the memory of the model's near candidates when its requests have ended; the ids of those that held any.
+
+        Raises:
+            UnknownModel: naming near ones.
+        """
+        candidates = self._finder.of_model(await self._finder.model(model_id))
+        return [c.id for c in candidates if c.near and await self._attempts.unload(c)]
+
     def refuse(self, refused: Refused) -> str:
         """Log a request that was turned away before it could be decided; returns its decision id."""
         return self._ledger.refused(refused)

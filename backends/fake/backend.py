@@ -81,6 +81,13 @@ class FakeBackend:
         self.calls["load"] += 1
         return LoadReport(load_s=await self._load(self._state(target)))
 
+    async def unload(self, target: Target) -> bool:
+        """Load anew before the next answer, if loading takes any time."""
+        state = self._state(target)
+        held = state.loaded and state.script.load_ms > 0
+        state.loaded = state.script.load_ms == 0
+        return held
+
     async def infer(self, request: InferenceRequest, target: Target) -> InferenceResult:
         """Answer whole, as the script says.
 

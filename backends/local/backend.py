@@ -119,6 +119,17 @@ class LocalBackend:
             slot.measured.add(target.task)
         return LoadReport(load_s=0.0, measured=report.measured) if already else report
 
+    async def unload(self, target: Target) -> bool:
+        """Drop the model once the requests that hold it have ended; whoever comes then loads it anew."""
+        known = self._looked_at.get(target)
+        if known is None or isinstance(known, Status) or self._machine is None:
+            return False
+        slot = self._machine.cache.leave(known.key)
+        if slot is None:
+            return False
+        await slot.gone.wait()
+        return True
+
     async def infer(self, request: InferenceRequest, target: Target) -> InferenceResult:
         """Answer the request whole; loads the model first when it must."""
         return await self._answer(request, target, None)

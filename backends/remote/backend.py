@@ -69,6 +69,10 @@ class RemoteBackend:
             features=self._features(target),
         )
 
+    async def unload(self, target: Target) -> bool:  # noqa: ARG002 -- the protocol's signature
+        """Nothing far is held in memory here."""
+        return False
+
     def calibration(self, target: Target) -> LoadReport | None:  # noqa: ARG002 -- the protocol's signature
         """Nothing far was measured on this hardware."""
         return None

@@ -39,11 +39,12 @@ class RotationBody(Body, kw_only=True, forbid_unknown_fields=True):
 
 @get("/v1/keys", summary="The API keys, without their secrets")
 async def every(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Every key, revoked and expired ones too, oldest first."""
+    """Every key, revoked and expired ones too, oldest first; `mode` says whether anybody is asked for one."""
     keyring = services(request).access.keyring
     await asyncio.to_thread(keyring.reread)
     now = time.time()
-    return {"object": "list", "data": [told(key, now) for key in keyring.keys]}
+    access = services(request).access
+    return {"object": "list", "mode": access.mode, "data": [told(key, now) for key in keyring.keys]}
 
 
 @post("/v1/keys", status_code=201, summary="Make an API key; its secret is shown this once")

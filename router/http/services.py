@@ -68,6 +68,7 @@ class Services(Struct, frozen=True, kw_only=True):
     started_at: float = field(default_factory=time.time)  # seconds since 1970
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pulls: set[str] = field(default_factory=set)  # models whose weights are being fetched
 
 
 def services(request: Request[Any, Any, Any]) -> Services:

@@ -8,6 +8,7 @@ import msgspec
 from litestar import MediaType, Request, Response, get, post
 
 import router
+from backends import hardware
 from router.egress.guard import GUARD
 from router.errors import Forbidden
 from router.http.auditing import audited
@@ -92,6 +93,7 @@ def report(house: Services) -> dict[str, Any]:
         "health": next((level for level in ("error", "warning") if level in problems.values()), "ok"),
         "problems": [{"level": level, "message": message} for message, level in problems.items()],
         "hardware": msgspec.to_builtins(house.probe),
+        "now": msgspec.to_builtins(hardware.now()),
         "rates": msgspec.to_builtins(house.near.rates),
         "energy": house.near.report(),
         "policy": house.settings.routing.policy,

@@ -263,6 +263,22 @@ def test_loading_twice_costs_nothing_the_second_time(run):
     run(check)
 
 
+def test_what_was_unloaded_answers_again(run):
+    """Freeing memory frees it once, and takes nothing away that the next request does not bring back."""
+
+    async def check(subject):
+        target = subject.target(Task.FEATURE_EXTRACTION)
+        await subject.backend.prepare(target)
+        await subject.backend.load(target)
+        freed = [await subject.backend.unload(target), await subject.backend.unload(target)]
+
+        assert not freed[1]
+        assert not (freed[0] and subject.backend.status(target).loaded)
+        assert isinstance(await asked(subject, Task.FEATURE_EXTRACTION, EMBED), InferenceResult)
+
+    run(check)
+
+
 @pytest.mark.parametrize("task", list(Task))
 def test_what_was_measured_before_is_a_report_or_nothing(run, task):
     """Asking for it loads nothing."""

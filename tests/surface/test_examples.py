@@ -97,6 +97,8 @@ def test_every_operation_is_sent_an_example_that_is_answered_well_or_says_why_no
         "GET /v1/catalog/snapshots/{snapshot}",
         "POST /v1/catalog/rollback",
         "DELETE /v1/models/{model_id}",
+        "PUT /v1/loaded/{model_id}",
+        "POST /v1/pulls",
         "DELETE /v1/aliases/{name}",
         "PUT /v1/routes/{name}",
         "PATCH /v1/routes/{name}",

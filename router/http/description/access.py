@@ -39,9 +39,10 @@ class KeyIssued(KeyTold):
 
 
 class Keys(Told):
-    """Every key, oldest first."""
+    """Every key, oldest first; `mode` is `auth.mode`: where it is `none` or `jwt`, keys open nothing."""
 
     object: Literal["list"]
+    mode: Literal["none", "keys", "jwt", "keys+jwt"]
     data: list[KeyTold]
 
 

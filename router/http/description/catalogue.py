@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from router.editing.overlay import Origin
 from router.http.catalogue import MOST_SNAPSHOTS
 from router.http.description.inference import CHAT
-from router.http.description.operation import Described, Example, Link, Told
+from router.http.description.operation import EVENTS, Described, Example, Link, Told, events
 from router.sections import AliasEntry, ModelEntry, RouteEntry
 
 _NOBODY = "example/nobody"
@@ -114,6 +114,28 @@ class Snapshots(Told):
     total: int
 
 
+class LoadedCandidate(Told):
+    """A candidate that is loaded now."""
+
+    candidate: str
+    load_ms: float
+    service_ms: float | None
+
+
+class LoadedModel(Told):
+    """How long each near candidate took to load (0: it was loaded), and then a small request; null: not measured."""
+
+    model: str
+    candidates: list[LoadedCandidate]
+
+
+class UnloadedModel(Told):
+    """The candidates whose memory was freed; none where nothing was loaded."""
+
+    model: str
+    freed: list[str]
+
+
 _ETAG = ("etag",)
 _MODEL = {
     "id": "example/chat",
@@ -160,6 +182,27 @@ TABLE = {
         none=_unknown("A model that nobody knows", {"enabled": False}, model_id=_NOBODY),
     ),
     "DELETE /v1/models/{model_id}": _change(none=_unknown("A model that nobody knows", model_id=_NOBODY)),
+    "PUT /v1/loaded/{model_id}": Described(
+        answer=LoadedModel,
+        errors=(502, 503),
+        examples={"none": _unknown("A model that nobody knows", model_id=_NOBODY)},
+    ),
+    "DELETE /v1/loaded/{model_id}": Described(
+        answer=UnloadedModel,
+        examples={
+            "there": Example(summary="Free its memory, if it has any", parameters={"model_id": CHAT}),
+            "none": _unknown("A model that nobody knows", model_id=_NOBODY),
+        },
+    ),
+    "POST /v1/pulls": Described(
+        media={
+            EVENTS: events(
+                "`progress` with `stage`, `done` and `total`; last `done` or `error`.", "progress", "done", "error"
+            )
+        },
+        errors=(404, 409),
+        examples={"none": _unknown("A model that nobody knows", {"model": _NOBODY})},
+    ),
     "GET /v1/aliases": Described(answer=ListedAliases),
     "PUT /v1/aliases/{name}": _change(
         one=Example(summary="A name for a model", parameters={"name": "example"}, body={"models": [CHAT]})

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from backends.hardware import Probe
+from backends.hardware import Now, Probe
 from backends.local.intents.definition import Intent
 from backends.local.intents.fitting import Confusion
 from router.availability import BreakerState
@@ -206,6 +206,7 @@ class SystemHealth(Told):
     started_at: str | UnsetType = UNSET
     uptime_s: float | UnsetType = UNSET
     problems: list[Issue] | UnsetType = UNSET
+    now: Now | UnsetType = UNSET
     energy: list[Device] | UnsetType = UNSET
     egress: EgressState | UnsetType = UNSET
     telemetry: Telemetry | UnsetType = UNSET

@@ -49,3 +49,11 @@ export function dated(iso) {
 export function side(backend) {
   return { local: "near", remote: "far", browser: "browser", fake: "fake", cache: "cache" }[backend ?? ""] ?? backend ?? UNKNOWN;
 }
+
+/** A span of time in its two largest units. @param {number | null | undefined} seconds */
+export function span(seconds) {
+  if (seconds === null || seconds === undefined) return UNKNOWN;
+  const parts = [[Math.floor(seconds / 86_400), "d"], [Math.floor(seconds / 3600) % 24, "h"], [Math.floor(seconds / 60) % 60, "min"], [Math.floor(seconds) % 60, "s"]];
+  const first = parts.findIndex(([n]) => n);
+  return first < 0 ? "0 s" : parts.slice(first, first + 2).map(([n, unit]) => `${n} ${unit}`).join(" ");
+}
