@@ -8,6 +8,7 @@ import msgspec
 from litestar import MediaType, Request, Response, get, post
 
 import router
+from policies import registry
 from router.egress.guard import GUARD
 from router.errors import Forbidden
 from router.http.auditing import audited
@@ -18,7 +19,9 @@ from router.sections import ModelEntry
 from router.token_health import TokenReport
 
 LAG_WARNING_S = 5.0
-EVERYBODYS = ("version", "health", "hardware", "rates", "policy", "offline", "providers", "listings", "price_drift")
+EVERYBODYS = (
+    "version", "health", "hardware", "rates", "policy", "policies", "offline", "providers", "listings", "price_drift"
+)  # fmt: skip
 
 
 @get("/health/live", summary="The process answers")
@@ -95,6 +98,7 @@ def report(house: Services) -> dict[str, Any]:
         "rates": msgspec.to_builtins(house.near.rates),
         "energy": house.near.report(),
         "policy": house.settings.routing.policy,
+        "policies": list(registry.names()),
         "offline": house.settings.routing.offline,
         "egress": msgspec.to_builtins(GUARD.state()),
         "telemetry": _telemetry(house),
