@@ -1,4 +1,4 @@
-"""A server whose models only pretend: near and far, dear and cheap, quick, slow and broken, so that there is something to look at."""
+"""A server whose models only pretend, near and far, quick and broken: there is something to look at at once."""
 
 from __future__ import annotations
 

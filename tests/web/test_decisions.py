@@ -88,8 +88,8 @@ def test_filters_and_pages(looking: Visit) -> None:
 
 
 def test_one_decision_is_explained(looking: Visit) -> None:
-    """A request whose first candidate failed: why, the slate, the attempts in time, regret, its request, and all columns."""
-    decision = fakes.ask(looking.server, fakes.SHAKY, routing={"order": [f"flaky:{fakes.SHAKY}"]}, session="a session")
+    """One whose first candidate failed: why, the slate, the attempts in time, regret, its request, and all columns."""
+    decision = fakes.ask(looking.server, fakes.SHAKY, routing={"order": ["flaky"], "session": "a session"})
     page = looking.open(f"decisions/{decision}")
     expect(page.get_by_role("heading", name="Why")).to_be_visible()
     expect(page.get_by_role("region", name="What was predicted of each candidate")).to_contain_text(
@@ -100,9 +100,9 @@ def test_one_decision_is_explained(looking: Visit) -> None:
     expect(page.get_by_text(str(decision)).first).to_be_visible()
     page.get_by_text("Attempts as a table").click()
     expect(page.get_by_role("region", name="Attempts in the order")).to_be_visible()
+    looking.picture("decision")
     page.get_by_text("Show it").click()
     expect(page.get_by_role("region", name="Columns of the decision")).to_contain_text("UUIDv7")
-    looking.picture("decision")
     assert [] == looking.unfit()
 
 

@@ -1,4 +1,4 @@
-"""The page of replay: what another policy would have cost and taken, with intervals, refusals and warnings, and a way out."""
+"""The page of replay: what another policy would have cost and taken, why not to believe it, and a way out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def looking(browser: Browser, pretending: Server) -> Iterator[Visit]:
 
 
 def test_a_policy_is_replayed(looking: Visit) -> None:
-    """All policies can be chosen; the answer has a table for each that was replayed, and what speaks against believing it."""
+    """All policies can be chosen; there is a table for each that was replayed, and what speaks against believing it."""
     page = looking.open("replay")
     expect(page.get_by_label("Policy")).to_have_value("balanced")
     page.get_by_label("Weight of cost").fill("5")
@@ -86,7 +86,7 @@ def test_it_can_be_cancelled(looking: Visit) -> None:
 
 
 def test_a_refusal_is_told(looking: Visit) -> None:
-    """In the server's words: here that a window ends before it begins is no error, but too many rows are."""
+    """In the server's words, with a way to try again."""
     looking.expected.append("503")
     looking.page.route(
         "**/v1/replay",
