@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,3 +66,9 @@ def fill(server: Server, rounds: int) -> None:
         ask(server, SHAKY)
         if n % 4 == 0:
             ask(server, BROKEN)
+
+
+def crowd(server: Server, count: int) -> None:
+    """Many requests to one model, several at once."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ask(server, BOTH), range(count)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of fakes that was asked some dozens of times."""
     server = Server(tmp_path_factory.mktemp("replay"), fakes.CONFIG)
     fakes.fill(server, 16)
+    fakes.crowd(server, 320)  # with fewer no estimate is given
     yield server
     server.stop()
 
@@ -44,11 +46,14 @@ def test_a_policy_is_replayed(looking: Visit) -> None:
     page.get_by_label("Policy").select_option("cheapest")
     expect(page.get_by_label("Weight of cost")).to_have_count(0)
     page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_role("heading", name=re.compile(r"^cheapest \(\d+\)$"))).to_be_visible()
 
     for name in ("cheapest", "all-far", "oracle"):
         expect(page.get_by_role("region", name=f"What {name} would have cost and taken")).to_contain_text(
             "price per request"
         )
+    price = page.get_by_role("region", name="What cheapest would").get_by_role("row").filter(has_text="price per")
+    expect(price).to_contain_text(re.compile(r"\$[\d.]+ to \$[\d.]+"))
     expect(page.get_by_role("heading", name="Before you believe it")).to_be_visible()
     expect(page.get_by_role("region", name="What oracle would")).to_contain_text("No:")
     looking.picture("replay")

@@ -24,8 +24,8 @@ export function Feed() {
     <${Section} title=${newest ? "Live feed" : `Older decisions, page ${cursors.length + 1}`} actions=${newest && html`<${Live} live=${live} onChange=${keepUp} />`}>
     <p class="quiet" role="status">${fresh.size > 0 && `${fresh.size} new`}</p>
     <${Shown} of=${asked}>${(/** @type {any} */ { data, next_cursor: next }) => html`
-      <${Table} caption=${newest ? "The latest decisions, newest first" : "Older decisions, newest first"} columns=${COLUMNS}
-        rows=${data.map((/** @type {any} */ d) => row(d, fresh.has(d.decision_id)))} empty=${query ? "No decision matches these filters." : "No decision yet: ask something."} />
+      <div class="feed"><${Table} caption=${newest ? "The latest decisions, newest first" : "Older decisions, newest first"} columns=${COLUMNS}
+        rows=${data.map((/** @type {any} */ d) => row(d, fresh.has(d.decision_id)))} empty=${query ? "No decision matches these filters." : "No decision yet: ask something."} /></div>
       <${Pages} newest=${newest} next=${next} onOlder=${() => turn([...cursors, next])} onNewer=${() => turn(cursors.slice(0, -1))} onNewest=${() => turn([])} />`}</${Shown}>
     </${Section}>`;
 }
