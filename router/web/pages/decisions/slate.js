@@ -15,11 +15,11 @@ export function Slate({ decision }) {
 
 /** @param {any} c a candidate in words  @param {any} seen its row in the log */
 function row(c, seen) {
-  const where = c.near === null ? UNKNOWN : c.near ? "near" : "far";
+  const where = seen?.backend === "browser" ? "browser" : c.near === null ? UNKNOWN : c.near ? "near" : "far";
   const rejected = c.verdict === "rejected";
   return [
     html`<b>${c.candidate}</b>${seen && html`<br /><small>${about(seen)}</small>`}`,
-    html`<span class=${`side ${where}`}>${seen?.backend === "browser" ? "browser" : where}</span>`,
+    html`<span class=${`side ${where}`}>${where}</span>`,
     html`<span class=${`verdict ${c.verdict}`}>${c.verdict}</span>${c.code && html`<br /><small>${c.code.replaceAll("_", " ")}</small>`}`,
     html`${latency(c.predicted_ms)}${seen?.pred_source && html`<br /><small>${seen.pred_source}</small>`}`,
     latency(c.predicted_p95_ms),
