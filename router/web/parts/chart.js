@@ -6,26 +6,28 @@ import { Table } from "/ui/parts/controls.js";
  * `colour` names one of the sheet's, such as `--near`; without it each has its own */
 
 const HEIGHT = 220;
+const ALONE_S = 1800;
 const LEAST_PX = 6; // what is dragged less was a click
 
-/** @param {{title: string, xs: number[], lines: Line[], format: (value: number | null) => string, bars?: boolean, from?: number | null, to?: number | null,
+/** @param {{title: string, xs: number[], lines: Line[], format: (value: number | null) => string, bars?: boolean,
  *   onZoom?: (from: number, to: number) => void}} props
- * `xs` are seconds since 1970, rising; each line has a value, or null, for each of them. `from` and `to` are the ends of the axis, where it
- * shall reach beyond them. `onZoom` is told what part somebody dragged over */
-export function TimeChart({ title, xs, lines, format, bars = false, from = null, to = null, onZoom }) {
+ * `xs` are seconds since 1970, rising; each line has a value, or null, for each of them.
+ * `onZoom` is told what part somebody dragged over */
+export function TimeChart({ title, xs, lines, format, bars = false, onZoom }) {
   const place = useRef(/** @type {any} */ (null));
   const zoom = useRef(onZoom);
   zoom.current = onZoom;
   const [failed, fail] = useState("");
   const shade = useShade();
-  const drawn = JSON.stringify([xs, lines, bars, from, to, shade]);
+  const drawn = JSON.stringify([xs, lines, bars, shade]);
   useEffect(() => {
+    if (!xs.length) return undefined; // an axis of no length has no ticks, and looking for them has no end
     /** @type {any} */ let plot = null;
     let gone = false;
     const watch = new ResizeObserver(([entry]) => plot?.setSize({ width: entry.contentRect.width, height: HEIGHT }));
     import("/ui/vendor/uplot/uPlot.esm.js").then(({ default: Plot }) => {
       if (gone || !place.current) return;
-      const made = options(Plot, { width: place.current.clientWidth, lines, format, bars, ends: [from ?? xs[0], to ?? xs.at(-1)], zoom });
+      const made = options(Plot, { width: place.current.clientWidth, lines, format, bars, ends: axisEnds(xs, bars), zoom });
       plot = new Plot(/** @type {any} */ (made), [xs, ...lines.map((l) => l.values)], place.current);
       watch.observe(place.current);
     }, () => fail("The chart could not be loaded; the table beneath has its figures."));
@@ -54,7 +56,7 @@ function useShade() {
   return shade;
 }
 
-/** @typedef {{width: number, lines: Line[], format: (v: number | null) => string, bars: boolean, ends: (number | undefined)[],
+/** @typedef {{width: number, lines: Line[], format: (v: number | null) => string, bars: boolean, ends: [number, number],
  *   zoom: {current: ((from: number, to: number) => void) | undefined}}} Drawing */
 
 /** @param {any} Plot  @param {Drawing} drawing */
@@ -70,14 +72,20 @@ function options(Plot, { width, lines, format, bars, ends, zoom }) {
       value: (/** @type {any} */ _, /** @type {number | null} */ v) => format(v),
     };
   });
-  const [low, high] = ends;
   return {
     width, height: HEIGHT, series: [{}, ...drawn],
-    scales: { x: { range: () => (low === high ? [Number(low) - 60, Number(high) + 60] : [low, high]) }, y: { range: (/** @type {any} */ _, /** @type {number | null} */ __, /** @type {number | null} */ most) => [0, most ? most * 1.1 : 1] } },
+    scales: { x: { range: () => ends }, y: { range: (/** @type {any} */ _, /** @type {number | null} */ __, /** @type {number | null} */ most) => [0, most ? most * 1.1 : 1] } },
     axes: [axis, { ...axis, size: 72, values: (/** @type {any} */ _, /** @type {number[]} */ vs) => vs.map(format) }],
     cursor: { drag: { x: Boolean(zoom.current), y: false, setScale: false } },
     hooks: { setSelect: [(/** @type {any} */ plot) => selected(plot, zoom.current)] },
   };
+}
+
+/** From the first to the last, with room for whole bars and around a single point. @param {number[]} xs  @param {boolean} bars  @returns {[number, number]} */
+function axisEnds(xs, bars) {
+  const first = xs[0], last = xs[xs.length - 1];
+  const room = xs.length === 1 ? ALONE_S : bars ? (xs[1] - first) / 2 : 0;
+  return [first - room, last + room];
 }
 
 /** @param {any} plot  @param {((from: number, to: number) => void) | undefined} zoom */
