@@ -28,6 +28,7 @@ SECTIONS = (
     "Break-even",
     "Any question",
 )
+ENOUGH_MS = 15_000  # nothing here is computed for long
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def looking(browser: Browser, pretending: Server) -> Iterator[Visit]:
     """A visit to it."""
     opened = Visit(browser, pretending)
+    opened.page.set_default_timeout(ENOUGH_MS)
     yield opened
     opened.close()
 
@@ -75,7 +77,7 @@ def test_the_figures_are_the_apis(looking: Visit) -> None:
 def test_dragging_looks_closer_and_there_is_a_way_back(looking: Visit) -> None:
     """What was dragged over is the range from then on; by hand the same; back is where one was."""
     page = looking.open("dashboard")
-    page.get_by_label("Range").select_option("hour")
+    page.get_by_label("Range", exact=True).select_option("hour")
     chart = page.locator("figure.chart").first.locator(".u-over")
     expect(chart).to_be_visible()
     chart.scroll_into_view_if_needed()
@@ -85,18 +87,18 @@ def test_dragging_looks_closer_and_there_is_a_way_back(looking: Visit) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 60, steps=5)
     page.mouse.up()
-    expect(page.get_by_label("Range")).to_have_value("custom")
+    expect(page.get_by_label("Range", exact=True)).to_have_value("custom")
     expect(page.get_by_text(re.compile("^From .* to .*"))).to_be_visible()
     page.get_by_role("button", name="Zoom back").click()
-    expect(page.get_by_label("Range")).to_have_value("hour")
-    page.get_by_label("From").fill("2020-01-01T00:00:00")
+    expect(page.get_by_label("Range", exact=True)).to_have_value("hour")
+    page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
     page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
     page.get_by_role("button", name="Look there").click()
 
     expect(page.get_by_text("Nobody answered in this range.")).to_be_visible()
     expect(page.get_by_text("Nothing in this range.").first).to_be_visible()
     page.get_by_role("button", name="Zoom back").click()
-    expect(page.get_by_label("Range")).to_have_value("hour")
+    expect(page.get_by_label("Range", exact=True)).to_have_value("hour")
 
 
 def test_any_question_of_the_api(looking: Visit) -> None:
