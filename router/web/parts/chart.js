@@ -19,9 +19,10 @@ export function TimeChart({ title, xs, lines, format, bars = false, onZoom }) {
   zoom.current = onZoom;
   const [failed, fail] = useState("");
   const shade = useShade();
+  const there = xs.length > 0 && lines.length > 0;
   const drawn = JSON.stringify([xs, lines, bars, shade]);
   useEffect(() => {
-    if (!xs.length) return undefined; // an axis of no length has no ticks, and looking for them has no end
+    if (!there) return undefined; // an axis of no length has no ticks, and looking for them has no end
     /** @type {any} */ let plot = null;
     let gone = false;
     const watch = new ResizeObserver(([entry]) => plot?.setSize({ width: entry.contentRect.width, height: HEIGHT }));
@@ -36,9 +37,9 @@ export function TimeChart({ title, xs, lines, format, bars = false, onZoom }) {
   const rows = xs.map((x, i) => [new Date(x * 1000).toLocaleString(), ...lines.map((line) => format(line.values[i]))]);
   return html`<figure class="chart"><figcaption>${title}</figcaption>
     ${failed && html`<p role="alert">${failed}</p>`}
-    ${!xs.length && html`<p class="empty">Nothing in this range.</p>`}
-    <div ref=${place} hidden=${!xs.length} role="img" aria-label=${`${title}: its figures are in the table beneath`}></div>
-    <details><summary>As a table</summary><${Table} caption=${title} columns=${["time", ...lines.map((l) => l.name)]} rows=${rows} empty="Nothing in this range." /></details>
+    ${!there && html`<p class="empty">Nothing in this range.</p>`}
+    <div ref=${place} hidden=${!there} role="img" aria-label=${`${title}: its figures are in the table beneath`}></div>
+    <details><summary>As a table</summary><${Table} caption=${title} columns=${["time", ...lines.map((l) => l.name)]} rows=${there ? rows : []} empty="Nothing in this range." /></details>
   </figure>`;
 }
 
