@@ -77,7 +77,7 @@ def test_the_figures_are_the_apis(looking: Visit) -> None:
 def test_dragging_looks_closer_and_there_is_a_way_back(looking: Visit) -> None:
     """What was dragged over is the range from then on; by hand the same; back is where one was."""
     page = looking.open("dashboard")
-    page.get_by_label("Range", exact=True).select_option("hour")
+    page.get_by_role("region", name="Range of time").locator("select").select_option("hour")
     chart = page.locator("figure.chart").first.locator(".u-over")
     expect(chart).to_be_visible()
     chart.scroll_into_view_if_needed()
@@ -87,10 +87,10 @@ def test_dragging_looks_closer_and_there_is_a_way_back(looking: Visit) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 60, steps=5)
     page.mouse.up()
-    expect(page.get_by_label("Range", exact=True)).to_have_value("custom")
+    expect(page.get_by_role("region", name="Range of time").locator("select")).to_have_value("custom")
     expect(page.get_by_text(re.compile("^From .* to .*"))).to_be_visible()
     page.get_by_role("button", name="Zoom back").click()
-    expect(page.get_by_label("Range", exact=True)).to_have_value("hour")
+    expect(page.get_by_role("region", name="Range of time").locator("select")).to_have_value("hour")
     page.get_by_label("From", exact=True).fill("2020-01-01T00:00:00")
     page.get_by_label("To", exact=True).fill("2020-01-02T00:00:00")
     page.get_by_role("button", name="Look there").click()
@@ -98,15 +98,15 @@ def test_dragging_looks_closer_and_there_is_a_way_back(looking: Visit) -> None:
     expect(page.get_by_text("Nobody answered in this range.")).to_be_visible()
     expect(page.locator("figure.chart > .empty").first).to_be_visible()
     page.get_by_role("button", name="Zoom back").click()
-    expect(page.get_by_label("Range", exact=True)).to_have_value("hour")
+    expect(page.get_by_role("region", name="Range of time").locator("select")).to_have_value("hour")
 
 
 def test_any_question_of_the_api(looking: Visit) -> None:
     """Chosen with what it is grouped by; its columns are explained."""
     page = looking.open("dashboard")
     page.get_by_text("Ask another way").click()
-    page.get_by_label("Question", exact=True).select_option("regret")
-    page.get_by_label("By", exact=True).select_option("model")
+    page.get_by_role("region", name="Any question", exact=True).locator("select").nth(0).select_option("regret")
+    page.get_by_role("region", name="Any question", exact=True).locator("select").nth(1).select_option("model")
 
     expect(page.get_by_role("region", name="The answer to “regret”")).to_contain_text(fakes.BOTH)
     page.get_by_text("What its columns mean").click()
