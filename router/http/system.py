@@ -9,6 +9,7 @@ from litestar import MediaType, Request, Response, get, post
 
 import router
 from backends import hardware
+from policies import registry
 from router.egress.guard import GUARD
 from router.errors import Forbidden
 from router.http.auditing import audited
@@ -19,7 +20,9 @@ from router.sections import ModelEntry
 from router.token_health import TokenReport
 
 LAG_WARNING_S = 5.0
-EVERYBODYS = ("version", "health", "hardware", "rates", "policy", "offline", "providers", "listings", "price_drift")
+EVERYBODYS = (
+    "version", "health", "hardware", "rates", "policy", "policies", "offline", "providers", "listings", "price_drift"
+)  # fmt: skip
 
 
 @get("/health/live", summary="The process answers")
@@ -97,6 +100,7 @@ def report(house: Services) -> dict[str, Any]:
         "rates": msgspec.to_builtins(house.near.rates),
         "energy": house.near.report(),
         "policy": house.settings.routing.policy,
+        "policies": list(registry.names()),
         "offline": house.settings.routing.offline,
         "egress": msgspec.to_builtins(GUARD.state()),
         "telemetry": _telemetry(house),

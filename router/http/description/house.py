@@ -197,6 +197,7 @@ class SystemHealth(Told):
     hardware: Probe
     rates: LocalRates
     policy: str
+    policies: list[str]  # all there are, to choose from
     offline: bool
     providers: list[str]
     listings: list[Listing]
