@@ -3,7 +3,7 @@ import { html } from "/ui/vendor/htm/standalone.module.js";
 import { Field, NumberField, Section } from "/ui/parts/controls.js";
 import { TaskModel } from "/ui/parts/task_model.js";
 
-const OWN = "the model's own";
+const OWN = "default";
 const MAX_SEED = 2 ** 53 - 1; // beyond it, numbers of a page are not exact
 
 /** @param {{wish: import("/ui/pages/images/drawing.js").Wish, change: (fields: Partial<import("/ui/pages/images/drawing.js").Wish>) => void, draw: () => void, prompt: any}} props */
@@ -23,7 +23,7 @@ export function WishForm({ wish, change, draw, prompt }) {
       <${NumberField} label="Guidance" min=${0} max=${100} step="any" placeholder=${OWN} ...${number("guidance")} />
       <${NumberField} label="Width" min=${1} max=${8192} placeholder=${OWN} ...${number("width")} />
       <${NumberField} label="Height" min=${1} max=${8192} placeholder=${OWN} ...${number("height")} />
-      <${NumberField} label="Seed" min=${0} max=${MAX_SEED} placeholder="another each time" ...${number("seed")} />
+      <${NumberField} label="Seed" min=${0} max=${MAX_SEED} placeholder="random" ...${number("seed")} />
     </div>
     <div class="row"><button class="main">Draw</button></div></form></${Section}>`;
 }

@@ -21,7 +21,7 @@ export default function Photos() {
   const answered = (/** @type {Photo} */ photo, /** @type {any} */ answer) => keep((all) => all.map((one) => (one.id === photo.id ? { ...one, answer } : one)));
   const remove = (/** @type {Photo} */ photo) => { URL.revokeObjectURL(photo.url); keep((all) => all.filter(({ id }) => id !== photo.id)); };
   return html`<${Section} title="Photos to classify"><div class="stack">
-      <div class="row"><${TaskModel} task=${TASK} value=${wish.model} onChange=${(/** @type {string} */ model) => change({ model })} />
+      <div class="row top"><${TaskModel} task=${TASK} value=${wish.model} onChange=${(/** @type {string} */ model) => change({ model })} />
         <${NumberField} label="Labels at most" min=${1} value=${wish.top} placeholder="all" onChange=${(/** @type {number | null} */ top) => change({ top })} /></div>
       <${Drop} label="Drop photos here, or choose them" kind="image" says="PNG, JPEG, WebP and the like. They go to the server that this page came from." take=${take} /></div></${Section}>
     ${photos.map((photo) => html`<${Classified} key=${photo.id} photo=${photo} wish=${wish} answered=${(/** @type {any} */ answer) => answered(photo, answer)} remove=${() => remove(photo)} />`)}`;

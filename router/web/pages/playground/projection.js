@@ -18,7 +18,7 @@ export function Projection({ texts, vectors }) {
   const width = useWidth(place);
   const shown = shares ? `The axes are the two principal components; they show ${percent(shares[0])} and ${percent(shares[1])} of how the texts differ.` : "All vectors are equal: there is nothing to spread out.";
   const rows = texts.map((text, i) => [i + 1, text, points[i][0].toFixed(3), points[i][1].toFixed(3)]);
-  return html`<figure class="chart"><figcaption>${shown}</figcaption>
+  return html`<figure class="chart projection"><figcaption>${shown}</figcaption>
     <div ref=${place}>${width > 0 && html`<${Plane} texts=${texts} points=${points} width=${width} />`}</div>
     <details><summary>As a table</summary><${Table} caption="Where each text lies" columns=${["no.", "text", "first axis", "second axis"]} rows=${rows} /></details></figure>`;
 }

@@ -21,7 +21,7 @@ export default function Speech() {
   const changed = (/** @type {Recording} */ of, /** @type {Partial<Recording>} */ fields) => keep((all) => all.map((one) => (one.id === of.id ? { ...one, ...fields } : one)));
   const remove = (/** @type {Recording} */ of) => { URL.revokeObjectURL(of.url); keep((all) => all.filter(({ id }) => id !== of.id)); };
   return html`<${Section} title="Recordings to write down"><div class="stack">
-      <div class="row"><${TaskModel} task=${TASK} value=${wish.model} onChange=${(/** @type {string} */ model) => change({ model })} />
+      <div class="row top"><${TaskModel} task=${TASK} value=${wish.model} onChange=${(/** @type {string} */ model) => change({ model })} />
         <${Field} label="Language" says="Two letters, as en; empty: the model finds out."><input maxlength="3" pattern="[a-z]{2,3}" value=${wish.language} onInput=${(/** @type {any} */ e) => change({ language: e.currentTarget.value })} /></${Field}>
         <${Choice} label="Times of" value=${wish.timestamps} options=${[["segment", "segments"], ["word", "words"]]} onChange=${(/** @type {string} */ timestamps) => change({ timestamps })} /></div>
       <${Drop} label="Drop recordings here, or choose them" kind="audio" says="WAV, FLAC, MP3, Ogg or WebM. They go to the server that this page came from." take=${take} />
