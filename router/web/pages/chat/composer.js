@@ -1,0 +1,59 @@
+// The box: written or spoken into, sent with Enter.
+import { html, useEffect, useRef, useState } from "/ui/vendor/htm/standalone.module.js";
+import { post } from "/ui/api.js";
+import { RecordButton } from "/ui/parts/recorder.js";
+import { Busy, Failure } from "/ui/parts/states.js";
+
+/** @param {{busy: boolean, onlyNear: boolean, send: (text: string) => void, stop: () => void, children: any}} props
+ * `onlyNear`: what is spoken does not leave the server's machine */
+export function Composer({ busy, onlyNear, send, stop, children }) {
+  const [text, type] = useState("");
+  const box = useRef(/** @type {any} */ (null));
+  const focus = () => box.current?.focus();
+  const submit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    focus();
+    if (busy || !text.trim()) return;
+    type("");
+    send(text.trim());
+  };
+  const key = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+  };
+  const heard = (/** @type {string} */ words) => { type((before) => [before.trimEnd(), words].filter(Boolean).join(" ")); focus(); };
+  return html`<form class="card composer" onSubmit=${submit}>${children}
+    <label class="field"><span class="name">Message</span>
+      <textarea ref=${box} rows="3" value=${text} onKeyDown=${key} onInput=${(/** @type {any} */ e) => type(e.currentTarget.value)} aria-describedby="chat-keys"></textarea></label>
+    <div class="row actions"><small id="chat-keys">Enter sends, Shift+Enter begins a line.</small>
+      <${Microphone} onlyNear=${onlyNear} heard=${heard} />
+      ${busy ? html`<button key="stop" type="button" class="risky" onClick=${() => { stop(); focus(); }}>Stop</button>`
+        : html`<button key="send" class="main" disabled=${!text.trim()}>Send</button>`}</div></form>`;
+}
+
+/** @param {{onlyNear: boolean, heard: (words: string) => void}} props */
+function Microphone({ onlyNear, heard }) {
+  const [sound, take] = useState(/** @type {Blob | null} */ (null));
+  const [failed, fail] = useState(/** @type {unknown} */ (null));
+  useEffect(() => {
+    if (!sound) return undefined;
+    const stop = new AbortController();
+    writtenDown(sound, onlyNear, stop.signal).then((words) => { take(null); heard(words); },
+      (error) => { if (!stop.signal.aborted) { take(null); fail(error); } });
+    return () => stop.abort();
+  }, [sound]);
+  const recorded = (/** @type {Blob} */ blob) => { fail(null); take(blob); };
+  return html`<${Failure} error=${failed} />
+    ${sound ? html`<${Busy} what="Writing down what you said" /><button type="button" onClick=${() => take(null)}>Cancel</button>`
+      : html`<${RecordButton} onRecorded=${recorded} onError=${fail} />`}`;
+}
+
+/** @param {Blob} sound  @param {boolean} onlyNear  @param {AbortSignal} signal  @returns {Promise<string>} */
+async function writtenDown(sound, onlyNear, signal) {
+  const form = new FormData();
+  form.append("file", sound, "spoken");
+  form.append("routing", JSON.stringify({ private: onlyNear }));
+  const { body } = await post("/v1/audio/transcriptions", form, { signal });
+  const words = body.text.trim();
+  if (!words) throw new Error("No words were heard. Speak nearer to the microphone, and try again.");
+  return words;
+}
