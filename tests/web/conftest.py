@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.e2e.conftest import Server
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 PICTURES = Path(__file__).parent / "pictures"  # of every page as its test left it; not in git
 AXE = Path(__file__).parent.parent / "clients/js/node_modules/axe-core/axe.min.js"
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

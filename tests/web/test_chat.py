@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import av
 import pytest
+import soundfile
 from playwright.sync_api import expect
 
 from policies.registry import names
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 JFK = Path(__file__).parents[1] / "data" / "jfk.ogg"
 POLICIES = Path(__file__).parents[2] / "router/web/parts/policies.js"
-HOSTILE = '<img src=x onerror="document.title = 1"> & <b>bold</b>\n\n```html\n<script>alert(1)</script>\n  kept\n```\nIt ends. '
+CODE = "<script>alert(1)</script>\n  kept"
+HOSTILE = f'<img src=x onerror="document.title = 1"> & <b>bold</b>\n\n```html\n{CODE}\n```\nIt ends. '
 REFUSED = """navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));"""
 
 
@@ -35,6 +36,7 @@ def hostile(number: int, request: Request) -> Reply:
     return reply_events(
         *(choice | {"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces),
         choice | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        choice | {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": len(pieces)}},
         "[DONE]",
     )
 
@@ -77,13 +79,8 @@ def config(url: str) -> str:
 def flags(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """The microphone of this module's browser hears a sentence."""
     spoken = tmp_path_factory.mktemp("spoken") / "jfk.wav"
-    with av.open(str(JFK)) as source, av.open(str(spoken), "w", format="wav") as target:
-        stream = target.add_stream("pcm_s16le", rate=48_000, layout="mono")
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
-        for frame in source.decode(audio=0):
-            for ready in resampler.resample(frame):
-                target.mux(stream.encode(ready))
-        target.mux(stream.encode(None))
+    sound, rate = soundfile.read(JFK)
+    soundfile.write(spoken, sound, rate, subtype="PCM_16")
     return (f"--use-file-for-fake-audio-capture={spoken}",)
 
 
@@ -169,7 +166,7 @@ def test_what_a_model_writes_is_text(faulty: Visit) -> None:
     page = faulty.open("chat")
     answer = ask(page, "<i>Attack</i>", "far/hostile")
 
-    expect(answer.locator("pre")).to_have_text("<script>alert(1)</script>\n  kept")
+    expect(answer.locator("pre")).to_have_text(CODE)
     expect(answer.locator(".said").first).to_contain_text('<img src=x onerror="document.title = 1"> & <b>bold</b>')
     expect(page.get_by_role("article", name="You")).to_have_text("<i>Attack</i>")
     expect(answer.get_by_role("link", name="why?")).to_contain_text("far")
@@ -342,7 +339,7 @@ def test_what_is_spoken_stands_in_the_box(visit: Visit) -> None:
     page.get_by_role("button", name="Speak").click()
     page.get_by_role("button", name="Stop recording (4 s)").click()
 
-    expect(page.get_by_label("Message")).to_have_value(re.compile("fellow americans", re.IGNORECASE))
+    expect(page.get_by_label("Message")).to_have_value(re.compile("my fellow", re.IGNORECASE))
     expect(page.get_by_label("Message")).to_be_focused()
     expect(page.get_by_role("article")).to_have_count(0)
 
@@ -365,6 +362,8 @@ def test_on_a_phone_in_the_dark(faulty: Visit) -> None:
     expect(ask(page, "Show me some markup.", "far/hostile").get_by_role("link", name="why?")).to_contain_text("$")
 
     wide: Any = page.evaluate("document.documentElement.scrollWidth")
-    assert 360 >= wide
+    broad = page.evaluate("[...document.querySelectorAll(\"main *\")].filter((e) => e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 120))")
+    faulty.picture("chat-phone")
+    assert 360 >= wide, broad
     faulty.picture("chat-phone")
     assert [] == faulty.unfit()

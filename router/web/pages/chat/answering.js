@@ -28,7 +28,7 @@ async function answer(id, options) {
   const body = bodyOf(messagesOf(id), options);
   const begun = message("assistant", "", "writing");
   const change = (/** @type {(before: Message) => Message} */ how) =>
-    write(id, (all) => all.map((one) => (one.id === begun.id ? how(one) : one)));
+    write(id, (all) => all.map((one) => (one.id === begun.id && one.state === "writing" ? how(one) : one)));
   running.set(id, stop);
   write(id, (before) => [...before, begun]);
   keep(id);

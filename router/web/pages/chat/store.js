@@ -108,4 +108,4 @@ function ended(message) {
 
 for (const [key, text] of Object.entries(localStorage)) read(key, text);
 addEventListener("storage", (event) => { if (event.key) { read(event.key, event.newValue); tell(); } });
-addEventListener("pagehide", () => { for (const id of running.keys()) keep(id); });
+addEventListener("pagehide", () => { for (const id of running.keys()) { write(id, (all) => all.map(ended)); keep(id); } });

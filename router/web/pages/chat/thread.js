@@ -11,7 +11,7 @@ const HEARD = 3; // sentences that stay in the hidden log: whoever reads the pag
 
 /** @param {{messages: Message[], again: () => void}} props */
 export function Thread({ messages, again }) {
-  return html`<ol class="thread" aria-label="Messages">${messages.map((message, i) => html`<li key=${message.id}>
+  return html`<ol class="thread" aria-label="What was said">${messages.map((message, i) => html`<li key=${message.id}>
     ${message.role === "user" ? html`<${Question} message=${message} />`
       : html`<${Answer} message=${message} again=${i === messages.length - 1 ? again : undefined} />`}</li>`)}</ol>`;
 }
