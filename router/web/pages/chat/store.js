@@ -94,7 +94,7 @@ function read(key, text) {
 function conversationIn(text) {
   try {
     const found = JSON.parse(text);
-    if (typeof found.id !== "string" || !Array.isArray(found.messages)) return null;
+    if (typeof found.id !== "string" || !found.messages.every((/** @type {Message} */ one) => typeof one.content === "string")) return null;
     return { ...found, messages: found.messages.map(ended) };
   } catch {
     return null; // another program's, or broken: it is left alone
