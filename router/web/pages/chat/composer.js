@@ -1,8 +1,8 @@
 // The box: written or spoken into, sent with Enter.
 import { html, useEffect, useState } from "/ui/vendor/htm/standalone.module.js";
-import { post } from "/ui/api.js";
 import { RecordButton } from "/ui/parts/recorder.js";
 import { Busy, Failure } from "/ui/parts/states.js";
+import { writtenDown } from "/ui/pages/chat/hearing.js";
 
 const BOX = "chat-message";
 
@@ -50,15 +50,4 @@ function Microphone({ onlyNear, heard }) {
   return html`<${Failure} error=${failed} />
     ${sound ? html`<${Busy} what="Writing down what you said" /><button type="button" onClick=${() => { take(null); focusBox(); }}>Cancel</button>`
       : html`<${RecordButton} onRecorded=${recorded} onError=${fail} />`}`;
-}
-
-/** @param {Blob} sound  @param {boolean} onlyNear  @param {AbortSignal} signal  @returns {Promise<string>} */
-async function writtenDown(sound, onlyNear, signal) {
-  const form = new FormData();
-  form.append("file", sound, "spoken");
-  form.append("routing", JSON.stringify({ private: onlyNear }));
-  const { body } = await post("/v1/audio/transcriptions", form, { signal });
-  const words = body.text.trim();
-  if (!words) throw new Error("No words were heard. Speak nearer to the microphone, and try again.");
-  return words;
 }
