@@ -45,6 +45,8 @@ def trailer(outcome: Outcome) -> dict[str, Any]:
         "model": None if winner is None else winner.model,
         "cost_usd": outcome.cost.usd,
         "cost_source": outcome.cost.source,
+        "latency_ms": outcome.latency_s * 1000,
+        "reason": outcome.reason,
         "splices": [{"from_char": a.from_char, "candidate": a.candidate_id} for a in outcome.splices],
     }
 

@@ -35,14 +35,20 @@ HEARD = """document.addEventListener("securitypolicyviolation",
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def flags() -> tuple[str, ...]:
+    """What a module's browser is started with beside the rest: for a module to say."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def browser(flags: tuple[str, ...]) -> Iterator[Browser]:
     """Chromium without a window: the system's, or the one that Playwright installed."""
     with sync_playwright() as playwright:
         own = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if own is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("there is no Chromium here: make .venv/.chromium says why")
         extra = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
-        opened = playwright.chromium.launch(executable_path=own, args=[*QUIET, *extra], env=dict(os.environ))
+        opened = playwright.chromium.launch(executable_path=own, args=[*QUIET, *extra, *flags], env=dict(os.environ))
         yield opened
         opened.close()
 

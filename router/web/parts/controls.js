@@ -31,8 +31,8 @@ export function NumberField({ label, value, onChange, says, ...more }) {
 export function Chip({ backend, model, latencyMs, costUsd, decisionId, reason }) {
   const where = side(backend);
   const said = html`<b class=${`side ${where}`}>${where}</b>${model && html`<span>${model}</span>`}
-    ${latencyMs !== undefined && html`<span>${latency(latencyMs)}</span>`}
-    ${costUsd !== undefined && html`<span>${money(costUsd)}</span>`}`;
+    ${latencyMs !== undefined && html`<span>${latencyMs === null ? "time unknown" : latency(latencyMs)}</span>`}
+    ${costUsd !== undefined && html`<span>${costUsd === null ? "cost unknown" : money(costUsd)}</span>`}`;
   if (!decisionId) return html`<span class="chip" title=${reason ?? ""}>${said}</span>`;
   return html`<a class="chip" href=${`#/decisions/${decisionId}`} title=${reason ?? ""}>${said}<span class="why">why?</span></a>`;
 }

@@ -63,6 +63,7 @@ export function RecordButton({ label = "Speak", disabled = false, onRecorded, on
     return () => clearTimeout(timer);
   }, [seconds]);
   const press = async () => {
+    if (waiting) return; // it is not disabled meanwhile: that would take the focus away
     const running = now.current;
     try {
       if (running) {
@@ -83,4 +84,5 @@ export function RecordButton({ label = "Speak", disabled = false, onRecorded, on
   };
   const shown = seconds === null ? (waiting ? "Waiting for the microphone …" : label) : `Stop recording (${seconds} s)`;
   return html`<button type="button" class=${seconds === null ? "" : "risky"} disabled=${waiting || (disabled && seconds === null)} onClick=${press}>${shown}</button>`;
+  return html`<button type="button" class=${seconds === null ? "" : "risky"} disabled=${disabled && seconds === null} aria-disabled=${waiting} onClick=${press}>${shown}</button>`;
 }
