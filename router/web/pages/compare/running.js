@@ -13,7 +13,8 @@ export function useRunning() {
   const [busy, work] = useState(false);
   const now = useRef(/** @type {Column[]} */ ([]));
   const stops = useRef(/** @type {AbortController[]} */ ([]));
-  const stop = (/** @type {number | undefined} */ index) => stops.current.forEach((one, i) => { if (index === undefined || i === index) one.abort(); });
+  /** @param {number} [index]  alone; without one all */
+  const stop = (index) => stops.current.forEach((one, i) => { if (index === undefined || i === index) one.abort(); });
   useEffect(() => () => stop(), []);
   const change = (/** @type {number} */ index, /** @type {Partial<Column>} */ part) => {
     now.current = now.current.map((column, i) => (i === index ? { ...column, ...part } : column));
