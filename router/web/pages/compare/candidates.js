@@ -24,13 +24,13 @@ export function candidatesOf(models, task) {
 }
 
 /** The routing that only this candidate of its model fits, or null: `only` and `ignore` name providers or backends.
- * Neither chance nor an answer given before has a say.
+ * Neither chance nor an answer given before has a say, and the policy is one that needs no price.
  * @param {any} one  @param {any[]} all */
 export function pin(one, all) {
   const alike = all.filter((other) => other !== one && [other.provider, other.backend].includes(one.provider));
   const ignore = alike.map((other) => other.provider);
   if (ignore.includes(one.provider) || ignore.includes(one.backend)) return null;
-  return { only: [one.provider], ignore, allow_fallbacks: false, explore: false, cache: false, explain: true };
+  return { policy: "fastest", only: [one.provider], ignore, allow_fallbacks: false, explore: false, cache: false, explain: true };
 }
 
 /** How people tell candidates apart. @param {{model: string, provider: string, backend: string}} one */
