@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import SMOLLM, Server
-from tests.web.conftest import Visit
+from tests.web.conftest import PATIENCE_MS, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,12 +120,13 @@ def test_each_column_has_its_own_answer_figures_and_failure(page: Page, fakes: S
     expect(fast.get_by_text("[fake]")).to_be_visible()
     expect(fast.get_by_role("link")).to_contain_text("$0.002")
     expect(column(page, "other").locator("dl")).to_contain_text("unknown")
+    expect(page.get_by_text(" instead: these figures")).to_have_count(0)
     expect(column(page, "broken").get_by_role("alert")).to_be_visible()
     expect(column(page, "cut").get_by_text("Broken off: this is not the whole answer.")).to_be_visible()
     fast.get_by_role("link").click()
     expect(page).to_have_url(re.compile("#/decisions/"))
     found = fakes.get(f"/v1/decisions/{page.url.rsplit('/', 1)[-1]}").body
-    assert ["fast"] == [attempt["provider"] for attempt in found["attempts"]]
+    assert ["fast:test/chat"] == [attempt["candidate_id"] for attempt in found["attempts"]]
     assert "1" != page.title()
 
 
@@ -257,7 +258,7 @@ def test_a_real_model_beside_a_fake(visit: Visit) -> None:
     page.get_by_role("checkbox", name=re.compile("^fake.chat")).check()
     page.get_by_role("spinbutton", name=re.compile("^Tokens")).fill("12")
     compare(page, "Say hello.")
-    expect(page.get_by_text("2 done. Saved as a run below.")).to_be_visible()
+    expect(page.get_by_text("2 done. Saved as a run below.")).to_be_visible(timeout=PATIENCE_MS)  # it loads first
 
     real = page.get_by_role("region", name=REAL)
     expect(real.locator("dl")).to_contain_text(re.compile(r"Tokens/s\d"))

@@ -42,11 +42,11 @@ function Inner({ column, index, task, input, lines, hidden, held, stop, vote }) 
 /** @param {{column: Column, task: Task}} props */
 function Figures({ column, task }) {
   const { answer, candidate, decisionId } = column;
-  const elsewhere = answer && (answer.provider !== candidate.provider || answer.backend !== candidate.backend);
+  const by = answer?.attempts.at(-1)?.candidate ?? candidate.id;
   const expected = answer?.slate?.candidates.find((/** @type {any} */ one) => one.candidate === candidate.id);
   const done = column.state === "done";
   const value = (/** @type {string} */ text) => (done ? text : text === UNKNOWN ? "—" : text);
-  return html`${elsewhere && html`<p class="partly">Answered by ${answer.provider} instead: its figures are not those of ${candidate.provider}.</p>`}
+  return html`${by !== candidate.id && html`<p class="partly">Answered by ${by} instead: these figures are not those of ${candidate.id}.</p>`}
     <dl class="figures">
       ${task.words && html`<dt>First token</dt><dd>${value(latency(column.firstMs))}</dd>`}
       <dt>Total</dt><dd>${value(latency(column.totalMs))}${expected && html` <small>expected ${latency(expected.latency_ms)}</small>`}</dd>
