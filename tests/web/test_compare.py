@@ -154,10 +154,10 @@ def test_a_blind_vote_reaches_the_decisions(page: Page, fakes: Server) -> None:
     choose(page, "fast", "other")
     page.get_by_role("checkbox", name=re.compile("^Blind")).check()
     compare(page)
-    expect(page.get_by_role("button", name="Answer B is best")).to_be_visible()
+    expect(page.get_by_role("button", name="This one is best: Answer B")).to_be_visible()
     expect(column(page, "fast")).to_have_count(0)
     with page.expect_response("**/v1/feedback") as first:
-        page.get_by_role("button", name="Answer A is best").click()
+        page.get_by_role("button", name="This one is best: Answer A").click()
     assert first.value.ok
     expect(page.get_by_text("Your vote is in the log")).to_be_visible()
 

@@ -32,7 +32,7 @@ export function Results({ asked, running, store }) {
     say(refused.length ? "" : `Your vote is in the log: ${word}`);
   };
   const button = (/** @type {number} */ index) => able && whole(columns[index]) && html`<p><button type="button" disabled=${voting}
-    aria-label=${`${seen ? named(columns[index].candidate) : letter(index)} is best`} onClick=${() => vote(index)}>This one is best</button>
+    aria-label=${`This one is best: ${seen ? named(columns[index].candidate) : letter(index)}`} onClick=${() => vote(index)}>This one is best</button>
     ${columns[index].score !== null && html` <small>voted ${columns[index].score?.toFixed(2)}</small>`}</p>`;
   return html`<${Section} title="Answers">
     <p role="status">${told(columns, busy, asked.left)}</p>
