@@ -34,7 +34,7 @@ task = "text-generation"
 """
 BOSS = "boss"
 READS = [
-    "/v1/decisions", "/v1/decisions?status=ok", "/v1/analytics/summary", "/v1/analytics/models",
+    "/v1/decisions?limit=500", "/v1/decisions?status=ok&limit=500", "/v1/analytics/summary", "/v1/analytics/models",
     "/v1/analytics/timeseries?step=minute", "/v1/files", "/v1/batches", "/v1/models", "/v1/intents",
     "/v1/system",
 ]  # fmt: skip

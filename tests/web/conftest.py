@@ -27,9 +27,9 @@ PICTURES = Path(__file__).parent / "pictures"  # of every page as its test left 
 AXE = Path(__file__).parent.parent / "clients/js/node_modules/axe-core/axe.min.js"
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")  # fmt: skip
-FOUND = """() => axe.run(document, {resultTypes: ["violations"]}).then(({violations}) =>
-    violations.filter(({impact}) => impact === "serious" || impact === "critical")
-              .map(({id, nodes}) => `${id}: ${nodes.map(({html, failureSummary}) => html + " " + failureSummary).join(" | ")}`))"""
+FOUND = """() => axe.run(document, {resultTypes: ["violations"]}).then(({violations}) => violations
+    .filter(({impact}) => impact === "serious" || impact === "critical")
+    .map(({id, nodes}) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`))"""
 HEARD = """document.addEventListener("securitypolicyviolation",
     (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));"""
 

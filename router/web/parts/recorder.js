@@ -83,6 +83,5 @@ export function RecordButton({ label = "Speak", disabled = false, onRecorded, on
     }
   };
   const shown = seconds === null ? (waiting ? "Waiting for the microphone …" : label) : `Stop recording (${seconds} s)`;
-  return html`<button type="button" class=${seconds === null ? "" : "risky"} disabled=${waiting || (disabled && seconds === null)} onClick=${press}>${shown}</button>`;
   return html`<button type="button" class=${seconds === null ? "" : "risky"} disabled=${disabled && seconds === null} aria-disabled=${waiting} onClick=${press}>${shown}</button>`;
 }

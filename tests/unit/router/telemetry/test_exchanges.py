@@ -103,5 +103,6 @@ def _log():
     class Stats:
         queued = spilled = replaced = 0
         lag_s = 0.0
+        memory_bytes = None
 
     return Stats()
