@@ -97,7 +97,7 @@ export class Tier extends EventTarget {
     const embedder = this.state.models[EMBEDDING];
     const heads = [...this.#heads.values()].flatMap(({ model }) => ability("text-classification", { ...embedder, model }));
     return {
-      abilities: [...Object.entries(this.state.models).flatMap(([task, model]) => ability(task, model)), ...heads],
+      models: [...Object.entries(this.state.models).flatMap(([task, model]) => ability(task, model)), ...heads],
       memory_bytes: deviceMemory === undefined ? null : deviceMemory * 2 ** 30, threads: this.state.threads, online: navigator.onLine,
     };
   }
@@ -215,11 +215,8 @@ function threads() {
 }
 
 /** @param {string} task  @param {Model} model */
-function ability(task, { phase, model, at, parity, loadMs, speed }) {
+function ability(task, { phase, model, parity, speed }) {
   if (phase !== "ready") return [];
-  const seconds = speed && [...speed.ms].sort((a, b) => a - b)[Math.floor(speed.ms.length / 2)] / 1000 / speed.tokens;
-  return [{
-    model, task, loaded: true, load_s: loadMs === null ? null : loadMs / 1000, parity, revision: at.split("/")[1], device: "wasm", dtype: "q8",
-    speed: speed && { per: "token", p50_s: seconds, samples: speed.ms.length },
-  }];
+  const perToken = speed && [...speed.ms].sort((a, b) => a - b)[Math.floor(speed.ms.length / 2)] / speed.tokens;
+  return [{ model, task, loaded: true, parity, device: "wasm", dtype: "q8", speed: speed && { per: "token", p50_ms: perToken, samples: speed.ms.length } }];
 }

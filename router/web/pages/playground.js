@@ -1,6 +1,7 @@
 // The tasks that are neither chat nor pictures, each to be tried by itself.
 import { html, useEffect, useState } from "/ui/vendor/htm/standalone.module.js";
 import { Tabs } from "/ui/parts/tabs.js";
+import Browser from "/ui/pages/playground/browser.js";
 import Embeddings from "/ui/pages/playground/embeddings.js";
 import Intents from "/ui/pages/playground/intents.js";
 import Photos from "/ui/pages/playground/photos.js";
@@ -11,6 +12,7 @@ const TABS = [
   { name: "intents", title: "Intents", of: Intents },
   { name: "photos", title: "Image classification", of: Photos },
   { name: "speech", title: "Transcription", of: Speech },
+  { name: "browser", title: "In this browser", of: Browser },
 ];
 
 /** @param {{rest: string[]}} props */

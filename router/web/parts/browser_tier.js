@@ -21,7 +21,7 @@ export function BrowserTier({ task = EMBEDDING, what = "Embeddings and intents" 
   const model = models[task];
   const stop = useRef(/** @type {AbortController | null} */ (null));
   const load = () => { stop.current = new AbortController(); tier.load(task, stop.current.signal); };
-  return html`<${Section} title="In this browser"><${Failure} error=${model.phase === "failed" && model.why} again=${load} />
+  return html`<${Section} title=${`In this browser: ${what.toLowerCase()}`}><${Failure} error=${model.phase === "failed" && model.why} again=${load} />
     ${model.phase === "absent" && html`<${Offer} task=${task} what=${what} load=${load} />`}
     ${model.phase === "loading" && html`<${Loading} model=${model} stop=${() => stop.current?.abort()} />`}
     ${model.phase === "ready" && html`<${Ready} model=${model} threads=${threads} offline=${offline} />`}</${Section}>`;
