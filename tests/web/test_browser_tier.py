@@ -163,6 +163,7 @@ def test_a_recorded_sentence_is_transcribed_also_without_the_server(alone: Visit
     assert with_server == page.evaluate(HEARD, sound)
 
 
+@pytest.mark.slow
 def test_a_person_loads_and_unloads_the_model(visit: Visit) -> None:
     """What it takes and how fast it is stands there in figures, and for the router in its own words."""
     page = visit.open("decisions")
@@ -209,11 +210,12 @@ def test_the_policy_may_choose_the_page_which_tells_what_became_of_it(visit: Vis
     side, decision_id = chip.locator("b").inner_text(), chip.get_attribute("href").rpartition("/")[2]
     row = visit.server.get(f"/v1/decisions/{decision_id}").body
 
-    assert {"browser": "browser", "near": "local"}[side] == row["decision"]["backend"]
+    assert {"browser": "browser", "near": "local"}[side] == row["backend"]
     assert {"browser:" + MINILM, "local:" + MINILM} <= {one["candidate_id"] for one in row["candidates"]}
     assert [] == visit.unfit()
 
 
+@pytest.mark.slow
 def test_loading_can_be_stopped_and_begun_again(visit: Visit) -> None:
     """While the model's file is on its way."""
     page = opened(visit)
@@ -229,6 +231,7 @@ def test_loading_can_be_stopped_and_begun_again(visit: Visit) -> None:
     expect(region.get_by_role("status")).to_contain_text("Ready in this browser", timeout=PATIENCE_MS)
 
 
+@pytest.mark.slow
 def test_vectors_that_are_not_the_servers_are_not_served(visit: Visit) -> None:
     """Nothing that was fitted there would mean anything; the server answers instead."""
     page = opened(visit)
@@ -252,6 +255,7 @@ def test_vectors_that_are_not_the_servers_are_not_served(visit: Visit) -> None:
     assert "differ from the server's" in found["why"]
 
 
+@pytest.mark.slow
 def test_a_small_device_asks_the_server(visit: Visit) -> None:
     """It is not even tried."""
     visit.page.add_init_script("Object.defineProperty(Navigator.prototype, 'deviceMemory', { get: () => 0.5 });")
@@ -264,6 +268,7 @@ def test_a_small_device_asks_the_server(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("lacking", ["libraries", "model"])
+@pytest.mark.slow
 def test_what_the_server_lacks_is_said_with_the_remedy(visit: Visit, lacking: str) -> None:
     """In the server's own words, as text."""
     page = opened(visit)
@@ -281,6 +286,7 @@ def test_what_the_server_lacks_is_said_with_the_remedy(visit: Visit, lacking: st
     expect(region.get_by_role("alert")).to_contain_text(why)
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_is_said_and_can_be_tried_again(visit: Visit) -> None:
     """The model's file does not come the first time."""
     page = opened(visit)

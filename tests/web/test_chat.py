@@ -140,6 +140,7 @@ def test_a_near_model_answers_and_says_why(visit: Visit) -> None:
     expect(page.get_by_role("article", name="Answer").locator(".said")).to_have_text(said)
 
 
+@pytest.mark.slow
 def test_auto_lets_the_router_choose(visit: Visit) -> None:
     """Nothing is chosen: somebody answers, and the chip says who."""
     page = visit.open("chat")
@@ -149,6 +150,7 @@ def test_auto_lets_the_router_choose(visit: Visit) -> None:
     expect(ask(page, "Hello!").get_by_role("link", name="why?")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_who_may_be_asked(visit: Visit) -> None:
     """`auto`, the aliases and the models that chat, and no others; those whom nobody serves are marked."""
     page = visit.open("chat")
@@ -194,6 +196,7 @@ def test_a_broken_stream_is_marked_and_tried_again(faulty: Visit) -> None:
     expect(page.get_by_role("article")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_an_error_within_the_stream_is_shown(faulty: Visit, house: House) -> None:
     """In the words of whoever failed, where the answer stands; the next question goes on from there."""
     page = faulty.open("chat")
@@ -207,6 +210,7 @@ def test_an_error_within_the_stream_is_shown(faulty: Visit, house: House) -> Non
     assert ["user", "assistant", "user"] == [message["role"] for message in said]
 
 
+@pytest.mark.slow
 def test_an_answer_is_stopped(faulty: Visit, house: House) -> None:
     """The button stops it everywhere; what came stays and is marked."""
     page = faulty.open("chat")
@@ -220,6 +224,7 @@ def test_an_answer_is_stopped(faulty: Visit, house: House) -> None:
     house.far.wait_until(lambda: len(house.far.left_at("stalling")) == 1)
 
 
+@pytest.mark.slow
 def test_an_answer_goes_on_while_other_pages_are_read(faulty: Visit) -> None:
     """Whoever looks at a decision meanwhile finds the answer where it was."""
     page = faulty.open("chat")
@@ -234,6 +239,7 @@ def test_an_answer_goes_on_while_other_pages_are_read(faulty: Visit) -> None:
     expect(page.get_by_role("article", name="Answer")).to_contain_text(scripts.SAID)
 
 
+@pytest.mark.slow
 def test_limits_are_kept_or_the_refusal_is_told(faulty: Visit) -> None:
     """What is private is not sent far; a limit that is none is refused in words. Both stand where the answer would."""
     faulty.expected += ["422", "400"]
@@ -249,6 +255,7 @@ def test_limits_are_kept_or_the_refusal_is_told(faulty: Visit) -> None:
     expect(page.get_by_role("button", name="Try again")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_policy_is_asked_for(faulty: Visit) -> None:
     """The one that was chosen decides, and stays chosen after a reload."""
     page = faulty.open("chat")
@@ -262,11 +269,13 @@ def test_a_policy_is_asked_for(faulty: Visit) -> None:
     expect(page.get_by_label("Model")).to_have_value("far/good")
 
 
+@pytest.mark.slow
 def test_the_policies_are_those_of_the_server() -> None:
     """No list of the page's own."""
     assert list(names()) == re.findall(r'"([a-z-]+)"', POLICIES.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_keys_of_the_box(faulty: Visit) -> None:
     """Enter sends, Shift and Enter begins a line, and nothing is not sent."""
     page = faulty.open("chat")
@@ -282,6 +291,7 @@ def test_the_keys_of_the_box(faulty: Visit) -> None:
     expect(page.get_by_role("article", name="You").locator(".said")).to_have_text("one\ntwo", use_inner_text=True)
 
 
+@pytest.mark.slow
 def test_conversations_are_kept_here_until_they_are_deleted(faulty: Visit) -> None:
     """Two of them, told apart by how they begin; both outlive the page, and one goes."""
     page = faulty.open("chat")
@@ -304,6 +314,7 @@ def test_conversations_are_kept_here_until_they_are_deleted(faulty: Visit) -> No
     expect(listed.get_by_role("button", name="The first")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_full_or_broken_store_is_told_and_harms_nothing(faulty: Visit) -> None:
     """What cannot be read is left alone; what cannot be kept is said."""
     faulty.page.add_init_script('localStorage.setItem("nearfar.conversation.1", "{");')
@@ -316,6 +327,7 @@ def test_a_full_or_broken_store_is_told_and_harms_nothing(faulty: Visit) -> None
     expect(page.get_by_role("alert")).to_contain_text("cannot be kept after the page is closed")
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_leaves_its_words(browser: Browser, house: House, tmp_path: Path) -> None:
     """The half that came is marked, the lost connection is told, and nothing is lost."""
     server = Server(tmp_path / "dying", config(house.far.url))
@@ -336,6 +348,7 @@ def test_a_server_that_dies_leaves_its_words(browser: Browser, house: House, tmp
         server.stop()
 
 
+@pytest.mark.slow
 def test_what_is_spoken_stands_in_the_box(visit: Visit) -> None:
     """Recorded by the browser, written down by the server's own model, and still to be sent."""
     page = visit.open("chat")
@@ -347,6 +360,7 @@ def test_what_is_spoken_stands_in_the_box(visit: Visit) -> None:
     expect(page.get_by_role("article")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_microphone_that_may_not_be_used(faulty: Visit) -> None:
     """Said in words, with what to do."""
     faulty.page.add_init_script(REFUSED)
@@ -357,6 +371,7 @@ def test_a_microphone_that_may_not_be_used(faulty: Visit) -> None:
     expect(page.get_by_role("button", name="Speak")).to_be_enabled()
 
 
+@pytest.mark.slow
 def test_on_a_phone_in_the_dark(faulty: Visit) -> None:
     """Nothing is wider than the page, and all of it can be read."""
     faulty.page.set_viewport_size({"width": 360, "height": 740})

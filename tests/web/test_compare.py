@@ -130,6 +130,7 @@ def test_each_column_has_its_own_answer_figures_and_failure(page: Page, fakes: S
     assert "1" != page.title()
 
 
+@pytest.mark.slow
 def test_one_is_stopped_and_the_others_go_on(page: Page) -> None:
     """A column has a stop of its own, what it had said stays and is marked; so does all of them together."""
     choose(page, "fast", "slow")
@@ -149,6 +150,7 @@ def test_one_is_stopped_and_the_others_go_on(page: Page) -> None:
     expect(page.get_by_text("1 stopped. Nothing was saved.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_blind_vote_reaches_the_decisions(page: Page, fakes: Server) -> None:
     """Nobody sees who is who before the vote; the best gets 1 and the other 0, in the log and in the saved run."""
     choose(page, "fast", "other")
@@ -171,6 +173,7 @@ def test_a_blind_vote_reaches_the_decisions(page: Page, fakes: Server) -> None:
     expect(page.get_by_role("region", name="Results of hello").get_by_role("cell", name="0.50")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_runs_are_counted_named_exported_and_deleted(page: Page, tmp_path: Path) -> None:
     """Six runs make an interval, fewer say that they are too few; a run has a name, leaves as JSON, and is deleted."""
     choose(page, "fast", "other")
@@ -201,6 +204,7 @@ def test_runs_are_counted_named_exported_and_deleted(page: Page, tmp_path: Path)
     expect(page.get_by_text("No run yet: compare something.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_vectors_are_compared_by_their_likeness(page: Page) -> None:
     """Each model says how alike the lines are; the choice of candidates is remembered by task."""
     select(page, "Task", "feature-extraction")
@@ -217,6 +221,7 @@ def test_vectors_are_compared_by_their_likeness(page: Page) -> None:
     expect(vectors.first).to_be_checked()
 
 
+@pytest.mark.slow
 def test_who_cannot_be_told_apart_is_not_offered(page: Page) -> None:
     """Two candidates of one model at one provider: no request can mean one of them alone."""
     select(page, "Task", "text-classification")
@@ -227,6 +232,7 @@ def test_who_cannot_be_told_apart_is_not_offered(page: Page) -> None:
     expect(page.get_by_text("Choose a candidate first.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_broken_connection_stays_in_its_column(page: Page) -> None:
     """Who is not reached and who breaks off are told where it happened; what came is text; a vote needs two answers."""
 
@@ -251,6 +257,7 @@ def test_a_broken_connection_stays_in_its_column(page: Page) -> None:
     assert "1" != page.title()
 
 
+@pytest.mark.slow
 def test_a_real_model_beside_a_fake(visit: Visit) -> None:
     """Both stream at once, the real one with its own figures; the page is fit for everybody, dark and narrow too."""
     page = visit.open("compare")

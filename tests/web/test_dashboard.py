@@ -101,6 +101,7 @@ def test_dragging_looks_closer_and_there_is_a_way_back(looking: Visit) -> None:
     expect(page.get_by_role("region", name="Range of time").locator("select")).to_have_value("hour")
 
 
+@pytest.mark.slow
 def test_any_question_of_the_api(looking: Visit) -> None:
     """Chosen with what it is grouped by; its columns are explained."""
     page = looking.open("dashboard")
@@ -113,6 +114,7 @@ def test_any_question_of_the_api(looking: Visit) -> None:
     expect(page.get_by_text("Answered decisions whose slate is known", exact=False)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_one_question_that_fails_leaves_the_others(looking: Visit) -> None:
     """It is told in its section, with a way to try again."""
     looking.expected.append("503")
@@ -130,6 +132,7 @@ def test_one_question_that_fails_leaves_the_others(looking: Visit) -> None:
     expect(section.get_by_role("region", name="What deciding saved")).to_contain_text("all-near")
 
 
+@pytest.mark.slow
 def test_on_a_phone_in_the_dark(looking: Visit) -> None:
     """Nothing is wider than the screen but what scrolls by itself."""
     looking.page.set_viewport_size({"width": 360, "height": 740})

@@ -61,6 +61,7 @@ def test_what_comes_is_marked_as_new(looking: Visit) -> None:
     assert [] == looking.unfit()
 
 
+@pytest.mark.slow
 def test_filters_and_pages(looking: Visit) -> None:
     """Each filter leaves only its own; they are kept while a decision is read, and go with one button."""
     page = looking.open("decisions")
@@ -106,6 +107,7 @@ def test_one_decision_is_explained(looking: Visit) -> None:
     assert [] == looking.unfit()
 
 
+@pytest.mark.slow
 def test_an_answer_is_judged(looking: Visit) -> None:
     """Good, then bad, with the right answer; it is said what became of it, and it stands there afterwards."""
     decision = fakes.ask(looking.server, fakes.BOTH)
@@ -122,6 +124,7 @@ def test_an_answer_is_judged(looking: Visit) -> None:
     assert 0 == page.locator("img[src=x]").count()
 
 
+@pytest.mark.slow
 def test_failures_are_told_where_they_happen(looking: Visit) -> None:
     """No such decision, no answer to judge, a judgement that the server does not take, a feed that it cannot tell."""
     looking.expected += ["404", "500", "503"]
@@ -146,6 +149,7 @@ def test_failures_are_told_where_they_happen(looking: Visit) -> None:
     expect(page.locator("tbody tr").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_real_answer_is_explained(visit: Visit) -> None:
     """MiniLM's own, near, with what was predicted of it."""
     answer = visit.server.post("/v1/inference", {"model": MINILM, "task": "feature-extraction", "inputs": "hello"})
@@ -156,6 +160,7 @@ def test_a_real_answer_is_explained(visit: Visit) -> None:
     assert [] == visit.unfit()
 
 
+@pytest.mark.slow
 def test_on_a_phone_in_the_dark(looking: Visit) -> None:
     """Nothing is wider than the screen but what scrolls by itself."""
     looking.page.set_viewport_size({"width": 360, "height": 740})

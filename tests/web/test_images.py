@@ -95,6 +95,7 @@ def is_red_on_blue(png: bytes) -> bool:
     return red > 2 * max(blue, 1) and edge_blue > 2 * max(edge_red, 1)
 
 
+@pytest.mark.slow
 def test_steps_are_seen_and_cancelled_between(visit: Visit) -> None:
     """The page counts along, also when one comes back to it; after Cancel the server stops, and its log says so."""
     page = visit.open("images")
@@ -117,6 +118,7 @@ def test_steps_are_seen_and_cancelled_between(visit: Visit) -> None:
     expect(page.get_by_text("None yet.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_size_that_cannot_be_is_refused_where_it_was_asked(visit: Visit) -> None:
     """In the server's words; what was written stays, for another try."""
     visit.expected.append("400")
@@ -129,6 +131,7 @@ def test_a_size_that_cannot_be_is_refused_where_it_was_asked(visit: Visit) -> No
     assert [] == visit.unfit()
 
 
+@pytest.mark.slow
 def test_a_drawing_that_breaks_off_says_where(visit: Visit) -> None:
     """After three of six steps."""
     page = visit.open("images")
@@ -137,6 +140,7 @@ def test_a_drawing_that_breaks_off_says_where(visit: Visit) -> None:
     expect(page.get_by_role("alert")).not_to_be_empty()
 
 
+@pytest.mark.slow
 def test_a_prompt_is_text_and_is_used_again(visit: Visit) -> None:
     """Whatever it looks like; the form takes it back with the seed that was drawn, also after a reload."""
     prompt = '<img src="x" onerror="document.title=1">'
@@ -154,6 +158,7 @@ def test_a_prompt_is_text_and_is_used_again(visit: Visit) -> None:
     expect(page).to_have_title("Images · Nearfar")
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_is_noticed(browser: Browser, tmp_path: Path) -> None:
     """The drawing says that it broke off, and the page that the connection is lost."""
     server = Server(tmp_path / "dying", FAKES)
@@ -169,6 +174,7 @@ def test_a_server_that_dies_is_noticed(browser: Browser, tmp_path: Path) -> None
     visit.close()
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone_in_the_dark(visit: Visit) -> None:
     """Nothing is wider than the screen."""
     page = visit.open("images")

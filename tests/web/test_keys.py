@@ -78,6 +78,7 @@ def test_a_key_is_made_shown_once_and_opens(admin: Visit, keyed: Keyed) -> None:
     assert 200 == status(keyed, secret)
 
 
+@pytest.mark.slow
 def test_a_key_is_rotated_with_an_overlap_and_revoked(admin: Visit, keyed: Keyed) -> None:
     """Each is asked about first; afterwards the old secret still works, or none does."""
     page = admin.page
@@ -100,6 +101,7 @@ def test_a_key_is_rotated_with_an_overlap_and_revoked(admin: Visit, keyed: Keyed
     assert 401 == status(keyed, new)
 
 
+@pytest.mark.slow
 def test_a_name_that_was_given_is_refused_at_the_form(admin: Visit) -> None:
     """In the server's words, with what was typed still there."""
     page = admin.page
@@ -111,6 +113,7 @@ def test_a_name_that_was_given_is_refused_at_the_form(admin: Visit) -> None:
     assert "root" == page.get_by_label("Name").input_value()
 
 
+@pytest.mark.slow
 def test_what_was_done_stands_in_the_audit(admin: Visit) -> None:
     """Without a reload."""
     create(admin.page, "audited")
@@ -119,6 +122,7 @@ def test_what_was_done_stands_in_the_audit(admin: Visit) -> None:
     expect(log.get_by_role("row").filter(has_text="keys.create").filter(has_text="audited")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_who_is_no_admin_is_told_what_is_needed(browser: Browser, keyed: Keyed) -> None:
     """By its scope."""
     with visiting(browser, keyed.server, "401", "403") as visit:
@@ -129,6 +133,7 @@ def test_who_is_no_admin_is_told_what_is_needed(browser: Browser, keyed: Keyed) 
         assert [] == visit.unfit()
 
 
+@pytest.mark.slow
 def test_where_nobody_is_asked_the_page_says_so(visit: Visit) -> None:
     """`auth.mode` is none."""
     page = visit.open("keys")

@@ -97,6 +97,7 @@ def test_a_model_is_loaded_and_its_memory_freed(seen: Visit) -> None:
     expect(row.get_by_text("cold", exact=True)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_weights_are_fetched_with_their_progress(seen: Visit) -> None:
     """From the hub; what it refuses is told in words."""
     page = seen.open("models")
@@ -108,6 +109,7 @@ def test_weights_are_fetched_with_their_progress(seen: Visit) -> None:
     assert [] == seen.unfit()
 
 
+@pytest.mark.slow
 def test_a_fetch_that_breaks_off_is_not_taken_for_a_success(seen: Visit) -> None:
     """The stream ends without its last event."""
     begun = 'event: progress\ndata: {"stage":"download","done":5,"total":10}\n\n'
@@ -143,6 +145,7 @@ def test_a_model_is_added_changed_and_removed(seen: Visit, server: Server) -> No
     assert entry(server, "team/writer") is None
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_at_the_form(seen: Visit, server: Server) -> None:
     """And nothing that was typed is lost."""
     seen.expected += ["400", "409"]
@@ -159,6 +162,7 @@ def test_what_is_wrong_is_said_at_the_form(seen: Visit, server: Server) -> None:
     assert entry(server, "team/far") is None
 
 
+@pytest.mark.slow
 def test_two_editors_do_not_overwrite_each_other(seen: Visit, server: Server) -> None:
     """Who was overtaken is told, keeps what was typed, and may look first or save all the same."""
     seen.expected.append("409")
@@ -179,6 +183,7 @@ def test_two_editors_do_not_overwrite_each_other(seen: Visit, server: Server) ->
     assert 4096 == after["entry"]["context_length"]
 
 
+@pytest.mark.slow
 def test_a_model_of_the_file_is_disabled_and_enabled(seen: Visit, server: Server) -> None:
     """It cannot be removed, and that is said; what was changed is taken back."""
     page = seen.open("models/edit/lab%2Fold")
@@ -194,6 +199,7 @@ def test_a_model_of_the_file_is_disabled_and_enabled(seen: Visit, server: Server
     assert found["enabled"]
 
 
+@pytest.mark.slow
 def test_an_alias_is_set_and_removed(seen: Visit) -> None:
     """Under a name of its own."""
     page = seen.open("models/aliases")
@@ -210,6 +216,7 @@ def test_an_alias_is_set_and_removed(seen: Visit) -> None:
     expect(page.get_by_role("cell", name="team", exact=True)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_routes_are_added_moved_and_given_back(seen: Visit) -> None:
     """Their order counts; a rollback is in the history."""
     page = seen.open("models/routes")
@@ -232,6 +239,7 @@ def test_routes_are_added_moved_and_given_back(seen: Visit) -> None:
     expect(page.get_by_text("took the file's routes").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_who_is_no_admin_sees_the_models_and_what_is_needed(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -252,6 +260,7 @@ def test_who_is_no_admin_sees_the_models_and_what_is_needed(
         server.stop()
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone_in_the_dark(seen: Visit) -> None:
     """Nothing sticks out at 360 pixels but what scrolls by itself."""
     seen.page.set_viewport_size({"width": 360, "height": 740})

@@ -78,6 +78,7 @@ def decision(visit: Visit) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_plane_is_that_of_the_principal_components(visit: Visit) -> None:
     """As numpy has it, up to the directions of the axes; equal vectors have none, and no vector no angle."""
     page = visit.open("playground")
@@ -93,6 +94,7 @@ def test_the_plane_is_that_of_the_principal_components(visit: Visit) -> None:
     assert [pytest.approx(0.6), None] == page.evaluate(COSINES, [[2, 0], [3, 4], [0, 0]])
 
 
+@pytest.mark.slow
 def test_one_text_is_no_comparison(visit: Visit) -> None:
     """The page says what it wants; what the server refuses is told in its words."""
     visit.expected.append("400")
@@ -108,6 +110,7 @@ def test_one_text_is_no_comparison(visit: Visit) -> None:
     expect(place.get_by_role("alert")).to_contain_text("256")
 
 
+@pytest.mark.slow
 def test_tabs_go_by_arrows_and_keep_what_was_written(visit: Visit) -> None:
     """Left, right, the first and the last; the address follows, and opens the same tab again."""
     page = visit.open("playground")
@@ -162,6 +165,7 @@ def test_intents_are_defined_tried_and_deleted(visit: Visit) -> None:
     assert 404 == visit.server.get("/v1/intents/helpdesk").status
 
 
+@pytest.mark.slow
 def test_a_set_is_edited_and_a_bad_one_refused(visit: Visit) -> None:
     """What the server keeps comes back into the form; a label twice, or with one example, is told by its name."""
     visit.expected.append("400")
@@ -206,6 +210,7 @@ def test_a_photo_is_dropped_and_another_chosen(visit: Visit, flower: bytes) -> N
     assert [] == visit.unfit()
 
 
+@pytest.mark.slow
 def test_files_that_are_no_photos_are_refused(visit: Visit) -> None:
     """By the page where it can see that, else in the server's words, at the file's own place."""
     visit.expected.append("400")
@@ -242,6 +247,7 @@ def test_a_recording_is_written_down(visit: Visit) -> None:
     assert [] == visit.unfit()
 
 
+@pytest.mark.slow
 def test_what_the_microphone_heard_is_written_down(visit: Visit) -> None:
     """Chromium's own microphone beeps; the recording comes to the server as a file."""
     page = visit.open("playground/speech")
@@ -253,6 +259,7 @@ def test_what_the_microphone_heard_is_written_down(visit: Visit) -> None:
     expect(place.get_by_role("region", name="Spoken at").get_by_text("[fake]").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_half_a_transcript_is_marked(visit: Visit) -> None:
     """A stream that ends without its result is not taken for the whole."""
     half = f"event: delta\ndata: {json.dumps({'text': HOSTILE})}\n\n"
@@ -268,6 +275,7 @@ def test_half_a_transcript_is_marked(visit: Visit) -> None:
     expect(page).to_have_title("Playground · Nearfar")
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone_in_the_dark(visit: Visit) -> None:
     """Matrix, drawing and forms; the matrix scrolls by itself."""
     page = visit.open("playground")

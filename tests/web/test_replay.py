@@ -63,6 +63,7 @@ def test_a_policy_is_replayed(looking: Visit) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_window_without_decisions(looking: Visit) -> None:
     """It is said that there are none, and no figure is made up."""
     page = looking.open("replay")
@@ -75,6 +76,7 @@ def test_a_window_without_decisions(looking: Visit) -> None:
     expect(page.get_by_text("no figure").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_it_can_be_cancelled(looking: Visit) -> None:
     """While it runs that is shown; cancelled, what one chose is still there."""
     looking.page.route("**/v1/replay", lambda _: None)  # never answered
@@ -90,6 +92,7 @@ def test_it_can_be_cancelled(looking: Visit) -> None:
     expect(page.get_by_label("Policy")).to_have_value("fastest")
 
 
+@pytest.mark.slow
 def test_a_refusal_is_told(looking: Visit) -> None:
     """In the server's words, with a way to try again."""
     looking.expected.append("503")
@@ -106,6 +109,7 @@ def test_a_refusal_is_told(looking: Visit) -> None:
     expect(page.get_by_text("The replay is done.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_on_a_phone_in_the_dark(looking: Visit) -> None:
     """Nothing is wider than the screen but what scrolls by itself."""
     looking.page.set_viewport_size({"width": 360, "height": 740})

@@ -52,6 +52,7 @@ def test_what_the_server_is_like_is_seen(visit: Visit) -> None:
     assert [] == visit.unfit()
 
 
+@pytest.mark.slow
 def test_the_token_is_asked_about_again(browser: Browser, offline: Server) -> None:
     """Offline nobody is asked, and that is said."""
     with visiting(browser, offline) as visit:
@@ -63,6 +64,7 @@ def test_the_token_is_asked_about_again(browser: Browser, offline: Server) -> No
         expect(page.get_by_role("meter", name="Budget global, each day")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_who_failed_appears_while_the_page_is_open(browser: Browser, offline: Server) -> None:
     """Breakers and problems are refreshed by themselves."""
     with visiting(browser, offline) as visit:
@@ -77,6 +79,7 @@ def test_who_failed_appears_while_the_page_is_open(browser: Browser, offline: Se
         expect(page.get_by_role("cell", name="open", exact=True).first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_problem_is_text_and_never_markup(visit: Visit) -> None:
     """Whatever a far side wrote into it."""
 
@@ -112,6 +115,7 @@ def test_a_server_error_is_shown_and_tried_again(visit: Visit) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone_in_the_dark(visit: Visit) -> None:
     """Nothing sticks out at 360 pixels."""
     visit.page.set_viewport_size({"width": 360, "height": 740})
