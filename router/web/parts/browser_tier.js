@@ -50,7 +50,7 @@ function Ready({ model, threads, offline }) {
   const { speed } = model;
   const middle = speed ? [...speed.ms].sort((a, b) => a - b)[Math.floor(speed.ms.length / 2)] : null;
   return html`<p role="status"><b class="side browser">Ready in this browser:</b> ${model.model}</p>
-    <dl class="facts">${speed && html`<div><dt>A text of ${speed.tokens} tokens</dt><dd>${latency(middle)}</dd></div>`}
+    <dl class="abilities">${speed && html`<div><dt>A text of ${speed.tokens} tokens</dt><dd>${latency(middle)}</dd></div>`}
       <div><dt>Loaded in</dt><dd>${latency(model.loadMs)}</dd></div><div><dt>Size</dt><dd>${bytes(model.bytes)}</dd></div>
       <div><dt>Threads</dt><dd>${threads ?? UNKNOWN}</dd></div>
       ${model.parity !== null && html`<div><dt>Like the server's vectors</dt><dd>cosine ${model.parity.toFixed(4)} or more</dd></div>`}

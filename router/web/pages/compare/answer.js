@@ -12,7 +12,7 @@ export function Answer({ column, task, input, lines }) {
   if (task === "automatic-speech-recognition") return html`<${Words} text=${result?.text ?? column.text} />`;
   if (task === "text-to-image" && !result) return html`<${Steps} of=${column.progress} />`;
   if (!result) return null;
-  if (task === "text-to-image") return html`<img class="drawn" src=${`data:image/png;base64,${[result].flat()[0].image}`} alt=${input} />`;
+  if (task === "text-to-image") return html`<img class="made" src=${`data:image/png;base64,${[result].flat()[0].image}`} alt=${input} />`;
   if (task === "feature-extraction") return html`<${Vectors} rows=${result} lines=${lines} />`;
   /** @type {{label: string, score: number}[]} */
   const labels = task === "zero-shot-classification" ? result.labels.map((/** @type {string} */ label, /** @type {number} */ i) => ({ label, score: result.scores[i] })) : result;

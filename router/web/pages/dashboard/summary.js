@@ -51,7 +51,7 @@ function Shares({ rows }) {
   const all = parts.reduce((total, [, n]) => total + n, 0);
   if (!all) return html`<p class="empty">Nobody answered in this range.</p>`;
   return html`<h3>Share of the answers</h3>
-    <div class="stack" aria-hidden="true">${parts.filter(([, n]) => n).map(([name, n]) => html`<span class=${name} style=${{ width: `${(n / all) * 100}%` }}></span>`)}</div>
+    <div class="shares" aria-hidden="true">${parts.filter(([, n]) => n).map(([name, n]) => html`<span class=${name} style=${{ width: `${(n / all) * 100}%` }}></span>`)}</div>
     <ul class="legend">${parts.map(([name, n]) => html`<li><span class=${`dot ${name}`} aria-hidden="true"></span><b class=${`side ${name}`}>${name}</b> ${percent(n / all)} (${count(n)})</li>`)}</ul>`;
 }
 
