@@ -242,7 +242,7 @@ def test_health_system_metrics_and_schema_answer(near: Server) -> None:
     system = near.get("/v1/system").body
     with urllib.request.urlopen(f"{near.url}/metrics") as response:
         metrics = response.read().decode()
-    with urllib.request.urlopen(f"{near.url}/") as response:
+    with urllib.request.urlopen(f"{near.url}/schema") as response:
         page = response.read().decode()
 
     assert "ok" == near.get("/health/live").body["status"]
