@@ -1,5 +1,6 @@
 """The models that pages compute with themselves, as Transformers.js asks for their files; the same for everybody."""
 
+import asyncio
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,12 +80,7 @@ MODELS = (
 @get(PLACE, include_in_schema=False)
 async def index(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     """Which models a page can load, where their files are, how large; and what is missing, with the remedy."""
-    directory = models_dir(services(request).settings)
-    size = libraries_bytes()
-    body = {
-        "libraries": {"available": size is not None, "bytes": size, "why": None if size is not None else NO_LIBRARIES},
-        "models": [_told(model, directory) for model in MODELS],
-    }
+    body = await asyncio.to_thread(_listed, models_dir(services(request).settings))
     return Response(body, headers={"cache-control": "no-cache"})
 
 
@@ -93,20 +89,33 @@ async def file_of(
     request: Request[Any, Any, Any], name: FromPath[str], version: FromPath[str], file: FromPath[Path]
 ) -> File:
     """One file of the version that is here; nothing that is not listed has an address."""
-    found = next((one for one in MODELS if one.name == name and weight_packages.version(one.package) == version), None)
     asked = str(file).removeprefix("/")
-    if found is None or asked not in found.files:
-        raise NotFoundException(f"There is no such file for browsers here; {PLACE} lists the models.")
-    directory = weight_packages.installed(found.package, models_dir(services(request).settings))
-    if directory is None:
-        raise NotFoundException(NOT_FETCHED)
+    path = await asyncio.to_thread(_path, name, version, asked, models_dir(services(request).settings))
     media = "application/json" if asked.endswith(".json") else "application/octet-stream"
     return File(
-        directory / found.files[asked],
+        path,
         media_type=media,
         content_disposition_type="inline",
         headers={"cache-control": FOR_EVER},
     )
+
+
+def _path(name: str, version: str, asked: str, models: Path) -> Path:
+    found = next((one for one in MODELS if one.name == name and weight_packages.version(one.package) == version), None)
+    if found is None or asked not in found.files:
+        raise NotFoundException(f"There is no such file for browsers here; {PLACE} lists the models.")
+    directory = weight_packages.installed(found.package, models)
+    if directory is None:
+        raise NotFoundException(NOT_FETCHED)
+    return directory / found.files[asked]
+
+
+def _listed(models: Path) -> dict[str, Any]:
+    size = libraries_bytes()
+    return {
+        "libraries": {"available": size is not None, "bytes": size, "why": None if size is not None else NO_LIBRARIES},
+        "models": [_told(model, models) for model in MODELS],
+    }
 
 
 def libraries_bytes() -> int | None:

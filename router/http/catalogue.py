@@ -17,7 +17,7 @@ from router.editing import changes, snapshots, telling
 from router.editing.changes import AliasPatch, Change, ModelPatch
 from router.editing.in_force import Swap
 from router.http.auditing import audited
-from router.http.schemas import Body, Name, check_within
+from router.http.schemas import Body, Name, check_within, path_name
 from router.http.services import identity, reader, services
 from router.sections import AliasEntry, ModelEntry, OnStreamFailure, RouteEntry
 
@@ -116,7 +116,7 @@ async def change_model(
     snapshot: FromQuery[str | None] = None,
 ) -> Response[dict[str, Any]]:
     """What is given replaces what was, null is the default again. Also of a model of the file, which stays as it is."""
-    return await _changed(request, changes.patch_model(_named(model_id), data), snapshot)
+    return await _changed(request, changes.patch_model(path_name(model_id), data), snapshot)
 
 
 @delete("/v1/models/{model_id:path}", status_code=200, summary="Take back what was changed of a model")
@@ -124,7 +124,7 @@ async def remove_model(
     request: Request[Any, Any, Any], model_id: FromPath[str], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
     """Remove a model that was added; one of the file is as the file has it again."""
-    return await _changed(request, changes.delete_model(_named(model_id)), snapshot)
+    return await _changed(request, changes.delete_model(path_name(model_id)), snapshot)
 
 
 @get("/v1/aliases", summary="The aliases, with whose word each is")
@@ -141,7 +141,7 @@ async def set_alias(
     snapshot: FromQuery[str | None] = None,
 ) -> Response[dict[str, Any]]:
     """Make an alias, or put it in place of the one of its name."""
-    entry = AliasEntry(name=_named(name), **msgspec.structs.asdict(data))
+    entry = AliasEntry(name=path_name(name), **msgspec.structs.asdict(data))
     return await _changed(request, changes.put_alias(entry), snapshot)
 
 
@@ -153,7 +153,7 @@ async def change_alias(
     snapshot: FromQuery[str | None] = None,
 ) -> Response[dict[str, Any]]:
     """What is given replaces what was, null is the default again."""
-    return await _changed(request, changes.patch_alias(_named(name), data), snapshot)
+    return await _changed(request, changes.patch_alias(path_name(name), data), snapshot)
 
 
 @delete("/v1/aliases/{name:path}", status_code=200, summary="Take back what was changed of an alias")
@@ -161,7 +161,7 @@ async def remove_alias(
     request: Request[Any, Any, Any], name: FromPath[str], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
     """Remove an alias that was made; one of the file is as the file has it again."""
-    return await _changed(request, changes.delete_alias(_named(name)), snapshot)
+    return await _changed(request, changes.delete_alias(path_name(name)), snapshot)
 
 
 @get("/v1/routes", summary="The routes in their order")
@@ -202,7 +202,7 @@ async def change_route(
     snapshot: FromQuery[str | None] = None,
 ) -> Response[dict[str, Any]]:
     """Put a route in the place of the one of this name; it may have another name itself."""
-    return await _changed(request, changes.replace_route(_named(name), data), snapshot)
+    return await _changed(request, changes.replace_route(path_name(name), data), snapshot)
 
 
 @patch("/v1/routes/{name:path}", summary="Enable or disable a route")
@@ -213,7 +213,7 @@ async def enable_route(
     snapshot: FromQuery[str | None] = None,
 ) -> Response[dict[str, Any]]:
     """A disabled route keeps its place, and takes no request."""
-    return await _changed(request, changes.enable_route(_named(name), enabled=data.enabled), snapshot)
+    return await _changed(request, changes.enable_route(path_name(name), enabled=data.enabled), snapshot)
 
 
 @delete("/v1/routes/{name:path}", status_code=200, summary="Remove a route")
@@ -221,7 +221,7 @@ async def remove_route(
     request: Request[Any, Any, Any], name: FromPath[str], snapshot: FromQuery[str | None] = None
 ) -> Response[dict[str, Any]]:
     """The others keep their order; one without a name may be called by another number then."""
-    return await _changed(request, changes.delete_route(_named(name)), snapshot)
+    return await _changed(request, changes.delete_route(path_name(name)), snapshot)
 
 
 HANDLERS = (
@@ -258,7 +258,3 @@ def _expected(request: Request[Any, Any, Any], snapshot: str | None) -> str | No
 
 def _author(request: Request[Any, Any, Any]) -> str | None:
     return identity(request).tenant or None
-
-
-def _named(path: str) -> str:
-    return str(path).removeprefix("/")

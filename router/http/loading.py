@@ -9,13 +9,14 @@ from backends.errors import BackendError
 from backends.reports import LoadReport
 from router.errors import AllAttemptsFailed, FailedAttempt, InvalidRequest
 from router.http.auditing import audited
+from router.http.schemas import path_name
 from router.http.services import services
 
 
 @put("/v1/loaded/{model_id:path}", status_code=200, summary="Load a model, and measure a small request")
 async def load(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dict[str, Any]:
     """Answers when it is loaded, at once where it is. Weights come only where `local.downloads` allows it."""
-    name = _named(model_id)
+    name = path_name(model_id)
     async with audited(request, "models.load", name):
         reports = await _loaded(request, name)
     return {
@@ -30,7 +31,7 @@ async def load(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dict
 @delete("/v1/loaded/{model_id:path}", status_code=200, summary="Free a model's memory")
 async def unload(request: Request[Any, Any, Any], model_id: FromPath[str]) -> dict[str, Any]:
     """Requests that it serves are answered first; the next one loads it anew. Nothing is deleted from the disk."""
-    name = _named(model_id)
+    name = path_name(model_id)
     async with audited(request, "models.unload", name):
         freed = await services(request).dispatcher.unload(name)
     return {"model": name, "freed": freed}
@@ -48,7 +49,3 @@ async def _loaded(request: Request[Any, Any, Any], name: str) -> dict[str, LoadR
 
 def _service_ms(report: LoadReport) -> float | None:
     return report.measured[0].service_s * 1000 if report.measured else None
-
-
-def _named(path: str) -> str:
-    return str(path).removeprefix("/")

@@ -138,6 +138,11 @@ def routing_of(routing: RoutingBody | None, provider: ProviderBody | None = None
     )
 
 
+def path_name(path: str) -> str:
+    """The name in a route's last part, which may hold slashes."""
+    return str(path).removeprefix("/")
+
+
 def check_within(name: str, given: int, least: int, most: int) -> None:
     """See that a parameter of a query lies between these.
 

@@ -214,9 +214,14 @@ function threads() {
   return cores >= 4 ? Math.min(4, Math.floor(cores / 2)) : 1;
 }
 
+/** The median of what was measured. @param {{ms: number[]}} speed */
+export function middleMs({ ms }) {
+  return [...ms].sort((a, b) => a - b)[Math.floor(ms.length / 2)];
+}
+
 /** @param {string} task  @param {Model} model */
 function ability(task, { phase, model, parity, speed }) {
   if (phase !== "ready") return [];
-  const perToken = speed && [...speed.ms].sort((a, b) => a - b)[Math.floor(speed.ms.length / 2)] / speed.tokens;
+  const perToken = speed && middleMs(speed) / speed.tokens;
   return [{ model, task, loaded: true, parity, device: "wasm", dtype: "q8", speed: speed && { per: "token", p50_ms: perToken, samples: speed.ms.length } }];
 }

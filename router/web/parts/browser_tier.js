@@ -1,6 +1,6 @@
 // "In this browser": load a model into the page, see what it takes and how fast it is, give it back.
 import { html, useEffect, useRef, useState } from "/ui/vendor/htm/standalone.module.js";
-import { EMBEDDING, tier } from "/ui/browser/tier.js";
+import { EMBEDDING, middleMs, tier } from "/ui/browser/tier.js";
 import { Section } from "/ui/parts/controls.js";
 import { UNKNOWN, bytes, latency } from "/ui/parts/format.js";
 import { Failure, useAsked } from "/ui/parts/states.js";
@@ -48,9 +48,8 @@ function Loading({ model, stop }) {
 /** @param {{model: import("/ui/browser/tier.js").Model, threads: number | null, offline: boolean}} props */
 function Ready({ model, threads, offline }) {
   const { speed } = model;
-  const middle = speed ? [...speed.ms].sort((a, b) => a - b)[Math.floor(speed.ms.length / 2)] : null;
   return html`<p role="status"><b class="side browser">Ready in this browser:</b> ${model.model}</p>
-    <dl class="abilities">${speed && html`<div><dt>A text of ${speed.tokens} tokens</dt><dd>${latency(middle)}</dd></div>`}
+    <dl class="abilities">${speed && html`<div><dt>A text of ${speed.tokens} tokens</dt><dd>${latency(middleMs(speed))}</dd></div>`}
       <div><dt>Loaded in</dt><dd>${latency(model.loadMs)}</dd></div><div><dt>Size</dt><dd>${bytes(model.bytes)}</dd></div>
       <div><dt>Threads</dt><dd>${threads ?? UNKNOWN}</dd></div>
       ${model.parity !== null && html`<div><dt>Like the server's vectors</dt><dd>cosine ${model.parity.toFixed(4)} or more</dd></div>`}

@@ -45,7 +45,7 @@ function Anywhere({ model }) {
       <${Field} label="Texts to embed" says="One a line. The policy is told what this page measured of itself."><textarea rows="3" required value=${texts} onInput=${(/** @type {any} */ e) => type(e.currentTarget.value)}></textarea></${Field}>
       <button>Embed where it is best</button></form>
     <${Stoppable} of=${running} what="Embedding" /><${Failure} error=${running.error} />
-    <div role="status">${found && html`<p>${found.vectors.length} vectors of ${found.vectors[0].length} numbers.</p>
+    <div role="status">${found && html`<p>${found.vectors.length} vectors of ${found.vectors[0].length} numbers. ${found.unlogged}</p>
       <${Chip} backend=${found.backend} model=${found.model} latencyMs=${found.ms} costUsd=${found.costUsd} decisionId=${found.decisionId} reason=${found.reason} />`}</div></${Section}>`;
 }
 
