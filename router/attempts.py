@@ -253,11 +253,15 @@ class _Chain:
         return replace(request, payload=payload, deadline=self._plan.deadline, limits=limits, traceparent=traceparent)
 
     def _limits(self, candidate: Candidate) -> Limits:
-        """What a far candidate may take: as long as is usual for it, and not what the next one needs."""
+        """What a far candidate may take: as long as is usual for it, and not what the next one needs.
+
+        Where nobody could be asked instead it may take longer than usual: late is better than not at all.
+        """
         if candidate.near:
             return Limits()
         own, room_s = candidate.limits, self._room_s()
-        usual_s = self._runner.lessons.patience.limit_s(candidate, self._plan.size)
+        instead = self._course.beside(candidate)
+        usual_s = self._runner.lessons.patience.limit_s(candidate, self._plan.size) if instead else None
         total_s = own.total_s if self._plan.call.request.stream else _least(own.total_s, room_s)
         return Limits(first_token_s=_least(own.first_token_s, usual_s, room_s), idle_s=own.idle_s, total_s=total_s)
 
