@@ -42,7 +42,8 @@ def admin(browser: Browser, keyed: Keyed) -> Iterator[Visit]:
     """An admin, who was asked for the key and gave it."""
     with visiting(browser, keyed.server, "401") as visit:
         give_key(visit.open("keys"), keyed.admin)
-        expect(visit.page.get_by_role("cell", name="root", exact=True)).to_be_visible()
+        mine = visit.page.get_by_role("region", name="API keys")
+        expect(mine.get_by_role("cell", name="root", exact=True)).to_be_visible()
         yield visit
 
 
@@ -53,7 +54,8 @@ def create(page: Page, name: str) -> str:
     shown = page.get_by_role("group", name=f"The secret of {name}")
     expect(shown.get_by_role("alert")).to_contain_text("shown this once")
     secret = shown.get_by_label("Secret").input_value()
-    expect(page.get_by_role("cell", name=name, exact=True)).to_be_visible()
+    mine = page.get_by_role("region", name="API keys")
+    expect(mine.get_by_role("cell", name=name, exact=True)).to_be_visible()
     return secret
 
 
