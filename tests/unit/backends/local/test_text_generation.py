@@ -9,7 +9,7 @@ import pytest
 
 from backends.errors import ContextLengthExceeded, InvalidInput
 from backends.local import generation_runtimes, text_generation
-from backends.local.text_generation import CausalLM
+from backends.local.causal_lm import CausalLM
 from backends.local.types import Cancelled, Control
 from backends.types import GenerationInput, Message
 
