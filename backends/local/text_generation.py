@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from backends.errors import ContextLengthExceeded, Unavailable
-from backends.local import causal_lm, llama_cpp
+from backends.local import causal_lm, cuda_graphs, llama_cpp
 from backends.local.continuation import Conversation, Generated, LanguageModel, Prompt, Told
 from backends.local.sampling import nth, sampling
 from backends.local.types import Answer, LocalFamily, LocalTask, Unit
@@ -65,13 +65,16 @@ def _continued(model: LanguageModel, prompt: Prompt, control: Control) -> Genera
 
 
 def load(opening: Opening) -> LanguageModel:
-    """Load the model in the runtime that was measured to be best; in torch where none was, or it serves no more."""
+    """Load the model in the runtime that was measured to be best; in torch where none was, or it serves no more.
+
+    On a GPU that is torch, which replays recorded kernels there.
+    """
     if opening.device == "cpu" and opening.runtimes.get("runtime") == llama_cpp.NAME:
         try:
             return llama_cpp.load(opening)
         except Unavailable as error:
             logger.warning("runtime '%s' does not serve here any more (%s): calibrate anew", llama_cpp.NAME, error)
-    return causal_lm.load(opening)
+    return cuda_graphs.load(opening) if opening.device.startswith("cuda") else causal_lm.load(opening)
 
 
 _SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank."

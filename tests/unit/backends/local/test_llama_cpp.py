@@ -13,17 +13,13 @@ from msgspec.structs import replace
 from backends.errors import ContextLengthExceeded, InvalidInput, Unavailable
 from backends.local import causal_lm, generation_runtimes, llama_cpp, numbered_gguf, text_generation
 from backends.local.generation_runtimes import Speed, choose
-from backends.local.types import Cancelled, Control, Opening
+from backends.local.types import Cancelled, Control
 from backends.types import GenerationInput, Message
 from tests.unit.backends.local import tiny_llama
+from tests.unit.backends.local.tiny_llama import opening_of
 
 for library in ("tokenizers", "torch", "transformers", "gguf", "xllamacpp"):
     pytest.importorskip(library)
-
-
-def opening_of(directory, **changes):
-    wanted = {"device": "cpu", "dtype": "float32", "threads": 1, "cache_dir": directory / "cache", **changes}
-    return Opening(directory=directory, **wanted)
 
 
 @pytest.fixture(scope="module")
