@@ -28,7 +28,6 @@ SECTIONS = (
     "Break-even",
     "Any question",
 )
-ENOUGH_MS = 15_000  # nothing here is computed for long
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,6 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def looking(browser: Browser, pretending: Server) -> Iterator[Visit]:
     """A visit to it."""
     opened = Visit(browser, pretending)
-    opened.page.set_default_timeout(ENOUGH_MS)
     yield opened
     opened.close()
 
