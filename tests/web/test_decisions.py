@@ -155,7 +155,7 @@ def test_a_real_answer_is_explained(visit: Visit) -> None:
     answer = visit.server.post("/v1/inference", {"model": MINILM, "task": "feature-extraction", "inputs": "hello"})
     page = visit.open(f"decisions/{answer.headers['x-nearfar-decision-id']}")
 
-    expect(page.locator("p.why")).to_contain_text(MINILM)
+    expect(page.locator("p.summary")).to_contain_text(MINILM)
     expect(page.get_by_role("heading", name="Predicted against what happened")).to_be_visible()
     assert [] == visit.unfit()
 
