@@ -10,12 +10,14 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import Server
 from tests.web import fakes
-from tests.web.conftest import Visit
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
+
+    from tests.web.conftest import Visit
 
 SECTIONS = (
     "Summary",
@@ -28,7 +30,6 @@ SECTIONS = (
     "Break-even",
     "Any question",
 )
-ENOUGH_MS = 15_000  # nothing here is computed for long
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +44,8 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def looking(browser: Browser, pretending: Server) -> Iterator[Visit]:
     """A visit to it."""
-    opened = Visit(browser, pretending)
-    opened.page.set_default_timeout(ENOUGH_MS)
-    yield opened
-    opened.close()
+    with visiting(browser, pretending) as visit:
+        yield visit
 
 
 def test_the_figures_are_the_apis(looking: Visit) -> None:

@@ -13,12 +13,14 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import Server
 from tests.e2e.media import IMAGE, SHAPES
-from tests.web.conftest import Visit
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
+
+    from tests.web.conftest import Visit
 
 PROMPT = "a red circle on a blue background"
 FAKES = """
@@ -50,9 +52,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def visit(browser: Browser, studio: Server) -> Iterator[Visit]:
     """A visit to the studio."""
-    opened = Visit(browser, studio)
-    yield opened
-    opened.close()
+    with visiting(browser, studio) as opened:
+        yield opened
 
 
 def draw(page: Page, model: str, prompt: str = PROMPT, **figures: int) -> None:
@@ -162,16 +163,14 @@ def test_a_prompt_is_text_and_is_used_again(visit: Visit) -> None:
 def test_a_server_that_dies_is_noticed(browser: Browser, tmp_path: Path) -> None:
     """The drawing says that it broke off, and the page that the connection is lost."""
     server = Server(tmp_path / "dying", FAKES)
-    visit = Visit(browser, server)
-    visit.expected.append("net::ERR")
-    page = visit.open("images")
-    draw(page, "test/slow")
-    expect(page.get_by_text(re.compile(r"Step \d+ of 1000"))).to_be_visible()
-    server.stop(signal.SIGKILL)
+    with visiting(browser, server, "net::ERR") as visit:
+        page = visit.open("images")
+        draw(page, "test/slow")
+        expect(page.get_by_text(re.compile(r"Step \d+ of 1000"))).to_be_visible()
+        server.stop(signal.SIGKILL)
 
-    expect(page.get_by_text("The connection to the server is lost.")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"It broke off at step \d+ of 1000"))).to_be_visible()
-    visit.close()
+        expect(page.get_by_text("The connection to the server is lost.")).to_be_visible()
+        expect(page.get_by_text(re.compile(r"It broke off at step \d+ of 1000"))).to_be_visible()
 
 
 @pytest.mark.slow
