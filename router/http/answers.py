@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
-from litestar import Request
-from litestar.types import Receive, Scope, Send
+import msgspec
+from litestar import Request, Response
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from backends.types import Delta, InferenceResult, Piece, Progress
 from router.errors import RouterError
@@ -109,19 +110,30 @@ def _dispatched() -> Iterator[None]:
         raise Logged("Internal error.") from bug
 
 
-class Whole:
-    """A complete JSON answer, as ASGI sends it; a `Response` would first copy its headers into an object of its own."""
+class Whole(Response[Any]):
+    """A complete JSON answer, made as ASGI sends it: any other `Response` is copied into an object of its own first."""
 
-    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
-        self._body = body
-        self._headers = headers
+    def __init__(self, content: object, headers: Mapping[str, str]) -> None:
+        super().__init__(content)
+        body = msgspec.json.encode(content)
+        fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        self._messages: tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent] = (
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": fixed + [(name.encode(), value.encode()) for name, value in headers.items()],
+            },
+            {"type": "http.response.body", "body": body, "more_body": False},
+        )
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        """Itself: nothing of the application is added to it."""
+        return self
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it."""
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self._body)).encode())]
-        headers += [(name.encode(), value.encode()) for name, value in self._headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": self._body, "more_body": False})
+        for message in self._messages:
+            await send(message)
 
 
 async def _left(request: Request[Any, Any, Any]) -> None:
