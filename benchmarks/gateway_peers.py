@@ -229,16 +229,20 @@ class Running:
         """Resident memory of all its processes, in MB; what they share counts for each."""
         return sum(each.memory_info().rss for each in self._tree()) / 1e6
 
+    def age_s(self) -> float:
+        """Seconds since its start."""
+        return time.perf_counter() - self._began
+
     def answers(self, path: str, patience_s: float = START_S) -> float:
         """Ask until the path answers 200; seconds since the start.
 
         Raises:
             RuntimeError: It ended, or did not in time.
         """
-        while time.perf_counter() - self._began < patience_s and self.process.poll() is None:
+        while self.age_s() < patience_s and self.process.poll() is None:
             with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(self.url + path, timeout=10) as got:
                 if got.status == 200:
-                    return time.perf_counter() - self._began
+                    return self.age_s()
             time.sleep(0.005)  # between two tries, so that these do not take the CPU it starts with
         raise RuntimeError(f"{self.gateway.name} did not answer {path}, exit status {self.process.poll()}")
 

@@ -1,6 +1,6 @@
 """What does Nearfar add to a request, and how many does it serve? Beside LiteLLM's proxy and Portkey's gateway.
 
-All stand before the same far side, which costs next to nothing, and get the same load in rounds of random order; whoever
+All stand before the same far side, which costs next to nothing, and get the same load in rounds of random order; who
 is not asked is stopped by a signal. Nearfar asks for a key and logs every decision, and its log is counted afterwards.
 The peers do neither.
 """
