@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from delivery import rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Spread = dict[str, float]
 HEAD = "| figure | goal | median (min..max) | |"
@@ -22,10 +22,21 @@ def spread(values: Iterable[float]) -> Spread | None:
     return {"median": statistics.median(found), "min": min(found), "max": max(found)}
 
 
-def goal(what: str, value: Spread | None, limit: float, *, most: bool = False) -> dict[str, Any]:
-    """A figure beside its goal, `at least` or at `most` the limit; `met` is None where it was not measured."""
+def goal(
+    what: str,
+    value: Spread | None,
+    limit: float,
+    *,
+    most: bool = False,
+    against: Mapping[str, Spread | None] | None = None,
+) -> dict[str, Any]:
+    """A figure beside its goal, at least or at `most` the limit; `met` is None where it was not measured.
+
+    `against` has the same figure of others in the same run, by their names.
+    """
     met = None if value is None else value["median"] <= limit if most else value["median"] >= limit
-    return {"what": what, "goal": f"{'<=' if most else '>='} {limit:g}", "value": value, "met": met}
+    found = {"what": what, "goal": f"{'<=' if most else '>='} {limit:g}", "value": value, "met": met}
+    return found | ({"against": dict(against)} if against else {})
 
 
 def shown(value: Spread | None) -> str:
