@@ -30,7 +30,7 @@ from children import Child
 from delivery import deliver, rule, said
 from goals import Spread, goal, shown, spread, told
 from load import Plan, measure
-from log_live import NEARFAR, NOBODY, SQLITE, made
+from log_live import NEARFAR, NOBODY, SQLITE, made, set_aside
 from log_questions import Asked, copied
 from machine import ROOT, describe_machine
 
@@ -73,6 +73,7 @@ BODY = json.dumps(
 def bulk(decisions: int, rounds: int, dice: random.Random) -> Iterator[dict[str, Any]]:
     """As many rows as one thread appends, into a new log each time, until the last is committed."""
     rows = [row for whole in made(decisions) for row in whole]
+    set_aside()
     for number in range(1, rounds + 1):
         for name in dice.sample(BOTH, 2):
             with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder:

@@ -39,10 +39,13 @@ Log = DecisionLog | SqliteLog
 def made(decisions: int, age_s: float = 0.0) -> list[tuple[Row, ...]]:
     """Whole decisions, each of three rows, made before the clock starts."""
     draw = random.Random(1)
-    rows = [tuple(decision(number + 1, draw, age_s)) for number in range(decisions)]
+    return [tuple(decision(number + 1, draw, age_s)) for number in range(decisions)]
+
+
+def set_aside() -> None:
+    """Keep the collector of garbage from walking through all rows again and again: that is not the log's time."""
     gc.collect()
-    gc.freeze()  # else each of its rounds would walk through all of these, and that would be taken for the log's time
-    return rows
+    gc.freeze()
 
 
 class Feed(threading.Thread):
@@ -93,6 +96,7 @@ class Helper(threading.Thread):
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "make" in asked:
             self._decisions = made(asked["make"], ENDED_S)
+            set_aside()
             return {"made": len(self._decisions)}
         if "feed" in asked:
             log = SqliteLog(self._sqlite_file) if asked["feed"] == SQLITE else self._logs[asked["feed"]]
