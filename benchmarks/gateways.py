@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -157,7 +158,7 @@ def cell_of(found: Measurement, number: int, name: str, concurrency: int, cpu_s:
 
 def run(options: Options, peers: Path) -> dict[str, Any]:
     """Measure everything; the report."""
-    machine = describe_machine(PACKAGES)
+    machine, began = describe_machine(PACKAGES), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder, tempfile.TemporaryFile("w+") as output:
         try:
             with ExitStack() as stack:
@@ -179,6 +180,7 @@ def run(options: Options, peers: Path) -> dict[str, Any]:
         "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *("DIR" if word == str(peers) else word for word in sys.argv)]),
         "machine": machine,
+        "seconds": time.monotonic() - began,
         "versions": {each.name: each.version for each in gateways},
         "not_measured": absent,
         "settings": options._asdict(),

@@ -220,7 +220,7 @@ def questions(decisions: int, rounds: int) -> dict[str, Any]:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Measure everything; the report."""
-    machine = describe_machine(PACKAGES)
+    machine, began = describe_machine(PACKAGES), time.monotonic()
     dice = random.Random(given.seed)
     bulk_cells = list(bulk(given.bulk, given.rounds, dice))
     live_cells = list(live(given.rate, given.seconds, given.rounds, dice))
@@ -229,6 +229,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *sys.argv]),
         "machine": machine,
+        "seconds": time.monotonic() - began,
         "versions": {"SQLite": sqlite3.sqlite_version},
         "settings": {name: value for name, value in vars(given).items() if name not in {"json", "save"}},
         "goals": goals(bulk_cells, live_cells),

@@ -130,7 +130,7 @@ def told_of(start: Start) -> str:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Measure everything; the report."""
-    machine = describe_machine(PACKAGES)
+    machine, began = describe_machine(PACKAGES), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder, tempfile.TemporaryFile("w+") as output:
         found, absent = servers(Path(folder), given.peers)
         try:
@@ -143,6 +143,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *("DIR" if word == str(given.peers) else word for word in sys.argv)]),
         "machine": machine,
+        "seconds": time.monotonic() - began,
         "versions": {each.name: each.version for each in found},
         "not_measured": absent,
         "settings": {"rounds": given.rounds, "idle_s": given.idle, "seed": given.seed},
