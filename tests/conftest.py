@@ -41,20 +41,15 @@ def scrub(environ: MutableMapping[str, str]) -> None:
     })  # fmt: skip
 
 
-<<<<<<< HEAD
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", help="a folder for the pictures of the README, which are made anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them.
 
     `make test` looks at fewer examples of each property than `make test-all`; they are others every time.
     """
-=======
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--pictures", help="a folder for the pictures of the README, which are made anew")
-
-
-def pytest_configure() -> None:
-    """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them."""
->>>>>>> pages
     weights = cache_dir() / "models" / "packages"
     weights.mkdir(parents=True, exist_ok=True)
     own = Path(_cache, "nearfar", "models")
