@@ -6,10 +6,10 @@ that nobody knows, heads without end or a byte at a time, garbage, bodies that n
 Every request has an id of its own, by which its row is looked up in the log afterwards.
 
 Exit status 1 when a right request failed, a bug was told (5xx but 503), an answered request has not exactly one row,
-any request has two, or the memory grows. DuckDB holds what waits in its write-ahead log until a checkpoint takes it
-into the file (at 256 MB), and pages of the file, up to 1 GB in all: its memory is bounded, rises and falls, and is told
-by the server (`nearfar_log_memory_bytes`). What is judged is the rest of the process, after the warm-up, between one
-checkpoint and the next (`slopes.within_teeth`).
+any request has two, or the memory grows (or nobody can tell whether by 100 bytes a request). DuckDB holds what waits in
+its write-ahead log until a checkpoint takes it into the file (at 256 MB), and pages of the file, up to 1 GB in all: its
+memory is bounded, rises and falls, and is told by the server (`nearfar_log_memory_bytes`). What is judged is the rest
+of the process, after the warm-up, between one checkpoint and the next (`slopes.within_teeth`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import psutil
-from log_memory import beside_the_log, measure
+from log_memory import beside_the_log, faults_of, measure
 from machine import describe_machine
 from soak import WARM_UP, growth, watch
 from upstream import served
@@ -283,15 +283,14 @@ def rows_of(log: Path, seen: Seen) -> dict[str, int]:
 def judged(samples: list[Sample], held: list[Held], seen: Seen, rows: dict[str, int]) -> dict[str, Any]:
     """The report, with everything that speaks against the server under `faults`."""
     size, files = growth(samples, lambda s: s.rss_bytes), growth(samples, lambda s: s.files)
-    grows = beside_the_log(samples, held)
+    grows = beside_the_log(samples, held, sum(seen.done.values()))
     faults = [f"{what} x{count}" for what, count in seen.failed.items() if count]
     faults += [f"status {status} x{n}" for status, n in seen.answered.items() if status >= "500" and status != "503"]
     if rows["answered"] != rows["answered_with_one_row"]:
         faults.append("answered requests without exactly one row")
     if rows["with_two_rows"]:
         faults.append("requests with two rows")
-    if grows is None or grows["low"] > 0:
-        faults.append("memory grows" if grows else "too short to tell whether memory grows")
+    faults += faults_of(grows)
     ordered = sorted(seen.latencies_s) or [float("nan")]
     return {
         "done": dict(seen.done),
@@ -329,8 +328,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def told(report: dict[str, Any]) -> str:
     """The report in a few lines."""
     rows, rss = report["rows"], report["rss"]
-    grows = rss["beside_the_log"] or dict.fromkeys(("bytes_per_minute", "low", "high"), float("nan"))
-    slope, low, high = (grows[name] / 1e6 for name in ("bytes_per_minute", "low", "high"))
+    grows = rss["beside_the_log"] or dict.fromkeys(("slope", "low", "high"), float("nan"))
+    slope, low, high = (grows[name] for name in ("slope", "low", "high"))
     levels = ", ".join(f"{level / 1e6:.0f}" for level in grows.get("levels", ()))
     return f"""\
 {report["connections"]} connections, {report["minutes"]:g} minutes; deeds {report["done"]}
@@ -338,7 +337,7 @@ statuses {report["statuses"]}
 right requests: {report["right_answered"]}, ms { ({name: round(ms, 1) for name, ms in report["ms"].items()}) }
 rows: {rows["answered_with_one_row"]} of {rows["answered"]} answered, {rows["left_with_one_row"]} of {rows["left"]} left
 RSS {rss["first_half"] / 1e6:.0f} -> {rss["second_half"] / 1e6:.0f} MB (halves after {WARM_UP:.0%}); beside \
-what DuckDB holds {slope:+.2f} MB/min (95 %: {low:+.2f} .. {high:+.2f}) between checkpoints, at {levels} MB
+what DuckDB holds {slope:+.0f} bytes a request (95 %: {low:+.0f} .. {high:+.0f}) between checkpoints, at {levels} MB
 files {report["files"]}
 faults: {"; ".join(report["faults"]) or "none"}"""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from soak import Sample
 
 TIMEOUT_S = 60.0
+SEEN_BYTES = 100  # a request: a run that could not tell so small a leak from none proves nothing
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,26 @@ def _metrics(url: str) -> dict[str, str]:
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
-def beside_the_log(samples: list[Sample], held: list[Held]) -> dict[str, Any] | None:
-    """How the process grows without what DuckDB holds; None where that cannot be said."""
+def beside_the_log(samples: list[Sample], held: list[Held], requests: int) -> dict[str, Any] | None:
+    """How the process grows without what DuckDB holds, in bytes a request; None where that cannot be said."""
     sizes = [
         Size(sample.at_s, sample.rss_bytes - now.log_bytes, now.wal_bytes)
         for sample, now in zip(samples, held, strict=True)
     ]
     found, levels = within_teeth(sizes, warm_s=sizes[-1].at_s * WARM_UP)
-    return found and found | {"levels": levels}
+    if found is None or not requests:
+        return None
+    a_minute = requests / (sizes[-1].at_s / 60)
+    grows = {
+        name: found[of] / a_minute for name, of in (("slope", "bytes_per_minute"), ("low", "low"), ("high", "high"))
+    }
+    return grows | {"points": found["points"], "levels": levels}
+
+
+def faults_of(grows: dict[str, Any] | None) -> list[str]:
+    """What speaks against a server that grows so: also that nobody would have seen `SEEN_BYTES` a request."""
+    if grows is not None and grows["low"] > 0:
+        return ["memory grows"]
+    if grows is None or grows["high"] - grows["low"] > 2 * SEEN_BYTES:
+        return ["memory: too short or too uneven a run to tell whether it grows"]
+    return []
