@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Two-sided 95 % quantiles of Student's t by degrees of freedom; above the last the normal's.
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 8: 2.31, 10: 2.23, 12: 2.18, 15: 2.13, 20: 2.09, 30: 2.04}
-WINDOW_S = 15.0  # medians of so long do not depend on each other; those of 10 s do (0.4 from one to the next)
+WINDOW_S = 15.0  # quartiles of so long do not depend on each other; those of 10 s do (0.4 from one to the next)
 SETTLES_S = 15.0  # after a checkpoint what DuckDB says it holds is seconds old
 LEAST = 3  # windows of a tooth that say anything of its slope
 
@@ -56,11 +56,11 @@ def within_teeth(sizes: Sequence[Size], warm_s: float) -> tuple[dict[str, float]
     """Bytes a minute that remain with every request, and the level of each tooth: like is compared with like.
 
     A tooth ends when a checkpoint empties the write-ahead log. What is allocated for the first one stays with the
-    allocators, so that the levels differ, once; what grows with requests grows within every tooth. Medians of windows:
-    a settling of decisions takes a hundred megabytes, for seconds.
+    allocators, so that the levels differ, once; what grows with requests grows within every tooth. Lower quartiles of
+    windows: a settling of decisions takes a hundred megabytes, for seconds, on a busy machine for half a window.
     """
     width = min(WINDOW_S, sizes[-1].at_s / 20)
-    series = [points for tooth in _teeth(sizes) if len(points := _medians(tooth, warm_s, width)) >= LEAST]
+    series = [points for tooth in _teeth(sizes) if len(points := _quartiles(tooth, warm_s, width)) >= LEAST]
     return fitted(series), [statistics.fmean(size for _, size in points) for points in series]
 
 
@@ -78,7 +78,7 @@ def _teeth(sizes: Sequence[Size]) -> list[list[Size]]:
     return teeth
 
 
-def _medians(tooth: Sequence[Size], warm_s: float, width: float) -> Points:
+def _quartiles(tooth: Sequence[Size], warm_s: float, width: float) -> Points:
     """Minutes and bytes, a point for each window that is full."""
     windows: dict[int, list[Size]] = {}
     for size in tooth:
@@ -86,7 +86,7 @@ def _medians(tooth: Sequence[Size], warm_s: float, width: float) -> Points:
             windows.setdefault(int(size.at_s // width), []).append(size)
     most = max(map(len, windows.values()), default=0)
     return [
-        (statistics.fmean(size.at_s for size in found) / 60, statistics.median(size.rest_bytes for size in found))
+        (statistics.fmean(size.at_s for size in found) / 60, sorted(size.rest_bytes for size in found)[len(found) // 4])
         for found in windows.values()
         if 2 * len(found) >= most
     ]
