@@ -41,6 +41,10 @@ def scrub(environ: MutableMapping[str, str]) -> None:
     })  # fmt: skip
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", help="a folder for the pictures of the README, which are made anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them.
 
