@@ -12,6 +12,20 @@ const SHORT_OF_MEMORY = /memory|bad_alloc|allocation|\bOOM\b/i;
 const pipelines = new Map();
 /** @type {any} */
 let library = null;
+/** What was answered, by address. @type {Map<string, Promise<Response>>} */
+const answered = new Map();
+
+/** Transformers.js asks for each file twice: for its size, of which it reads the headers alone, and for its content. It gets
+ * one answer for both: a body that nobody has read. @param {string} place  @param {RequestInit} [options]  @returns {Promise<Response>} */
+function fetchOnce(place, options) {
+  const anew = () => {
+    const asked = fetch(place, options);
+    answered.set(place, asked);
+    return asked;
+  };
+  const before = answered.get(place);
+  return before ? before.then((answer) => (answer.ok && !answer.bodyUsed ? answer : anew()), anew) : anew();
+}
 
 const JOBS = {
   /** @param {{threads: number}} given */
@@ -20,6 +34,7 @@ const JOBS = {
     const { env } = library;
     Object.assign(env, {
       allowRemoteModels: false, allowLocalModels: true, localModelPath: MODELS, logLevel: library.LogLevel?.ERROR ?? 40,
+      fetch: fetchOnce,
       useBrowserCache: "caches" in self, // not where the page came over plain HTTP from another machine
       useWasmCache: false, // it would run the runtime from a blob: address, which the page's policy forbids
     });
