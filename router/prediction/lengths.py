@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 WINDOW = 256
 MAX_INTENTS = 64
 AT_ONCE, EVERY = 32, 8  # lengths, from which on the distribution is made anew only for every eighth: it hardly moves
+MAX_TOLD = 32  # limits, for which what follows is kept until the distribution is made anew
 LEAST = 8  # lengths of one intent that are trusted before all of the candidate's
 
 
@@ -33,7 +34,7 @@ class Lengths:
         seen: Newest last; one that was cut at its limit is negative.
     """
 
-    __slots__ = ("_masses", "_middle", "_new", "_tokens", "_weighted", "seen")
+    __slots__ = ("_masses", "_middle", "_new", "_tokens", "_told", "_weighted", "seen")
 
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
@@ -50,6 +51,13 @@ class Lengths:
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
+        if limit not in self._told:
+            if len(self._told) >= MAX_TOLD:
+                self._told.clear()
+            self._told[limit] = self._expected(limit)
+        return self._told[limit]
+
+    def _expected(self, limit: int | None) -> Expected:
         middle = self._middle
         below = len(self._tokens) if limit is None else bisect_left(self._tokens, limit)
         mean = self._weighted[below]
@@ -61,6 +69,7 @@ class Lengths:
     def rank(self) -> None:
         """Make the distribution anew: the lengths in order, the share up to each, and their running sum by shares."""
         self._new = 0
+        self._told: dict[int | None, Expected] = {}
         ranked = sorted(self.seen, key=_order)
         left, masses, at_risk = 1.0, [], len(ranked)
         for tokens in ranked:
