@@ -36,6 +36,7 @@ from router.http import (
     web,
 )
 from router.http import intents as intent_routes
+from router.http.application import Application, Silent
 from router.http.batch_lines import batching
 from router.http.description.viewer import Document, Viewer
 from router.http.door import EXPOSED, Door
@@ -100,7 +101,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
             yield
 
     origins = list(settings.auth.cors_allow_origins)
-    app = Litestar(
+    app = Application(
         route_handlers=[*HANDLERS, web.home, web.service_worker, web.static(), *browser_models.HANDLERS],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.handle},
@@ -109,6 +110,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
         cors_config=CORSConfig(allow_origins=origins, expose_headers=list(EXPOSED)) if origins else None,
         openapi_config=_openapi(),
         logging_config=None,
+        event_emitter_backend=Silent,
     )
     app.asgi_handler = Door(app.asgi_handler, settings.server.body_timeout_s)
     return app
