@@ -9,7 +9,7 @@ ARGS ?=
 # Test processes; the tests of a file stay together.
 WORKERS ?= 2
 
-.PHONY: run test test-all lint format lock clean
+.PHONY: run test test-all pictures lint format lock clean
 
 run: $(VENV)/.calibrated $(VENV)/.web
 	$(BIN)/nearfar serve $(ARGS)
@@ -19,6 +19,10 @@ test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.
 
 test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+# The README's pictures anew, out of the tests that show what is in them.
+pictures: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
+	$(BIN)/python -m pytest tests/web/test_pictures.py --pictures .github/pictures $(ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.clients
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ function App() {
   useEffect(() => { document.title = `${page.title} · Nearfar`; }, [page]);
   return html`<a class="skip" href="#main" onClick=${(/** @type {Event} */ e) => { e.preventDefault(); main.current?.focus(); }}>Skip to the page</a>
     <${Head} at=${at.name} />
-    <main id="main" tabindex="-1" ref=${main}><h1>${page.title}</h1><${Connection} /><${KeyAsked} /><${Page} key=${at.name} name=${at.name} rest=${at.rest} /></main>`;
+    <main id="main" class=${`page-${at.name}`} tabindex="-1" ref=${main}><h1>${page.title}</h1><${Connection} /><${KeyAsked} /><${Page} key=${at.name} name=${at.name} rest=${at.rest} /></main>`;
 }
 
 /** @param {{at: string}} props */

@@ -6,13 +6,15 @@ no other test's could run.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from tests.e2e.conftest import Server
 
@@ -51,10 +53,13 @@ def browser(flags: tuple[str, ...]) -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=own, args=[*QUIET, *extra, *flags], env=dict(os.environ))
         yield opened
         opened.close()
+        Visit.under_way.clear()  # those that a failing test left open
 
 
 class Visit:
     """One page in a fresh profile, and what it reported."""
+
+    under_way: ClassVar[list[Visit]] = []
 
     def __init__(self, browser: Browser, server: Server) -> None:
         self.server = server
@@ -68,6 +73,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.told.append(str(error)))
         self.page.on("console", lambda said: self.told.append(said.text) if said.type == "error" else None)
         self.page.on("request", self._asked)
+        self.under_way.append(self)
 
     def open(self, place: str) -> Page:
         """Go to `#/place`."""
@@ -87,6 +93,7 @@ class Visit:
 
     def close(self) -> None:
         """Close it, and say what it must not have done."""
+        self.under_way.remove(self)
         self.context.close()
         told = [said for said in self.told if not any(part in said for part in self.expected)]
 
@@ -96,6 +103,17 @@ class Visit:
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.server.url, f"blob:{self.server.url}", "data:")):
             self.foreign.append(request.url)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Of a test that fails, how the pages look at that moment is kept too."""
+    report = yield
+    if report.failed and call.when == "call":
+        for number, visit in enumerate(Visit.under_way):
+            with contextlib.suppress(Error):  # the browser is gone: the test's own failure says why
+                visit.picture("-".join(["failed", *re.findall(r"\w+", item.name), str(number)]))
+    return report
 
 
 @pytest.fixture

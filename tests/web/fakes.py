@@ -60,15 +60,22 @@ def ask(server: Server, model: str, **more: object) -> str | None:
 
 
 def fill(server: Server, rounds: int) -> None:
-    """Some of everything."""
+    """Some of everything, each with its row in the log when this returns."""
     for n in range(rounds):
         ask(server, BOTH, routing={"policy": ("balanced", "fastest", "cheapest")[n % 3]})
         ask(server, SHAKY)
         if n % 4 == 0:
             ask(server, BROKEN)
+    written(server)
 
 
 def crowd(server: Server, count: int) -> None:
     """Many requests to one model, several at once."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: ask(server, BOTH), range(count)))
+    written(server)
+
+
+def written(server: Server) -> None:
+    """Wait until all that was decided is in the log: the list of decisions does not, questions to analytics do."""
+    server.sql("select 1")

@@ -1,4 +1,4 @@
-"""What the tests of the pages Models, System Health and Keys share: servers of their own, and visits to them."""
+"""What tests of the pages share: visits to servers of their own, and the key that such a server asks for."""
 
 from __future__ import annotations
 

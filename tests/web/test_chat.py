@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,12 +16,14 @@ from tests.e2e.conftest import SMOLLM, Server
 from tests.faults import scripts
 from tests.faults.provider import Provider, running
 from tests.integration.far_side import Reply, Request, reply_events
-from tests.web.conftest import Visit
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Locator, Page
+
+    from tests.web.conftest import Visit
 
 JFK = Path(__file__).parents[1] / "data" / "jfk.ogg"
 POLICIES = Path(__file__).parents[2] / "router/web/parts/policies.js"
@@ -97,9 +100,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture
 def faulty(browser: Browser, house: House) -> Iterator[Visit]:
     """A visit to it."""
-    opened = Visit(browser, house.server)
-    yield opened
-    opened.close()
+    with visiting(browser, house.server) as visit:
+        yield visit
 
 
 def ask(page: Page, text: str, model: str = "") -> Locator:
@@ -331,21 +333,16 @@ def test_a_full_or_broken_store_is_told_and_harms_nothing(faulty: Visit) -> None
 def test_a_server_that_dies_leaves_its_words(browser: Browser, house: House, tmp_path: Path) -> None:
     """The half that came is marked, the lost connection is told, and nothing is lost."""
     server = Server(tmp_path / "dying", config(house.far.url))
-    visit = Visit(browser, server)
-    try:
-        visit.expected += ["net::ERR_"]
+    with visiting(browser, server, "net::ERR_") as visit:
         page = visit.open("chat")
         answer = ask(page, "Hello", "far/dying")
         expect(answer).to_contain_text(scripts.SAID)
-        server.process.kill()
+        server.stop(signal.SIGKILL)
 
         expect(answer).to_contain_text("Cut off: the answer is not whole.")
         expect(page.get_by_text("The connection to the server is lost")).to_be_visible()
         expect(answer).to_contain_text(scripts.SAID)
         expect(ask(page, "Anybody there?").get_by_role("alert")).to_contain_text("cannot be reached")
-    finally:
-        visit.close()
-        server.stop()
 
 
 @pytest.mark.slow

@@ -10,13 +10,16 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import SMOLLM, Server
-from tests.web.conftest import PATIENCE_MS, Visit
+from tests.web.conftest import PATIENCE_MS
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Locator, Page, Route
+
+    from tests.web.conftest import Visit
 
 REAL = re.compile("^" + SMOLLM.replace("/", "."))  # a slash would end the pattern for the browser
 EVIL = '<img src=x onerror="document.title=1">'
@@ -81,10 +84,10 @@ def fakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def page(browser: Browser, fakes: Server) -> Iterator[Page]:
     """The page before those."""
-    visit = Visit(browser, fakes)
-    visit.expected += ["the server responded with a status of 502", "net::ERR_FAILED"]  # answers that were to fail
-    yield visit.open("compare")
-    visit.close()
+    with visiting(
+        browser, fakes, "the server responded with a status of 502", "net::ERR_FAILED"
+    ) as visit:  # as told to
+        yield visit.open("compare")
 
 
 def choose(page: Page, *providers: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,14 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import Server
 from tests.web import fakes
-from tests.web.conftest import Visit
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
+
+    from tests.web.conftest import Visit
 
 SECTIONS = (
     "Summary",
@@ -28,7 +31,6 @@ SECTIONS = (
     "Break-even",
     "Any question",
 )
-ENOUGH_MS = 15_000  # nothing here is computed for long
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +45,8 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def looking(browser: Browser, pretending: Server) -> Iterator[Visit]:
     """A visit to it."""
-    opened = Visit(browser, pretending)
-    opened.page.set_default_timeout(ENOUGH_MS)
-    yield opened
-    opened.close()
+    with visiting(browser, pretending) as visit:
+        yield visit
 
 
 def test_the_figures_are_the_apis(looking: Visit) -> None:
@@ -57,10 +57,11 @@ def test_the_figures_are_the_apis(looking: Visit) -> None:
     rows = looking.server.get("/v1/analytics/summary").body["rows"]
     total, ok = sum(row["requests"] for row in rows), sum(row["ok"] for row in rows)
     near = round(sum((row["near_share"] or 0) * row["ok"] for row in rows))
+    share = math.floor(100 * near / ok + 0.5)  # halves go up in the page
     tiles = page.locator(".tiles")
     expect(tiles).to_contain_text(f"Requests{total}")
     expect(tiles).to_contain_text(f"Answered{ok}")
-    expect(page.locator(".legend")).to_contain_text(f"near {near / ok:.0%}".replace("%", " %"))
+    expect(page.locator(".legend")).to_contain_text(f"near {share} %")
     expect(page.locator(".legend")).to_contain_text("browser 0 %")
     expect(page.locator("figure canvas").first).to_be_visible()
     charts = page.locator("figure.chart")
@@ -77,7 +78,9 @@ def test_the_figures_are_the_apis(looking: Visit) -> None:
 def test_dragging_looks_closer_and_there_is_a_way_back(looking: Visit) -> None:
     """What was dragged over is the range from then on; by hand the same; back is where one was."""
     page = looking.open("dashboard")
-    page.get_by_role("region", name="Range of time").locator("select").select_option("hour")
+    with page.expect_response("**/v1/analytics/timeseries*"):  # until then there is the chart of the day
+        page.get_by_role("region", name="Range of time").locator("select").select_option("hour")
+    expect(page.locator(".busy")).to_have_count(0)  # what is above it moves it no more
     chart = page.locator("figure.chart").first.locator(".u-over")
     expect(chart).to_be_visible()
     chart.scroll_into_view_if_needed()

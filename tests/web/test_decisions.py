@@ -10,12 +10,14 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import MINILM, Server
 from tests.web import fakes
-from tests.web.conftest import Visit
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
+
+    from tests.web.conftest import Visit
 
 PAGE = 50
 
@@ -32,9 +34,8 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def looking(browser: Browser, pretending: Server) -> Iterator[Visit]:
     """A visit to it."""
-    opened = Visit(browser, pretending)
-    yield opened
-    opened.close()
+    with visiting(browser, pretending) as visit:
+        yield visit
 
 
 def _rows(page: Page) -> int:
@@ -155,7 +156,7 @@ def test_a_real_answer_is_explained(visit: Visit) -> None:
     answer = visit.server.post("/v1/inference", {"model": MINILM, "task": "feature-extraction", "inputs": "hello"})
     page = visit.open(f"decisions/{answer.headers['x-nearfar-decision-id']}")
 
-    expect(page.locator("p.why")).to_contain_text(MINILM)
+    expect(page.locator("p.summary")).to_contain_text(MINILM)
     expect(page.get_by_role("heading", name="Predicted against what happened")).to_be_visible()
     assert [] == visit.unfit()
 

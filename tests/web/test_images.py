@@ -13,12 +13,14 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import Server
 from tests.e2e.media import IMAGE, SHAPES
-from tests.web.conftest import Visit
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
+
+    from tests.web.conftest import Visit
 
 PROMPT = "a red circle on a blue background"
 FAKES = """
@@ -50,16 +52,15 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def visit(browser: Browser, studio: Server) -> Iterator[Visit]:
     """A visit to the studio."""
-    opened = Visit(browser, studio)
-    yield opened
-    opened.close()
+    with visiting(browser, studio) as opened:
+        yield opened
 
 
 def draw(page: Page, model: str, prompt: str = PROMPT, **figures: int) -> None:
     page.get_by_label("Prompt", exact=False).first.fill(prompt)
     page.get_by_role("combobox", name="Model").select_option(model)
     for label, figure in figures.items():
-        page.get_by_label(label).fill(str(figure))
+        page.get_by_label(label, exact=True).fill(str(figure))
     page.get_by_role("button", name="Draw").click()
 
 
@@ -80,11 +81,17 @@ def test_a_prompt_is_drawn_kept_and_taken_home(visit: Visit) -> None:
     expect(page).to_have_url(re.compile(r"#/decisions/."))
     page.go_back()
     expect(image).to_be_visible()
-    with page.expect_download() as taken:
-        card.get_by_role("link", name="Download").click()
 
-    assert "nearfar-3.png" == taken.value.suggested_filename
-    assert is_red_on_blue(Path(taken.value.path()).read_bytes())
+    name, file = taken(page, card, "Download")
+    assert name == "nearfar-3.png"
+    assert is_red_on_blue(file)
+
+
+def taken(page: Page, card: Locator, link: str) -> tuple[str, bytes]:
+    """The name and the content of the file behind a link."""
+    with page.expect_download() as begun:
+        card.get_by_role("link", name=link, exact=True).click()
+    return begun.value.suggested_filename, Path(begun.value.path()).read_bytes()
 
 
 def is_red_on_blue(png: bytes) -> bool:
@@ -116,6 +123,43 @@ def test_steps_are_seen_and_cancelled_between(visit: Visit) -> None:
     assert [["cancelled"]] == ended
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_several_pictures_of_one_wish(visit: Visit) -> None:
+    """Each has its seed and its file, cost and time are of all; one of them is drawn again alone, and is the same."""
+    page = visit.open("images")
+    draw(page, SHAPES, Steps=8, Seed=3, Pictures=3)
+    card = page.get_by_role("listitem").filter(has=page.get_by_role("img", name=f"{PROMPT}, picture 3"))
+    expect(card.get_by_role("img")).to_have_count(3)
+    expect(page.get_by_role("status").filter(has_text="3 pictures. Drawn in")).to_be_visible()
+    for seed in (3, 4, 5):
+        expect(card).to_contain_text(f"Seed {seed} · 8 steps")
+    expect(card).to_contain_text(re.compile(r"For all 3; on average .* m?s and \$[\d.]+ a picture"))
+    second = taken(page, card, "Download picture 2")
+    visit.picture("images-several")
+    assert [] == visit.unfit()
+
+    card.get_by_role("button", name="Use again picture 2").click()
+    expect(page.get_by_label("Seed")).to_have_value("4")
+    expect(page.get_by_label("Pictures", exact=True)).to_have_value("")
+    page.get_by_role("button", name="Draw").click()
+    alone = page.get_by_role("listitem").filter(has=page.get_by_role("img", name=PROMPT, exact=True))
+    assert ("nearfar-4.png", second[1]) == taken(page, alone, "Download")
+    assert second[0] == "nearfar-4.png"
+
+
+@pytest.mark.slow
+def test_several_pictures_are_cancelled_as_one(visit: Visit) -> None:
+    """Their steps are counted together, and it is said which picture is being drawn."""
+    page = visit.open("images")
+    draw(page, "test/slow", Steps=500, Pictures=2)
+    expect(page.get_by_text(re.compile(r"Step \d+ of 1000 · picture 1 of 2"))).to_be_visible()
+    expect(page.get_by_text("Drawing 2 pictures …")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_text(re.compile(r"Cancelled at step \d+ of 1000; there is no picture"))).to_be_visible()
+    expect(page.get_by_role("img", name=PROMPT)).to_have_count(0)
 
 
 @pytest.mark.slow
@@ -162,16 +206,14 @@ def test_a_prompt_is_text_and_is_used_again(visit: Visit) -> None:
 def test_a_server_that_dies_is_noticed(browser: Browser, tmp_path: Path) -> None:
     """The drawing says that it broke off, and the page that the connection is lost."""
     server = Server(tmp_path / "dying", FAKES)
-    visit = Visit(browser, server)
-    visit.expected.append("net::ERR")
-    page = visit.open("images")
-    draw(page, "test/slow")
-    expect(page.get_by_text(re.compile(r"Step \d+ of 1000"))).to_be_visible()
-    server.stop(signal.SIGKILL)
+    with visiting(browser, server, "net::ERR") as visit:
+        page = visit.open("images")
+        draw(page, "test/slow")
+        expect(page.get_by_text(re.compile(r"Step \d+ of 1000"))).to_be_visible()
+        server.stop(signal.SIGKILL)
 
-    expect(page.get_by_text("The connection to the server is lost.")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"It broke off at step \d+ of 1000"))).to_be_visible()
-    visit.close()
+        expect(page.get_by_text("The connection to the server is lost.")).to_be_visible()
+        expect(page.get_by_text(re.compile(r"It broke off at step \d+ of 1000"))).to_be_visible()
 
 
 @pytest.mark.slow

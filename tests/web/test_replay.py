@@ -10,12 +10,14 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import Server
 from tests.web import fakes
-from tests.web.conftest import Visit
+from tests.web.run import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
+
+    from tests.web.conftest import Visit
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,8 @@ def pretending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def looking(browser: Browser, pretending: Server) -> Iterator[Visit]:
     """A visit to it."""
-    opened = Visit(browser, pretending)
-    yield opened
-    opened.close()
+    with visiting(browser, pretending) as visit:
+        yield visit
 
 
 def test_a_policy_is_replayed(looking: Visit) -> None:

@@ -44,18 +44,20 @@ async function answer(id, options) {
 
 /** @param {AsyncGenerator<{data: any}>} events  @param {(how: (before: Message) => Message) => void} change */
 async function take(events, change) {
-  let whole = false;
-  for await (const { data } of events) {
-    if (data.error) throw new ApiError(data.error.message, { decisionId: data.error.decision_id, status: 200 });
-    const choice = data.choices?.[0] ?? {};
-    const added = choice.delta?.content ?? "";
-    if (added) change((m) => ({ ...m, content: m.content + added, about: { ...m.about, model: data.model } }));
-    if (data.nearfar) {
-      whole = true;
-      change((m) => ({ ...m, state: "done", about: { ...m.about, ...told(data.nearfar), finish: choice.finish_reason } }));
+  /** @type {About | null} */ let end = null;
+  try {
+    for await (const { data } of events) {
+      if (data.error) throw new ApiError(data.error.message, { decisionId: data.error.decision_id, status: 200 });
+      const choice = data.choices?.[0] ?? {};
+      const added = choice.delta?.content ?? "";
+      if (added) change((m) => ({ ...m, content: m.content + added, about: { ...m.about, model: data.model } }));
+      if (data.nearfar) end = { ...told(data.nearfar), finish: choice.finish_reason };
     }
+    if (!end) throw new Error(ENDED);
+  } catch (error) {
+    if (!end) throw error; // else it broke after its last word
   }
-  if (!whole) throw new Error(ENDED);
+  change((m) => ({ ...m, state: "done", about: { ...m.about, ...end } })); // only now: the next message can be sent
 }
 
 /** @param {Message} before  @param {unknown} error  @param {AbortSignal} signal  @returns {Partial<Message>} */

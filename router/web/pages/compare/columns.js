@@ -30,7 +30,7 @@ function Inner({ column, index, task, input, lines, hidden, held, stop, vote }) 
   const running = column.state === "asked" || column.state === "waiting";
   const part = !running && column.state !== "done" && column.text;
   if (held) return html`<p class="quiet">Shown when all have ended.</p>`;
-  return html`<p class="row state"><span class="quiet">${STATES[column.state]}</span>
+  return html`<p class="row progressed"><span class="quiet">${STATES[column.state]}</span>
       ${running && html`<button type="button" aria-label=${`Stop ${hidden ? letter(index) : named(column.candidate)}`} onClick=${() => stop(index)}>Stop</button>`}</p>
     ${column.state === "failed" && html`<${Failure} error=${hidden ? "It failed. Why is shown with its name." : column.problem} />`}
     ${part && html`<p class="partly">Broken off: this is not the whole answer.</p>`}

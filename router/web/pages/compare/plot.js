@@ -12,7 +12,7 @@ export function DotPlot({ title, rows, format }) {
   return html`<figure class="dots"><figcaption>${title}, each run, the median and where it lies</figcaption>
     <div role="img" aria-label=${`${title}: its figures are in the table`}>
       ${known.map(({ name, of }, i) => html`<div class="dots-row"><span class="quiet">${name}</span><div class="dots-track" style=${{ color: `var(--series-${(i % 6) + 1})` }}>
-        ${of.low !== null && of.high !== null && html`<span class="span" style=${{ left: at(of.low), width: at(of.high - of.low) }}></span>`}
+        ${of.low !== null && of.high !== null && html`<span class="dots-span" style=${{ left: at(of.low), width: at(of.high - of.low) }}></span>`}
         ${of.values.map((value) => html`<span class="dot" style=${{ left: at(value) }}></span>`)}
         <span class="median" style=${{ left: at(of.median ?? 0) }}></span></div></div>`)}
       <div class="dots-axis quiet"><span>0</span><span>${format(most / 2)}</span><span>${format(most)}</span></div></div></figure>`;

@@ -39,7 +39,7 @@ export function SavedRuns({ runs, store }) {
 function Opened({ run }) {
   const row = (/** @type {import("/ui/pages/compare/runs.js").Saved} */ one) => [
     named(one), one.state, latency(one.firstMs), latency(one.totalMs), speed(one.tokensPerS), money(one.costUsd), one.score === null ? "none" : one.score.toFixed(2),
-    html`<div class="said">${one.problem || one.text || "—"}</div>`, one.decisionId ? html`<a href=${`#/decisions/${one.decisionId}`}>why?</a>` : UNKNOWN,
+    html`<div class="said short">${one.problem || one.text || "—"}</div>`, one.decisionId ? html`<a href=${`#/decisions/${one.decisionId}`}>why?</a>` : UNKNOWN,
   ];
   return html`<h3>${run.name}</h3><p class="said">${run.input}</p>
     <${Table} caption=${`Results of ${run.name}`} columns=${["candidate", "state", "first token", "total", "tokens/s", "cost", "vote", "answer", "decision"]} rows=${run.results.map(row)} />`;

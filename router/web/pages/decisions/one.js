@@ -28,7 +28,7 @@ function Explained({ decision, again }) {
   const chip = html`<${Chip} backend=${decision.backend} model=${decision.model_served ?? decision.model} latencyMs=${decision.latency_ms} costUsd=${decision.cost_usd} />`;
   return html`
     <${Section} title="Why" actions=${decision.backend && chip}>
-      <p class="why">${why.summary}</p>
+      <p class="summary">${why.summary}</p>
       <p class="quiet" role="status">${decision.task ?? "A request"} at ${instant(decision.ts)}: <b class=${`status ${decision.status}`}>${decision.status}</b>. ${decision.status === "open" && `It is looked at again every ${EVERY_MS / 1000} s.`}</p>
       ${decision.error && html`<p class="failure" role="note">${decision.error_class}: ${decision.error}</p>`}
       <${Limits} limits=${why.limits} /></${Section}>

@@ -5,6 +5,7 @@ import { TaskModel } from "/ui/parts/task_model.js";
 
 const OWN = "default";
 const MAX_SEED = 2 ** 53 - 1; // beyond it, numbers of a page are not exact
+const MOST = 10; // pictures that the API draws at once
 
 /** @param {{wish: import("/ui/pages/images/drawing.js").Wish, change: (fields: Partial<import("/ui/pages/images/drawing.js").Wish>) => void, draw: () => void, prompt: any}} props */
 export function WishForm({ wish, change, draw, prompt }) {
@@ -23,7 +24,8 @@ export function WishForm({ wish, change, draw, prompt }) {
       <${NumberField} label="Guidance" min=${0} max=${100} step="any" placeholder=${OWN} ...${number("guidance")} />
       <${NumberField} label="Width" min=${1} max=${8192} placeholder=${OWN} ...${number("width")} />
       <${NumberField} label="Height" min=${1} max=${8192} placeholder=${OWN} ...${number("height")} />
-      <${NumberField} label="Seed" min=${0} max=${MAX_SEED} placeholder="random" ...${number("seed")} />
+      <${NumberField} label="Seed" min=${0} max=${MAX_SEED + 1 - (wish.n ?? 1)} placeholder="random" ...${number("seed")} />
+      <${NumberField} label="Pictures" min=${1} max=${MOST} placeholder="1" ...${number("n")} />
     </div>
     <div class="row"><button class="main">Draw</button></div></form></${Section}>`;
 }

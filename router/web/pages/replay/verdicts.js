@@ -55,7 +55,7 @@ function Whisker({ figure }) {
   const most = 1.05 * Math.max(high, estimate, observed ?? 0);
   if (!(most > 0)) return null;
   const at = (/** @type {number} */ value) => `${Math.max(0, Math.min(100, (value / most) * 100))}%`;
-  return html`<div class="whisker" aria-hidden="true"><span class="likely" style=${{ left: at(low), width: at(high - low) }}></span><span class="seen" style=${{ left: at(estimate) }}></span>
+  return html`<div class="range whisker" aria-hidden="true"><span class="likely" style=${{ left: at(low), width: at(high - low) }}></span><span class="seen" style=${{ left: at(estimate) }}></span>
     ${observed !== null && html`<span class="logged" style=${{ left: at(observed) }}></span>`}</div>`;
 }
 
