@@ -108,19 +108,17 @@ def estimate_error(report: Report) -> Iterator[Row]:
 
 
 def policy_regret(report: Report) -> Iterator[Row]:
-    """The best of the product's policies beside the best of the others."""
-    found = report["simulated"]
-    ours = {name: found[name]["of_oracle"] for name in ("slo", "balanced") if name in found}
-    theirs = {name: each["of_oracle"] for name, each in found.items() if name not in {*ours, "oracle"}}
-    best = max(theirs, key=lambda name: theirs[name])
-    for name, share in ours.items():
-        yield Row(
-            f"`{name}` on an arrival trace, % of the oracle's utility",
-            f"{share * 100:.1f}",
-            f"{best} {theirs[best] * 100:.1f}",
-            ">= 90",
-            share >= 0.9,
-        )
+    """The product's policies beside the best of the others, simulated and through the real server."""
+    arms = {"on an arrival trace": report["simulated"]}
+    if report.get("live"):
+        arms["on that trace through the real server"] = report["live"]["arms"]
+    for where, found in arms.items():
+        share = {name: each["of_oracle"] * 100 for name, each in found.items()}
+        theirs = {name: each for name, each in share.items() if name not in {"slo", "balanced", "oracle"}}
+        best = max(theirs, key=lambda name: theirs[name])
+        for name in ("slo", "balanced"):
+            what = f"`{name}` {where}, % of the oracle's utility"
+            yield Row(what, f"{share[name]:.1f}", f"{best} {theirs[best]:.1f}", ">= 90", share[name] >= 90)
 
 
 def faults(report: Report) -> Iterator[Row]:
@@ -230,10 +228,10 @@ def overview(results: Path) -> str:
             lines.append(_line(row, name))
             goals += row.met is not None
             if row.met is False:
-                behind.append(f"{row.what} ({row.figure}; goal {row.goal})")
+                behind.append(f"* {row.what}: {row.figure}, goal {row.goal}")
     runs = [_run(name, reports[name]) for name in names if name in reports]
-    told = f"Behind on {len(behind)} of {goals} goals" + (f": {'; '.join(behind)}." if behind else ".")
-    return "\n".join([told, "", HEAD, rule(HEAD), *lines, "", RUNS, rule(RUNS), *runs])
+    told = [f"Behind on {len(behind)} of {goals} goals{':' if behind else '.'}", "", *behind, *([""] if behind else [])]
+    return "\n".join([*told, HEAD, rule(HEAD), *lines, "", RUNS, rule(RUNS), *runs])
 
 
 def _unread(_: Report) -> Iterator[Row]:
