@@ -48,7 +48,8 @@ def by_goals(report: Report) -> Iterator[Row]:
 def local_throughput(report: Report) -> Iterator[Row]:
     """What its goals are about stands above them there."""
     for row in by_goals(report):
-        yield row._replace(what=f"near, 32 callers where not said: {row.what}")
+        crowd = row.what.startswith(("short:", "mixed:"))
+        yield row._replace(what=f"{'embeddings, 32 callers' if crowd else 'near'}, {row.what}")
 
 
 def log_ingest(report: Report) -> Iterator[Row]:
