@@ -2,7 +2,8 @@
 
 Needs a CUDA machine; runs the local backend itself, without a server, on the built-in models or on directories given
 for them. Vectors must agree with the CPU's (cosine 0.999), photos must get the same label, and a model that is dropped
-must leave no memory behind.
+must leave no memory behind. A language model is asked twice, its tokens as recordings that are replayed and kernel by
+kernel: how much faster, and how many greedy tokens are the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import itertools
 import statistics
 import sys
 import tempfile
@@ -24,7 +26,9 @@ from delivery import deliver
 from machine import describe_machine
 
 from backends import hardware
+from backends.local import causal_lm, cuda_graphs, generation_runtimes
 from backends.local.backend import LocalBackend, LocalOptions
+from backends.local.types import Opening
 from backends.types import (
     DrawingInput,
     EmbeddingInput,
@@ -37,7 +41,7 @@ from backends.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from backends.types import InferenceResult, Payload
 
@@ -45,6 +49,7 @@ RESULT = Path(__file__).parent / "results" / "gpu.json"
 PACKAGES = ("torch", "transformers", "sentence-transformers", "diffusers")
 FLOOR = 0.999
 TEXTS, PHOTOS, TOKENS = 512, 64, 128
+PROMPTS = ("Once upon a time there was a lighthouse keeper", "The capital of France is", "Water boils when")
 SENTENCE = "Please move my appointment to next Tuesday"
 
 
@@ -170,6 +175,8 @@ async def compared(given: argparse.Namespace) -> dict[str, Any]:
     for figures in sides.values():
         for row in figures.values():
             row.pop("said")
+    speaker = sources.get(Task.TEXT_GENERATION)
+    replayed = None if speaker is None else await asyncio.to_thread(recorded, _directory(speaker, given.models))
     return {
         "machine": describe_machine(PACKAGES),
         "gpu": msgspec.to_builtins(probe.gpus[0]),
@@ -177,7 +184,38 @@ async def compared(given: argparse.Namespace) -> dict[str, Any]:
         "sides": sides,
         "agreement": agreement,
         "memory": memory,
+        "recorded": replayed,
     }
+
+
+def _directory(source: str, models: Path) -> Path:
+    return models / "packages" / source.removeprefix("package:") if source.startswith("package:") else Path(source)
+
+
+def recorded(directory: Path) -> dict[str, Any]:
+    """Tokens/s of a model in bfloat16, its kernels launched and replayed, and how far both say the same."""
+    with tempfile.TemporaryDirectory(prefix="nearfar-gpu-") as folder:
+        opening = Opening(directory=directory, device="cuda:0", dtype="bfloat16", threads=1, cache_dir=Path(folder))
+        launched, replayed = causal_lm.load(opening), cuda_graphs.load(opening)
+    prompts = [launched.encode(GenerationInput(prompt=prompt)) for prompt in PROMPTS]
+    figures: dict[str, Any] = {"recorded": isinstance(replayed, cuda_graphs.GraphedLM)}
+    said: dict[str, list[list[int]]] = {"launched": [], "replayed": []}
+    for name, model in (("launched", launched), ("replayed", replayed)):
+        generation_runtimes.continued(model, prompts[0], TOKENS)
+        times = []
+        for prompt in prompts:
+            heard = generation_runtimes.continued(model, prompt, TOKENS)
+            said[name].append(heard.tokens)
+            times += [after - before for before, after in itertools.pairwise(heard.times)]
+        figures[f"{name}_tokens_per_s"] = 1 / statistics.median(times)
+    pairs = list(zip(said["launched"], said["replayed"], strict=True))
+    figures["same_first_tokens"] = [_common(*pair) for pair in pairs]
+    figures["tokens"] = [len(one) for one, _ in pairs]
+    return figures
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _memory(torch: Any) -> dict[str, int]:
@@ -229,6 +267,8 @@ def told(report: dict[str, Any]) -> str:
             one, other = row[figure], cpu[task][figure]
             lines.append(f"| {task} | {figure} | {one:.4g} ({row['dtype']}) | {other:.4g} | {one / other:.2f} |")
     lines += ["", f"Agreement: {report['agreement']}. Memory: {report['memory']}."]
+    if report["recorded"]:
+        lines.append(f"Tokens replayed and launched: {report['recorded']}.")
     return "\n".join([*lines, f"Faults: {'; '.join(faults(report)) or 'none'}."])
 
 

@@ -3,7 +3,7 @@
 A raw protocol on uvloop in a process of its own, so that neither a heavy client nor the measuring program's own work is
 part of what is measured. `measure` runs it from another benchmark; alone it is
 `python benchmarks/load.py URL --requests 1000 --concurrency 16 < bodies.jsonl`: one body a line, sent in turn.
-Answers need a content-length.
+Answers have a content-length or come in chunks.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Plan:
     requests: int
     warm_up: int
     seconds: float | None = None
+    headers: tuple[str, ...] = ()  # whole lines, `name: value`
 
 
 @dataclass(kw_only=True)
@@ -71,6 +72,7 @@ def measure(plan: Plan, *bodies: bytes) -> Measurement:
     command = [sys.executable, str(Path(__file__)), plan.url, "--concurrency", str(plan.concurrency)]
     command += ["--requests", str(plan.requests), "--warm-up", str(plan.warm_up)]
     command += [] if plan.seconds is None else ["--seconds", str(plan.seconds)]
+    command += [f"--header={line}" for line in plan.headers]
     lines = b"\n".join(bodies)
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -92,9 +94,24 @@ def message_end(seen: bytes) -> int | None:
     if head_end < 0:
         return None
     head = seen[:head_end].lower() + b"\r\n"
+    body_at = head_end + len(HEAD_END)
+    if b"\r\ntransfer-encoding: chunked\r\n" in head:
+        return _chunks_end(seen, body_at)
     _, found, rest = head.partition(b"\r\ncontent-length:")
-    end = head_end + len(HEAD_END) + (int(rest[: rest.index(b"\r\n")]) if found else 0)
+    end = body_at + (int(rest[: rest.index(b"\r\n")]) if found else 0)
     return end if len(seen) >= end else None
+
+
+def _chunks_end(seen: bytes, at: int) -> int | None:
+    """Where a body in chunks that begins at `at` ends. Trailers are not looked for: nobody here sends any."""
+    while (line_end := seen.find(b"\r\n", at)) >= 0:
+        size = int(seen[at:line_end].partition(b";")[0], 16)
+        at = line_end + 2 + size + 2
+        if size == 0:
+            break
+    else:
+        return None
+    return at if len(seen) >= at else None
 
 
 class Connection(asyncio.Protocol):
@@ -147,6 +164,7 @@ class Load:
         self._address = (parts.hostname, parts.port or 80)
         self._plan = plan
         head = f"POST {parts.path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
+        head += "".join(f"{line}\r\n" for line in plan.headers)
         requests = (f"{head}content-length: {len(body)}\r\n\r\n".encode() + body for body in bodies)
         self._requests = itertools.cycle(list(requests))
         self._connections: list[Connection | None] = [None] * plan.concurrency
@@ -202,7 +220,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--warm-up", type=int, default=0)
     parser.add_argument("--seconds", type=float)
-    plan = Plan(**vars(parser.parse_args()))
+    parser.add_argument("--header", action="append", default=[], help="`name: value`; may be repeated")
+    given = vars(parser.parse_args())
+    plan = Plan(headers=tuple(given.pop("header")), **given)
     bodies = sys.stdin.buffer.read().splitlines()
     gc.disable()  # its pauses would be taken for the server's
     print(json.dumps(asdict(uvloop.run(Load(plan, bodies).run()))))

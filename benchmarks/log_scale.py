@@ -107,9 +107,9 @@ def sizes(con: duckdb.DuckDBPyConnection, path: Path, rows: int) -> dict[str, An
 # --- writing ------------------------------------------------------------------------------------
 
 
-def decision(seq: int, draw: random.Random) -> Iterator[DecisionRow | AttemptRow | OutcomeRow]:
-    """The rows of one request that was just decided and answered."""
-    decision_id, now = str(uuid.uuid4()), time.time_ns() // 1000
+def decision(seq: int, draw: random.Random, age_s: float = 0.0) -> Iterator[DecisionRow | AttemptRow | OutcomeRow]:
+    """The rows of one request that was decided and answered just now, or so many seconds ago."""
+    decision_id, now = str(uuid.uuid4()), time.time_ns() // 1000 - int(age_s * 1e6)
     slate = [_candidate(n, draw) for n in range(3)]
     yield DecisionRow(
         decision_id=decision_id,

@@ -17,6 +17,7 @@ from backends.reports import LoadReport, Measurement
 from backends.types import Status, Target, Task, Timings, Usage
 from policies.exploration import Explorer
 from policies.registry import create
+from policies.rescue import room_s
 from policies.types import Constraints
 from router.estimates import Asked, Estimator
 from router.sections import Price
@@ -50,6 +51,7 @@ class Product:
         self._deadline_s = deadline_s
         self._max_tokens = max_tokens
         self._predicted: dict[int, Estimate] = {}
+        self._slates: dict[int, list[Estimate]] = {}
         near = next(place for place in places if place.near)
         self._estimator = Estimator(_Rates(near.usd_per_hour), runtime_started=lambda: True)
         self._estimator.learn_load(self._candidate(near, None), _calibration(near), "calibrated")
@@ -58,15 +60,34 @@ class Product:
         """As `router.planning` does, on a slate of these places."""
         candidates = [self._candidate(place, machine) for place in self._places.values()]
         estimates = self._estimator.estimate(self._size(request), candidates, lambda _: None)
-        constraints = Constraints(deadline_s=self._deadline_s)
+        constraints = Constraints(deadline_s=self._deadline_s, gives_up=True)
         decision = self._policy.decide(estimates, constraints)
         decision = self._policy.explore(decision, estimates, constraints, self._chance.random())
         chosen = next(e for e in estimates if e.candidate_id == decision.ranked[0])
         self._predicted[request.number] = chosen
+        self._slates[request.number] = estimates
         return self._places[chosen.candidate_id]
+
+    def rescue(self, request: Request, place: Place, service_s: float, machine: Machine) -> tuple[float, Place] | None:
+        """As `router.attempts` gives up a far candidate that is late, while the quickest other one can be in time."""
+        others = [e for e in self._slates.pop(request.number) if e.candidate_id != place.name and not e.near]
+        quickest = min(others, key=lambda e: e.latency_s)
+        after_s = room_s(self._deadline_s, quickest.latency_s)
+        if place.near or service_s <= after_s:
+            return None
+        return after_s, self._places[quickest.candidate_id]
 
     def learn(self, done: Done) -> None:
         """As `router.lessons` does; what was stopped or dropped at its deadline took longer than that."""
+        if done.given_up_s is not None and done.rescuer is not None:
+            asked = Asked(predicted=self._predicted.pop(done.request.number))
+            size = self._size(done.request)
+            self._estimator.outlasted(self._candidate(done.place, None), size, done.given_up_s, asked, silent=True)
+            usage = Usage(prompt_tokens=done.request.input_tokens, completion_tokens=done.request.output_tokens)
+            self._estimator.observe(
+                self._candidate(done.rescuer, None), size, usage, Timings(), done.rescuer_s, Asked()
+            )
+            return
         candidate, size = self._candidate(done.place, None), self._size(done.request)
         asked = Asked(predicted=self._predicted.pop(done.request.number))
         if not done.in_time and done.place.near:
@@ -114,6 +135,10 @@ class Untaught:
     def learn(self, done: Done) -> None:
         """Nothing to learn."""
 
+    def rescue(self, request: Request, place: Place, service_s: float, machine: Machine) -> tuple[float, Place] | None:
+        """It waits."""
+        return None
+
 
 class Fixed(Untaught):
     """Always the same place."""
@@ -155,7 +180,7 @@ class LeastBusy(Untaught):
         return min(self._places, key=lambda place: (machine.under_way.get(place.name, 0), self._chance.random()))
 
 
-class LowestMeanLatency:
+class LowestMeanLatency(Untaught):
     """The smallest mean of the last ten answers; who has none is tried first."""
 
     def __init__(self, places: Sequence[Place]) -> None:
@@ -183,7 +208,7 @@ class LowestListPrice(Fixed):
         super().__init__(min(places, key=lambda place: place.input_per_1m_usd + place.output_per_1m_usd))
 
 
-class Clairvoyant:
+class Clairvoyant(Untaught):
     """Knows what every place would take for every request, and a price of near time; greedy with both.
 
     With the best such price in hindsight it is the oracle: near time that a later request needs more is left to it.

@@ -7,7 +7,7 @@ that is not begun by its deadline is dropped, and one that is running then is st
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ class Done:
     service_s: float
     cost_usd: float
     in_time: bool
+    given_up_s: float | None = None
+    rescuer: Place | None = None
+    rescuer_s: float = 0.0
 
 
 @dataclass
@@ -54,6 +57,10 @@ class Chooser(Protocol):
         """The place for the index-th request."""
         ...
 
+    def rescue(self, request: Request, place: Place, service_s: float, machine: Machine) -> tuple[float, Place] | None:
+        """When this place is given up for that one, if it takes so long there."""
+        ...
+
     def learn(self, done: Done) -> None:
         """An answer ended."""
         ...
@@ -72,6 +79,10 @@ def simulate(world: World, chooser: Chooser, *, deadline_s: float, max_tokens: i
         service_s = world.service_s(place, index)
         starts_s = max(request.at_s, near_free_s) if place.near else request.at_s
         done = _done(request, place, starts_s, service_s, deadline_s)
+        rescue = chooser.rescue(request, place, service_s, machine)
+        if rescue is not None:
+            after_s, other = rescue
+            done = _rescued(done, after_s, other, world.service_s(other, index), deadline_s)
         if place.near:
             near_free_s = max(near_free_s, starts_s + done.service_s)
             machine.waiting_tokens += max_tokens
@@ -93,6 +104,20 @@ def _done(request: Request, place: Place, starts_s: float, service_s: float, dea
         service_s=held_s,
         cost_usd=place.cost_usd(request, held_s),
         in_time=ends_s <= last_s,
+    )
+
+
+def _rescued(done: Done, after_s: float, other: Place, service_s: float, deadline_s: float) -> Done:
+    """The same request, given up after so long and answered by another place, which is not seen as busy with it."""
+    second = _done(done.request, other, done.request.at_s + after_s, service_s, deadline_s)
+    return replace(
+        done,
+        latency_s=second.latency_s,
+        cost_usd=done.cost_usd + second.cost_usd,
+        in_time=second.in_time,
+        given_up_s=after_s,
+        rescuer=other,
+        rescuer_s=service_s,
     )
 
 

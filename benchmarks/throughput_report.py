@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from goals import Spread, goal, spread
 from throughput_rounds import BATCH, NEARFAR
 
 if TYPE_CHECKING:
@@ -13,18 +14,9 @@ if TYPE_CHECKING:
 
     from throughput_rounds import Cell
 
-Spread = dict[str, float]
 Series = dict[int, float]  # by round
 FLOOR = 0.999  # cosine from which on vectors are exact
 PEERS = ("infinity", "litserve")
-
-
-def spread(values: Iterable[float]) -> Spread | None:
-    """The median over the rounds, and how far they lie apart; None of nothing."""
-    found = list(values)
-    if not found:
-        return None
-    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
 
 
 def flops_per_token(config: Mapping[str, int]) -> tuple[float, float]:
@@ -114,25 +106,20 @@ def goals(figures: Figures, sets: Iterable[str]) -> list[dict[str, Any]]:
     for name in sets:
         ours = figures.served("texts_per_s", NEARFAR, name, BATCH)
         fastest, raw = figures.fastest(name)
-        found.append(_goal(f"{name}: of the fastest raw loop ({fastest or 'none'})", together(ours, raw, ratio), 0.9))
-        found.append(_goal(f"{name}: of the fp32 GEMM ceiling", together(ours, figures.ceiling(name), ratio), 0.65))
+        found.append(goal(f"{name}: of the fastest raw loop ({fastest or 'none'})", together(ours, raw, ratio), 0.9))
+        found.append(goal(f"{name}: of the fp32 GEMM ceiling", together(ours, figures.ceiling(name), ratio), 0.65))
         for peer in PEERS:
             theirs = figures.served("texts_per_s", peer, name, BATCH)
-            found.append(_goal(f"{name}: times {peer}", together(ours, theirs, ratio), 1.5))
+            found.append(goal(f"{name}: times {peer}", together(ours, theirs, ratio), 1.5))
     quickest, latency = figures.quickest()
     quiet = figures.served("p50_ms", NEARFAR, "short", 1)
     added = together(quiet, latency, difference)
-    found.append(_goal(f"one short text: ms above the fastest raw call ({quickest or 'none'})", added, 1.0, most=True))
+    found.append(goal(f"one short text: ms above the fastest raw call ({quickest or 'none'})", added, 1.0, most=True))
     burning = figures.served("p50_ms", NEARFAR, "short", 1, "burner")
-    found.append(_goal("a core taken: p50, times quiet", together(burning, quiet, ratio), 2.0, most=True))
+    found.append(goal("a core taken: p50, times quiet", together(burning, quiet, ratio), 2.0, most=True))
     speeds = together(figures.tokens_per_s(NEARFAR), figures.tokens_per_s("generate"), ratio)
-    found.append(_goal("generation: of the raw `generate` loop", speeds, 0.9))
+    found.append(goal("generation: of the raw `generate` loop", speeds, 0.9))
     return found
-
-
-def _goal(what: str, value: Spread | None, limit: float, *, most: bool = False) -> dict[str, Any]:
-    met = None if value is None else value["median"] <= limit if most else value["median"] >= limit
-    return {"what": what, "goal": f"{'<=' if most else '>='} {limit:g}", "value": value, "met": met}
 
 
 def _texts_per_s(cell: Cell) -> float:

@@ -1,8 +1,11 @@
 """`slo`: the cheapest candidate that answers in time with the chance asked for.
 
-    in time:  P(total latency <= deadline) >= target          (`policies.chances`)
+    in time:  P(an answer by the deadline) >= target          (`policies.chances`, `policies.rescue`)
     score  =  cost / (1 + cost)        for who reaches the target: 0..1, in the order of the costs
               1 + (1 - P)              for the others: 1..2, the likeliest first
+
+Chance and cost are those of the candidate with whoever takes over where it is late: a cheap one that is late now and
+then is not ruled out by that, and costs the other's price as often.
 
 Where nobody reaches the target, whoever comes closest serves: a request is never refused for that. A chance constraint
 on the deadline (Charnes & Cooper 1959, "Chance-constrained programming"), not a limit on the expected latency: the mean
@@ -14,13 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from policies.base import apart, conclude, dollars, known, seconds, tie_break, versioned
-from policies.chances import chance_within
+from policies.base import apart, conclude, dollars, seconds, tie_break, versioned
 from policies.constraints import apply, unpriced
+from policies.rescue import NOTE, chains
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from policies.rescue import Chain
     from policies.types import Constraints, Decision, Estimate, Scale
 
 
@@ -43,36 +47,36 @@ class Slo:
     @property
     def version(self) -> str:
         """Changes with `target`."""
-        return versioned("1", target=self.target)
+        return versioned("2", target=self.target)
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known; without a deadline, everybody is in time."""
         slate = apply(estimates, constraints, unpriced)
         within_s = constraints.deadline_s
-        chances = {e.candidate_id: 1.0 if within_s is None else chance_within(e, within_s) for e in slate[0]}
+        found = chains(slate[0], constraints)
 
         def score(e: Estimate) -> float:
-            cost, chance = known(e.cost_usd) or 0.0, chances[e.candidate_id]
+            chance, cost = found[e.candidate_id]
             return cost / (1 + cost) if chance >= self.target else 1 + (1 - chance)
 
         def because(first: Estimate, second: Estimate) -> str:
-            return self._because(first, second, chances, within_s)
+            return self._because(first, second, found, within_s) + (NOTE if constraints.gives_up else "")
 
         return conclude(self, slate, {e.candidate_id: score(e) for e in slate[0]}, constraints.order, because)
 
-    def _because(self, first: Estimate, second: Estimate, chances: dict[str, float], within_s: float | None) -> str:
-        mine, other = chances[first.candidate_id], chances[second.candidate_id]
+    def _because(self, first: Estimate, second: Estimate, found: dict[str, Chain], within_s: float | None) -> str:
+        (mine, my_cost), (other, other_cost) = found[first.candidate_id], found[second.candidate_id]
         goal = "in time" if within_s is None else f"within {seconds(max(within_s, 0.0))}"
         if mine < self.target:
             best = f"{first.candidate_id} comes closest to {_percent(self.target)} {goal}, which nobody reaches"
             tie = f", first by {tie_break(first, second)}" if mine == other else ""
             closest, next_best = apart(_percent, mine, other)
             return f"{best}: {closest} against {next_best} ({second.candidate_id}){tie}."
-        cost, dearer = apart(dollars, known(first.cost_usd) or 0.0, known(second.cost_usd) or 0.0)
+        cost, dearer = apart(dollars, my_cost, other_cost)
         best = f"{first.candidate_id} is the cheapest that answers {goal} with {_percent(self.target)} or more"
         if other < self.target:
             return f"{best}: {cost} at {_percent(mine)}; {second.candidate_id} has {_percent(other)} ({dearer})."
-        tie = f", first by {tie_break(first, second)}" if first.cost_usd == second.cost_usd else ""
+        tie = f", first by {tie_break(first, second)}" if my_cost == other_cost else ""
         return f"{best}: {cost} at {_percent(mine)} against {dearer} ({second.candidate_id}){tie}."
 
 

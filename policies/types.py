@@ -120,6 +120,7 @@ class Constraints:
         queue_share: Share of the time there is (`deadline_s`, `max_latency_s`) that may be spent waiting for a turn; it
             binds only where there is such a time.
         within: Further sets like `only`, each of which must hold too: what a route of the configuration allows.
+        gives_up: Whether a far candidate that is late is given up for another in time (`policies.rescue`).
     """
 
     offline: bool = False
@@ -134,6 +135,7 @@ class Constraints:
     deadline_s: float | None = None
     queue_share: float = 0.6
     within: tuple[tuple[str, ...], ...] = ()
+    gives_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
     weighed = ( w_latency * latency / max latency
               + w_cost    * cost / max cost
               + w_quality * (1 - quality) ) / (w_latency + w_cost + w_quality)
-    score   = ( weighed + w_lateness * P(total latency > deadline) ) / (1 + w_lateness)
+    score   = ( weighed + w_lateness * P(no answer by the deadline) ) / (1 + w_lateness)
 
 The maxima are over the eligible candidates, so latency, cost and quality each lie in 0..1 and so does the score.
 Lateness stands apart: weights that say what a second or a dollar is worth say nothing of an answer that is of no use
 any more. By default one chance in four of being late counts as much as all the rest together. Without a deadline, or
 with one that nobody is near, the order is that of what is weighed.
 
+* Cost and lateness are those of the candidate with whoever takes over where it is late (`policies.rescue`).
 * Divided by the maximum, not stretched between minimum and maximum: twice as slow stays twice as slow, and two
   candidates that differ by 1 % differ by 1 % in the score. Min-max would make that difference the whole scale.
 * Quality has a scale of its own and is not stretched at all.
@@ -26,8 +27,8 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from policies.base import apart, conclude, figures, known, significant, tie_break, versioned
-from policies.chances import chance_within
 from policies.constraints import apply, unpriced
+from policies.rescue import NOTE, chains
 from policies.types import Weights
 
 if TYPE_CHECKING:
@@ -57,20 +58,21 @@ class Balanced:
     def version(self) -> str:
         """Changes with the ratios of the weights, not with their scale."""
         latency, cost, quality = self._shares()
-        return versioned("2", latency=latency, cost=cost, quality=quality, lateness=self.weights.lateness)
+        return versioned("3", latency=latency, cost=cost, quality=quality, lateness=self.weights.lateness)
 
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known by the weighted score."""
         slate = apply(estimates, constraints, unpriced)
+        found = chains(slate[0], constraints)
         terms = {
             "latency": _against_largest([e.latency_s for e in slate[0]]),
-            "cost": _against_largest([cost for e in slate[0] if (cost := known(e.cost_usd)) is not None]),
+            "cost": _against_largest([found[e.candidate_id].cost_usd for e in slate[0]]),
             "quality": _shortfalls([known(e.quality) for e in slate[0]]),
         }
         weighed = [(share, term) for share, term in zip(self._shares(), terms.values(), strict=True) if term]
         total = sum(share for share, _ in weighed) or 1.0  # only quality weighs and none is known: all score 0
         lateness = 0.0 if constraints.deadline_s is None else self.weights.lateness
-        late = [_late(e, constraints.deadline_s) for e in slate[0]]
+        late = [1 - found[e.candidate_id].chance for e in slate[0]]
         scores = {
             e.candidate_id: (part / total + lateness * chance) / (1 + lateness)
             for e, part, chance in zip(slate[0], _added(weighed, len(late)), late, strict=True)
@@ -82,7 +84,8 @@ class Balanced:
             risk = _risk(late[slate[0].index(first)], late[slate[0].index(second)])
             best = f"{first.candidate_id} has the best balance of {what}{risk}: score {mine} against {other}"
             tie = f", first by {tie_break(first, second)}" if mine == other else ""
-            return f"{best} ({second.candidate_id}){tie}; expected {figures(first)}."
+            note = NOTE if constraints.gives_up else ""
+            return f"{best} ({second.candidate_id}){tie}; expected {figures(first)}.{note}"
 
         return conclude(self, slate, scores, constraints.order, because)
 
@@ -91,10 +94,6 @@ class Balanced:
         w = self.weights
         total = w.latency + w.cost + w.quality
         return round(w.latency / total, 9), round(w.cost / total, 9), round(w.quality / total, 9)
-
-
-def _late(e: Estimate, deadline_s: float | None) -> float:
-    return 0.0 if deadline_s is None else 1 - chance_within(e, deadline_s)
 
 
 def _risk(mine: float, other: float) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from backends.types import Delta, GenerationInput, GenerationOutput, Limits
+from policies.rescue import room_s
 from router.budgets import Exceeded
 from router.course import Course
 from router.errors import AllAttemptsFailed, BudgetExceeded, DeadlineExceeded, FailedAttempt
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from router.slate import Candidate, Plan
 
 MOST_CHARS_PER_TOKEN = 8  # twice as many as usual: what was said has this many tokens at least
-SPARED = 1.5  # times what the next candidate should take: so much of the deadline is kept for it
 
 
 class Attempts:
@@ -269,7 +269,7 @@ class _Chain:
         """The time that is left, less what the next candidate needs of it, but half of it at least."""
         left_s = self._left_s()
         others = [self._plan.estimate(other.id).latency_s for other in self._course.left()]
-        return max(left_s - SPARED * min(others), left_s / 2) if others else left_s
+        return room_s(left_s, min(others, default=None))
 
     def _whole(self, result: InferenceResult) -> InferenceResult:
         """The result with what others had said before it."""

@@ -44,6 +44,10 @@ class Charge(Struct, frozen=True):
     providers: tuple[str, ...]
 
 
+Asked = dict[str, tuple[Charge, float | None]]
+"""By far candidate: whom asking it is charged to, and what a budget must have left for it; None where nobody knows."""
+
+
 class Exceeded(Struct, frozen=True, kw_only=True):
     """A budget that an attempt does not fit into. `reason` says it to people: figures, and when it begins anew."""
 
@@ -184,6 +188,7 @@ class Budgets:
         self._clock = clock
         ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
         self._budgets = [_Budget(entry, clock()) for entry in ordered]
+        self._binding = [budget for budget in self._budgets if budget.entry.on_exceeded != "warn"]
         self._daily = [budget for budget in self._budgets if budget.entry.period == "day"]
 
     def __len__(self) -> int:
@@ -195,14 +200,21 @@ class Budgets:
         """Whether any has the period of a day: what the policy `budget` paces itself by."""
         return bool(self._daily)
 
-    def pacing(self, charge: Charge) -> Pacing | None:
-        """Of the daily budgets that the charge concerns, the one whose money goes fastest against the clock.
+    def pacings(self, asked: Asked) -> dict[str, Pacing]:
+        """By name: of the daily budgets that the charge concerns, the one whose money goes fastest against the clock.
 
-        What is reserved counts as spent. None where no daily budget is concerned.
+        What is reserved counts as spent. Whoever no daily budget concerns is left out.
         """
         now = self._clock()
-        paced = [b.pacing(now) for b in self._daily if b.concerns(charge)]
-        return paced[0] if len(paced) == 1 else max(paced, key=lambda p: p.spent - p.elapsed, default=None)
+        paced = [(budget, budget.pacing(now)) for budget in self._daily]
+        paced.sort(key=lambda each: each[1].elapsed - each[1].spent)  # the fastest first
+        found: dict[str, Pacing] = {}
+        for name, (charge, _) in asked.items():
+            for budget, pacing in paced:
+                if budget.concerns(charge):
+                    found[name] = pacing
+                    break
+        return found
 
     def refusal(self, charge: Charge, usd: float | None) -> Exceeded | None:
         """The strictest budget that an attempt of this cost does not fit into; None when it may be made.
@@ -210,6 +222,12 @@ class Budgets:
         An unknown cost (None) fits into no budget that could refuse it. Changes nothing.
         """
         return self._refusal(self._clock(), charge, usd)
+
+    def refusals(self, asked: Asked) -> dict[str, Exceeded]:
+        """Who of these is refused, and by which budget, as `refusal` says."""
+        now = self._clock()
+        found = ((name, self._refusal(now, charge, usd)) for name, (charge, usd) in asked.items())
+        return {name: refused for name, refused in found if refused is not None}
 
     def warnings(self, charge: Charge, usd: float | None) -> list[str]:
         """What the soft budgets have to say of an attempt of this cost; they refuse nothing."""
@@ -249,9 +267,9 @@ class Budgets:
         return [_state(budget.entry, budget.at(now)) for budget in self._budgets]
 
     def _refusal(self, now: float, charge: Charge, usd: float | None) -> Exceeded | None:
-        for budget in self._budgets:
-            entry = budget.entry
-            if entry.on_exceeded != "warn" and budget.concerns(charge) and not budget.holds(now, usd):
+        for budget in self._binding:
+            if budget.concerns(charge) and not budget.holds(now, usd):
+                entry = budget.entry
                 return Exceeded(
                     scope=entry.scope,
                     period=entry.period,

@@ -3,7 +3,8 @@
 * Repeated at the same place, once: a connection that broke before headers, and 5xx; what asks to wait (429, 503) or
   cannot be reached only where nobody else is left, after its Retry-After. Never: what was silent, and every other 4xx.
 * Elsewhere, in the order of the ranking: after any failure that another candidate may be spared. A context that was too
-  short goes to a longer one only. A refusal of the content goes nowhere.
+  short goes to a longer one only. A refusal of the content goes nowhere. Whoever needs more time than is left is passed
+  over while somebody does not; where all do, the quickest is asked.
 * Where all others failed, one whose breaker is open is asked all the same: it may have recovered meanwhile.
 * The last attempt goes near where that can serve: an outage of all far ones must not use up the chain before it.
 * What a fallback refuses for reasons of its own does not end the chain, and never hides the first failure.
@@ -88,7 +89,7 @@ class Course:
         """The next step, begun; None where the chain ends. `left_s` to the deadline; `draw` (0..1) spreads waits."""
         if self._begun >= self._most or left_s <= 0 or (self._tried and self._is_over()):
             return None
-        step = self._first() or self._repeat(left_s, draw) or self._elsewhere() or self._return(left_s, draw)
+        step = self._first() or self._repeat(left_s, draw) or self._elsewhere(left_s) or self._return(left_s, draw)
         self._begun += step is not None
         return step
 
@@ -160,15 +161,19 @@ class Course:
             return None
         return self._again(candidate, error, left_s, draw)
 
-    def _elsewhere(self) -> Step | None:
-        """The next that may; with the last attempt that is allowed, one that is near, if there is any."""
+    def _elsewhere(self, left_s: float) -> Step | None:
+        """The next that may, and can be in time; with the last attempt that is allowed, one that is near, if any is."""
         may = self.left() or self._last_resort()
         near = [candidate for candidate in may if candidate.near]
-        found = next(iter(near if near and self._begun == self._most - 1 else may), None)
-        if found is None:
+        among = near if near and self._begun == self._most - 1 else may
+        if not among:
             return None
+        found = next((each for each in among if self._expected_s(each) <= left_s), min(among, key=self._expected_s))
         self._left.remove(found)
         return Step(found, "continuation" if self.continuing else "fallback")
+
+    def _expected_s(self, candidate: Candidate) -> float:
+        return self._plan.estimate(candidate.id).latency_s
 
     def _last_resort(self) -> list[Candidate]:
         """Nobody else is left: whoever was left alone for failing may have recovered, and no answer is worse."""

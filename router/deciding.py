@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backends.types import InferenceRequest
-    from router.budgets import Budgets, Charge, Exceeded
+    from policies.types import Pacing
+    from router.budgets import Asked, Budgets, Exceeded
     from router.slate import Candidate, Size
-
-Asked = dict[str, tuple["Charge", float | None]]
-"""By far candidate: whom asking it is charged to, and what a budget must have left for it; None where nobody knows."""
-
 
 Explored = Callable[[Decision, list[Estimate]], Decision]
 """A decision as chance has it, made of these estimates."""
@@ -62,8 +59,8 @@ def decide(
     Where that leaves nothing far and the request would have gone far, a budget that refuses (`on_exceeded`) refuses it,
     unless it is only that nobody knows the price; else what is near serves it. Reserves nothing.
     """
-    over = {name: said for name, ask in asked.items() if (said := budgets.refusal(*ask)) is not None}
-    told = [_paced(e, budgets, asked) for e in estimates] if paced else list(estimates)
+    over = budgets.refusals(asked)
+    told = _paced(estimates, budgets.pacings(asked)) if paced else list(estimates)
     marked = [e._replace(over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in told]
     decision = choose(marked)
     if over and asked.keys().isdisjoint(decision.ranked):
@@ -75,9 +72,9 @@ def decide(
     return Decided(_noted(explore(decision, marked), over, budgets, asked), marked, None)
 
 
-def _paced(estimate: Estimate, budgets: Budgets, asked: Asked) -> Estimate:
-    ask = asked.get(estimate.candidate_id)
-    return estimate if ask is None else estimate._replace(pacing=budgets.pacing(ask[0]))
+def _paced(estimates: Sequence[Estimate], pacings: dict[str, Pacing]) -> list[Estimate]:
+    found = ((e, pacings.get(e.candidate_id)) for e in estimates)
+    return [e if pacing is None else e._replace(pacing=pacing) for e, pacing in found]
 
 
 def _noted(decision: Decision, over: dict[str, Exceeded], budgets: Budgets, asked: Asked) -> Decision:

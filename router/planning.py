@@ -127,7 +127,7 @@ class Planner:
         found = self._lessons.estimates(size, candidates, wanted)
         if marked:
             found = judgement.marked(found, candidates)
-        return Given(candidates, found, self._limits(call, deadline_s))
+        return Given(candidates, found, self._limits(call, deadline_s, candidates))
 
     def _recalled(self, slate: Given, kept_as: bytes | None) -> Given:
         """The slate with what was answered before as candidates of its own: no cascade doubts what it once gave."""
@@ -179,12 +179,13 @@ class Planner:
         decided = decide(ranked, slate.estimates, self._budgets, asked, paced=paced, explore=drawn)
         return decided._replace(decision=_with_route(decided.decision, route))
 
-    def _limits(self, call: Call, deadline_s: float) -> Constraints:
+    def _limits(self, call: Call, deadline_s: float, candidates: Sequence[Candidate]) -> Constraints:
         """The hard limits of a call of which the answer is wanted so many seconds after it came in."""
         return call.routing.constraints(
             offline=self._settings.offline,
             deadline_s=call.received + deadline_s - time.monotonic(),
             queue_share=self._settings.queue_share,
+            gives_up=self._settings.max_attempts > 1 and _gives_up(call, candidates),
         )
 
     def _steady(self, policy: Policy, call: Call, route: str | None, candidates: Sequence[Candidate]) -> Policy:
@@ -211,6 +212,16 @@ def _size(call: Call, offer: Offer) -> Size:
     if call.measures is not None:
         return Size(**structs.asdict(call.measures))
     return size_of(call.request, offer.models[0].context_length)
+
+
+def _gives_up(call: Call, candidates: Sequence[Candidate]) -> bool:
+    """Whether a far answer that is late is given up for another's: a whole one, of the same kind, that may be paid for.
+
+    Of a stream only the first piece is waited for so long; what has begun goes on.
+    """
+    routing = call.routing
+    one_space = len({candidate.vector_space for candidate in candidates}) <= 1
+    return routing.allow_fallbacks and not call.request.stream and routing.max_cost_usd is None and one_space
 
 
 def _with_page(slate: Given, call: Call, size: Size) -> Given:

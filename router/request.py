@@ -45,7 +45,9 @@ class Routing(Struct, frozen=True, kw_only=True):
     within: tuple[tuple[str, ...], ...] = ()
     cache: bool = True
 
-    def constraints(self, *, offline: bool, deadline_s: float, queue_share: float = 0.6) -> Constraints:
+    def constraints(
+        self, *, offline: bool, deadline_s: float, queue_share: float = 0.6, gives_up: bool = False
+    ) -> Constraints:
         """The hard limits of this request under the given configuration; `deadline_s` is what is left of its time."""
         return Constraints(
             offline=offline,
@@ -60,6 +62,7 @@ class Routing(Struct, frozen=True, kw_only=True):
             deadline_s=deadline_s,
             queue_share=queue_share,
             within=self.within,
+            gives_up=gives_up,
         )
 
 

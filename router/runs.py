@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,7 +32,7 @@ from router.pricing import asked_usd
 from router.standby import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Mapping
     from contextlib import AbstractContextManager
 
     from backends.base import Backend
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from router.lessons import Lessons
     from router.slate import Candidate, Plan
     from router.standby import Standby
+
+T = TypeVar("T")
 
 
 class Runner:
@@ -156,15 +158,18 @@ class Run:
         start = self._runner.lessons.begin(self.candidate)
         try:
             self._stay = self._runner.ledger.stay(self.candidate)
-            async with aclosing(self._called()) as pieces:
-                async for piece in _until(pieces, self._plan.deadline, clock):
-                    if isinstance(piece, InferenceResult):
-                        result = piece
-                        break
-                    if clock.first_token_s is None:
-                        self._runner.lessons.heard(start)
-                    clock.seen(piece)
-                    yield piece
+            if not self._errand.request.stream:
+                result = await _bounded(self._answered(), self._plan.deadline, clock)
+            else:
+                async with aclosing(self._streamed()) as pieces:
+                    async for piece in _until(pieces, self._plan.deadline, clock):
+                        if isinstance(piece, InferenceResult):
+                            result = piece
+                            break
+                        if clock.first_token_s is None:
+                            self._runner.lessons.heard(start)
+                        clock.seen(piece)
+                        yield piece
             error = None if result is not None else RemoteError(f"{self.candidate.id} ended without a complete answer")
         except BackendError as caught:
             error = self._blamed(caught, clock)
@@ -187,15 +192,15 @@ class Run:
             return error
         return Impatient(f"{self.candidate.id} was not waited for any longer: the next candidate needs the time")
 
-    async def _called(self) -> AsyncGenerator[Piece | InferenceResult, None]:
-        target = self.candidate.target
-        backend = self._runner.backends[target.backend]
-        request = self._errand.request
+    async def _answered(self) -> InferenceResult:
+        target, request = self.candidate.target, self._errand.request
         with self._presence(request):
-            if not request.stream:
-                yield await backend.infer(request, target)
-                return
-            async with aclosing(backend.stream(request, target)) as pieces:
+            return await self._runner.backends[target.backend].infer(request, target)
+
+    async def _streamed(self) -> AsyncGenerator[Piece | InferenceResult, None]:
+        target, request = self.candidate.target, self._errand.request
+        with self._presence(request):
+            async with aclosing(self._runner.backends[target.backend].stream(request, target)) as pieces:
                 async for piece in pieces:
                     yield piece
 
@@ -303,19 +308,25 @@ class _Stopwatch:
 async def _until(
     pieces: AsyncGenerator[Piece | InferenceResult, None], deadline: float, clock: _Stopwatch
 ) -> AsyncGenerator[Piece | InferenceResult, None]:
-    """The pieces, each awaited no longer than the deadline (monotonic seconds). Never holds a timeout over a yield."""
+    """The pieces, each awaited no longer than the deadline. Never holds a timeout over a yield."""
     while True:
-        asked = time.monotonic()
-        limit = asyncio.timeout(deadline - asked)
         try:
-            async with limit:
-                piece = await anext(pieces)
+            piece = await _bounded(anext(pieces), deadline, clock)
         except StopAsyncIteration:
             return
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineTimeout("the deadline of the whole request ran out") from error
-        finally:
-            clock.waited_s += time.monotonic() - asked
         yield piece
+
+
+async def _bounded(waited: Awaitable[T], deadline: float, clock: _Stopwatch) -> T:
+    """What is awaited, if it comes before the deadline (monotonic seconds)."""
+    asked = time.monotonic()
+    limit = asyncio.timeout(deadline - asked)
+    try:
+        async with limit:
+            return await waited
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeadlineTimeout("the deadline of the whole request ran out") from error
+    finally:
+        clock.waited_s += time.monotonic() - asked

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, MutableMapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -44,16 +45,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", help="a folder for the pictures of the README, which are made anew")
 
 
-def pytest_configure() -> None:
-    """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them.
+
+    `make test` looks at fewer examples of each property than `make test-all`; they are others every time.
+    """
     weights = cache_dir() / "models" / "packages"
     weights.mkdir(parents=True, exist_ok=True)
     own = Path(_cache, "nearfar", "models")
     own.mkdir(parents=True)
     (own / "packages").symlink_to(weights.resolve())
     scrub(os.environ)
-    hypothesis.settings.register_profile("nearfar", deadline=None)  # how busy a machine is says nothing of us
-    hypothesis.settings.load_profile("nearfar")
+    # No deadline: how busy a machine is says nothing of us.
+    hypothesis.settings.register_profile("all", deadline=None, max_examples=100)
+    hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+    hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "all")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Several processes that are given whole files are given whole servers."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.distribution import ByServer
+
+    return ByServer(config, log)
 
 
 def pytest_unconfigure() -> None:

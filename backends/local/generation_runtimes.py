@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from backends.errors import BackendError, Unavailable
-from backends.local import llama_cpp, text_generation
+from backends.local import causal_lm, llama_cpp
 from backends.local.continuation import Conversation, Prompt
 from backends.local.errors import translated
 from backends.local.sampling import Sampling
@@ -94,7 +94,7 @@ def calibrate(opening: Opening) -> dict[str, str | int]:
     if reason is not None:
         logger.info("%s: %s is left out: %s", opening.directory.name, llama_cpp.NAME, reason)
         return {"runtime": REFERENCE, "why": f"{llama_cpp.NAME}: {reason}"}
-    reference = text_generation.load_reference(opening)
+    reference = causal_lm.load(opening)
     try:
         with translated(opening.directory.name):
             other = llama_cpp.load(opening)

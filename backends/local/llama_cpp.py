@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from backends.errors import Unavailable
 from backends.local import gguf_header, numbered_gguf
 from backends.local.continuation import LanguageModel
+from backends.local.sampling import unlike
 
 if TYPE_CHECKING:
     from backends.local.continuation import Conversation, Prompt
@@ -26,12 +27,6 @@ MAX_CACHE_BYTES = 1 << 30  # of keys and values, which are all reserved when the
 _SEEDS = 0xFFFF_FFFF  # llama.cpp's have 32 bits, and the last one means any
 _LIBRARY = "xllamacpp"
 _INSTRUCTIONS = frozenset({"avx2", "fma", "f16c", "bmi2"})  # its wheels for x86-64 are built with these
-# What of a model's own defaults is done here just as in torch; a model with others is torch's alone.
-_DEFAULTS = frozenset({
-    "bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty",
-    "max_length", "max_new_tokens", "transformers_version", "_from_model_config", "use_cache",
-    "typical_p", "min_p", "num_beams",
-})  # fmt: skip
 
 
 class LlamaModel(LanguageModel):
@@ -208,8 +203,7 @@ def _too_large(file: Path) -> str | None:
 def _unlike(defaults: Any) -> str | None:
     if not defaults.eos_token_id and defaults.eos_token_id != 0:
         return "the model names no end token"
-    others = {name for name, value in defaults.to_diff_dict().items() if value and name not in _DEFAULTS}
-    return f"the model wants {', '.join(sorted(others))}, which is done in torch only" if others else None
+    return unlike(defaults)
 
 
 def _defaults(directory: Path, file: Path) -> Any:

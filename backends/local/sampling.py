@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from backends.types import GenerationInput
 
 _MAX_SEED = 2**63 - 1
+# What of a model's own defaults every runtime follows as `generate` does; a model with others is `generate`'s alone.
+_FOLLOWED = frozenset({
+    "bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty",
+    "max_length", "max_new_tokens", "transformers_version", "_from_model_config", "use_cache",
+    "typical_p", "min_p", "num_beams",
+})  # fmt: skip
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
@@ -48,6 +54,12 @@ def sampling(payload: GenerationInput, defaults: Any) -> Sampling:
 def nth(wanted: Sampling, number: int) -> Sampling:
     """How the n-th of several answers is drawn: by a seed of its own, which follows from the request's."""
     return wanted if wanted.seed is None else structs.replace(wanted, seed=(wanted.seed + number) % (_MAX_SEED + 1))
+
+
+def unlike(defaults: Any) -> str | None:
+    """What of a model's own `GenerationConfig` only `generate` does; None where every runtime follows all of it."""
+    others = {name for name, value in defaults.to_diff_dict().items() if value and name not in _FOLLOWED}
+    return f"the model wants {', '.join(sorted(others))}, which is done in torch only" if others else None
 
 
 def _check(payload: GenerationInput) -> None:

@@ -11,7 +11,7 @@ import math
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,7 +27,7 @@ from backends.remote.sse import SseParser
 from backends.types import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
     from pyreqwest.client import Client
     from pyreqwest.request import StreamRequest
@@ -47,6 +47,7 @@ _PING_EVERY_S, _PING_WAIT_S = 15, 10  # an HTTP/2 connection that died unseen wo
 _DONE = "[DONE]"
 
 Phase = Literal["first-token", "idle", "total"]
+_T = TypeVar("_T")
 
 
 class Answer(Struct, frozen=True):
@@ -81,9 +82,8 @@ class _Limits:
         """Move the total limit by time that was not the far side's."""
         self._total_at += seconds
 
-    @asynccontextmanager
-    async def within(self, phase: Phase) -> AsyncIterator[None]:
-        """Whatever is awaited inside ends by the phase's limit, or by the total one where that is nearer."""
+    async def within(self, phase: Phase, begin: Callable[[], Awaitable[_T]]) -> _T:
+        """What this begins is awaited to the phase's limit, or to the total one where that is nearer."""
         ends_at = {
             "first-token": self._first_token_at,
             "idle": _now() + self._seconds["idle"],
@@ -94,7 +94,7 @@ class _Limits:
         try:
             async with asyncio.timeout_at(ends_at):
                 with translated(self._provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
-                    yield
+                    return await begin()
         except TimeoutError as error:
             seconds = self._seconds[phase]
             msg = f"provider {self._provider.name}: nothing came within the {phase} limit of {seconds:.3g} s"
@@ -120,8 +120,7 @@ class FarStream:
         parser = SseParser()
         phase: Phase = "first-token"
         while True:
-            async with self._limits.within(phase):
-                chunk = await self._reader.read_chunk()
+            chunk = await self._limits.within(phase, self._reader.read_chunk)
             events = parser.finish() if chunk is None else parser.feed(chunk.to_bytes())
             for event in events:
                 if event.data == _DONE:
@@ -273,8 +272,7 @@ class Connections:
     async def _send(self, stack: AsyncExitStack, request: StreamRequest, limits: _Limits, phase: Phase) -> Response:
         provider = self._provider
         try:
-            async with limits.within(phase):
-                response = await stack.enter_async_context(request)
+            response = await limits.within(phase, lambda: stack.enter_async_context(request))
         except RemoteError as error:
             msg = f"provider {provider.name}: the connection broke before an answer came"
             raise Interrupted(msg) from error
@@ -300,16 +298,17 @@ class Connections:
         return RemoteError(f"provider {self._provider.name}: answered {kind[:50]} instead of {wanted}")
 
     async def _body(self, response: Response, limits: _Limits, max_bytes: int) -> bytes:
-        body = bytearray()
-        while True:
-            async with limits.within("idle"):
-                chunk = await response.body_reader.read_chunk()
+        """Read it to its length where that was said, else to its end; each chunk is a turn of another thread's."""
+        body, reader, length = bytearray(), response.body_reader, _length(response)
+        while length is None or len(body) < length:
+            chunk = await limits.within("idle", reader.read_chunk)
             if chunk is None:
-                return bytes(body)
+                break
             body += chunk
             if len(body) > max_bytes:
                 msg = f"provider {self._provider.name}: the answer is longer than {max_bytes} bytes"
                 raise RemoteError(msg)
+        return bytes(body)
 
 
 def _build(provider: Provider, *, patient: bool) -> Client:
@@ -332,6 +331,11 @@ def _build(provider: Provider, *, patient: bool) -> Client:
 
 def _kind(response: Response) -> str:
     return (response.get_header("content-type") or "no content type").partition(";")[0].strip().lower()
+
+
+def _length(response: Response) -> int | None:
+    said = response.get_header("content-length") or ""
+    return int(said) if said.isascii() and said.isdigit() else None
 
 
 def _headers(response: Response) -> dict[str, str]:

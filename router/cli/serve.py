@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -65,6 +66,7 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
     )
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    gc.freeze()  # what is there by now stays as long as the server does: no collection need look through it again
     try:
         with logging_to(sys.stderr, settings.telemetry.logs):
             server.run(sockets=[listener])

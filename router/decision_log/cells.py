@@ -153,11 +153,16 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of sums if there are none, or anew if they were made by other rules. That takes a while."""
     if con.execute("SELECT value FROM nearfar_log.meta WHERE key = 'cells'").fetchall() == [(VERSION,)]:
         return
-    nothing = facts("FROM nearfar_log.hot LIMIT 0")
-    parts = compared(nothing)
-    for table, made in (("cells", _kept_cells(nothing)), ("clusters", parts), ("savings", _kept_savings(parts))):
-        con.execute(f"CREATE OR REPLACE TABLE nearfar_log.{table} AS FROM ({made}) WITH NO DATA")
-    con.execute("ALTER TABLE nearfar_log.clusters DROP COLUMN single")
+    for table, made in (
+        ("TEMP TABLE fact", facts("FROM nearfar_log.hot LIMIT 0")),  # once: DuckDB takes long to understand it
+        ("TEMP TABLE parts", compared("FROM fact")),
+        ("TABLE nearfar_log.cells", _kept_cells("FROM fact")),
+        ("TABLE nearfar_log.clusters", "SELECT * EXCLUDE (single) FROM parts"),
+        ("TABLE nearfar_log.savings", _kept_savings("FROM parts")),
+    ):
+        con.execute(f"CREATE OR REPLACE {table} AS FROM ({made}) WITH NO DATA")
+    con.execute("DROP TABLE parts")
+    con.execute("DROP TABLE fact")
     con.execute("DELETE FROM nearfar_log.meta WHERE key IN ('cells', 'folded')")
     con.execute("INSERT INTO nearfar_log.meta VALUES ('cells', ?), ('folded', '-infinity')", [VERSION])
     days = con.execute("SELECT DISTINCT ts::DATE FROM nearfar_log.settled ORDER BY 1").fetchall()

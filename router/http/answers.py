@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from litestar import Request
-from litestar.types import Receive, Scope, Send
+import msgspec
+from litestar import Request, Response
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from backends.types import Delta, InferenceResult, Piece, Progress
 from router.errors import RouterError
 from router.http.services import services
 from router.outcome import Attempt, Begun, Outcome
 from router.request import Call
+
+UNWATCHED_S = 0.02
+"""So long nobody looks whether the sender is still there."""
 
 
 class Answer(NamedTuple):
@@ -29,9 +33,8 @@ async def answered(request: Request[Any, Any, Any], call: Call) -> Answer:
     Raises:
         RouterError: the outcome's own error, carrying its decision's id.
     """
-    async with _watched(request):
-        with _dispatched():
-            return answer_of(await services(request).dispatcher.infer(call))
+    with _Watched(request), _dispatched():
+        return answer_of(await services(request).dispatcher.infer(call))
 
 
 async def opened(
@@ -43,9 +46,8 @@ async def opened(
         RouterError: nobody could begin an answer.
     """
     pieces = services(request).dispatcher.stream(call)
-    async with _watched(request):
-        with _dispatched():
-            first = await anext(pieces)
+    with _Watched(request), _dispatched():
+        first = await anext(pieces)
     if isinstance(first, Begun):
         return first, pieces
     if isinstance(first, Delta | Progress):
@@ -70,32 +72,40 @@ class Logged(RouterError):
     """The request failed after it reached the dispatcher, which wrote its rows: they must not be written again."""
 
 
-@asynccontextmanager
-async def _watched(request: Request[Any, Any, Any]) -> AsyncGenerator[None, None]:
-    """Stop what runs inside when the sender goes away.
+class _Watched:
+    """Stops the task that it is entered in when the sender goes away, and then raises `Logged`.
 
-    Raises:
-        Logged: it went.
+    Watching takes a task of its own, so it begins when an answer is not there at once: who left before is noticed then.
     """
-    running = asyncio.current_task()
-    assert running is not None  # noqa: S101 -- a handler runs in a task
-    leaving = asyncio.create_task(_left(request))
 
-    def stop(_: object) -> None:
-        if watching:  # it may be called late: whoever is done by then is not to be stopped at what comes after
-            running.cancel()
+    def __init__(self, request: Request[Any, Any, Any]) -> None:
+        running = asyncio.current_task()
+        assert running is not None  # noqa: S101 -- a handler runs in a task
+        self._request = request
+        self._running = running
+        self._leaving: asyncio.Task[None] | None = None
 
-    watching = True
-    leaving.add_done_callback(stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if leaving.done() and not running.uncancel():  # nobody else wants it stopped
-            raise Logged("The sender went away before the answer.") from None
-        raise
-    finally:
-        watching = False
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(UNWATCHED_S, self._watch)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        leaving, self._leaving = self._leaving, None
+        if leaving is None:
+            return
+        left = leaving.done()
         leaving.cancel()
+        if left and isinstance(error, asyncio.CancelledError) and not self._running.uncancel():
+            # Nobody else wants it stopped.
+            raise Logged("The sender went away before the answer.") from None
+
+    def _watch(self) -> None:
+        self._leaving = asyncio.create_task(_left(self._request))
+        self._leaving.add_done_callback(self._stop)
+
+    def _stop(self, leaving: asyncio.Task[None]) -> None:
+        if leaving is self._leaving:  # it may be called late: who is done is not to be stopped at what comes after
+            self._running.cancel()
 
 
 @contextmanager
@@ -109,19 +119,30 @@ def _dispatched() -> Iterator[None]:
         raise Logged("Internal error.") from bug
 
 
-class Whole:
-    """A complete JSON answer, as ASGI sends it; a `Response` would first copy its headers into an object of its own."""
+class Whole(Response[Any]):
+    """A complete JSON answer, made as ASGI sends it: any other `Response` is copied into an object of its own first."""
 
-    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
-        self._body = body
-        self._headers = headers
+    def __init__(self, content: object, headers: Mapping[str, str]) -> None:
+        super().__init__(content)
+        body = msgspec.json.encode(content)
+        fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        self._messages: tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent] = (
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": fixed + [(name.encode(), value.encode()) for name, value in headers.items()],
+            },
+            {"type": "http.response.body", "body": body, "more_body": False},
+        )
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        """Itself: nothing of the application is added to it."""
+        return self
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it."""
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self._body)).encode())]
-        headers += [(name.encode(), value.encode()) for name, value in self._headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": self._body, "more_body": False})
+        for message in self._messages:
+            await send(message)
 
 
 async def _left(request: Request[Any, Any, Any]) -> None:

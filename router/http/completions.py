@@ -13,7 +13,7 @@ from msgspec import Meta
 from backends.types import InferenceRequest
 from router.errors import InvalidRequest
 from router.http import headers
-from router.http.answers import Answer, answered, opened
+from router.http.answers import Answer, Whole, answered, opened
 from router.http.chats.chunks import TextChunks, events
 from router.http.chats.extras import Asking, extras_of, shared_fields
 from router.http.chats.generating import generation
@@ -60,7 +60,7 @@ async def completed(request: Request[Any, Any, Any], data: CompletionsBody) -> R
     answers = await _answered(request, calls)
     body, said = _body(answers, data.n or 1), headers.of_outcome(answers[0].outcome, request_id(request))
     said["x-nearfar-cost-usd"] = headers.cost(body["usage"]["cost"])  # of all prompts together
-    return Response(body, headers=said)
+    return Whole(body, said)
 
 
 def _calls(request: Request[Any, Any, Any], body: CompletionsBody) -> list[Call]:

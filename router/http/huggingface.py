@@ -103,7 +103,7 @@ async def _answer(request: Request[Any, Any, Any], asked: Wanted, routing: Routi
     if isinstance(output, DrawingOutput):
         seed = {} if output.seeds[0] is None else {"x-nearfar-seed": str(output.seeds[0])}
         return Response(output.images[0], media_type="image/png", headers=said | seed)
-    return Response(hub_schemas.answer_of(answer, asked), headers=said)
+    return answers.Whole(hub_schemas.answer_of(answer, asked), said)
 
 
 async def _events(pieces: AsyncGenerator[Begun | Piece | Outcome, None], asked: Wanted) -> AsyncGenerator[bytes, None]:

@@ -15,7 +15,7 @@ from policies.base import known
 from policies.types import Estimate
 from router.errors import InvalidRequest, RouterError
 from router.http import headers
-from router.http.answers import Answer, answer_of, answered, opened
+from router.http.answers import Answer, Whole, answer_of, answered, opened
 from router.http.browser import RouteBody, measures_of, page_of, sent, unsent
 from router.http.errors import body_of
 from router.http.parameters import request_of
@@ -40,7 +40,7 @@ async def inference(request: Request[Any, Any, Any], data: JSONBody[InferenceBod
     answer = await answered(request, call)
     credits_per_usd = services(request).settings.local.credits_per_usd
     body = body_of_answer(call, answer, credits_per_usd, listed=isinstance(data.inputs, list))
-    return Response(body, headers=headers.of_outcome(answer.outcome, request_id(request)))
+    return Whole(body, headers.of_outcome(answer.outcome, request_id(request)))
 
 
 @post("/v1/route", status_code=200, summary="Dry run: what would be decided, and why")

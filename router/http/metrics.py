@@ -1,7 +1,7 @@
 """Prometheus counters of what went through, by route pattern. One registry per app: two never share a number."""
 
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+M = TypeVar("M", Counter, Histogram)
 BREAKER = {"closed": 0.0, "half-open": 0.5, "open": 1.0}
 
 
@@ -36,23 +37,33 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         labels = ("surface", "backend", "status")
-        self._requests = Counter("nearfar_requests", "Requests ended.", labels, registry=registry)
-        self._seconds = Histogram(
-            "nearfar_request_seconds", "Seconds to the whole answer.", labels[:2], buckets=SECONDS, registry=registry
+        self._requests = _Kept(Counter("nearfar_requests", "Requests ended.", labels, registry=registry))
+        self._seconds = _Kept(
+            Histogram(
+                "nearfar_request_seconds",
+                "Seconds to the whole answer.",
+                labels[:2],
+                buckets=SECONDS,
+                registry=registry,
+            )
         )
         self._overhead = Histogram(
             "nearfar_overhead_seconds", "Seconds not spent in a backend.", buckets=SECONDS, registry=registry
         )
-        self._first_token = Histogram(
-            "nearfar_first_token_seconds",
-            "Seconds to the first token.",
-            ("backend",),
-            buckets=SECONDS,
-            registry=registry,
+        self._first_token = _Kept(
+            Histogram(
+                "nearfar_first_token_seconds",
+                "Seconds to the first token.",
+                ("backend",),
+                buckets=SECONDS,
+                registry=registry,
+            )
         )
-        self._attempts = Counter("nearfar_attempts", "Attempts ended.", ("provider", "status"), registry=registry)
-        self._tokens = Counter("nearfar_tokens", "Tokens used.", ("backend", "kind"), registry=registry)
-        self._cost = Counter("nearfar_cost_usd", "Cost of answered requests.", ("backend",), registry=registry)
+        self._attempts = _Kept(
+            Counter("nearfar_attempts", "Attempts ended.", ("provider", "status"), registry=registry)
+        )
+        self._tokens = _Kept(Counter("nearfar_tokens", "Tokens used.", ("backend", "kind"), registry=registry))
+        self._cost = _Kept(Counter("nearfar_cost_usd", "Cost of answered requests.", ("backend",), registry=registry))
         self._unknown = Counter("nearfar_unknown_cost", "Requests whose cost is unknown.", registry=registry)
         self._refused, self._turned_away = _refusals(registry)
         self._log = {
@@ -159,26 +170,40 @@ def _covered(registry: CollectorRegistry) -> Gauge:
     return Gauge("nearfar_predicted_p95_coverage", told, ("candidate",), registry=registry)
 
 
+class _Kept(Generic[M]):
+    """A metric of which only ever more is counted, with its children at hand: `labels` takes a lock to find them."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def labels(self, *values: str) -> M:
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._metric.labels(*values)
+        return child
+
+
 class _Http:
     """Every exchange, by its route's pattern. A path, a method nobody knows, or a model is in no label."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._count = Counter(
-            "nearfar_http_requests", "HTTP requests ended.", ("route", "method", "status"), registry=registry
+        self._count = _Kept(
+            Counter("nearfar_http_requests", "HTTP requests ended.", ("route", "method", "status"), registry=registry)
         )
-        self._seconds = Histogram(
-            "nearfar_http_request_seconds", "Seconds to the last byte.", ("route",), buckets=SECONDS, registry=registry
+        self._seconds = _Kept(
+            Histogram(
+                "nearfar_http_request_seconds",
+                "Seconds to the last byte.",
+                ("route",),
+                buckets=SECONDS,
+                registry=registry,
+            )
         )
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def exchanged(self, exchange: Exchange) -> None:
-        key = exchange.route, exchange.method, exchange.status
-        found = self._known.get(key)
-        if found is None:
-            found = self._count.labels(key[0], key[1], str(key[2])), self._seconds.labels(key[0])
-            self._known[key] = found
-        found[0].inc()
-        found[1].observe(exchange.seconds)
+        self._count.labels(exchange.route, exchange.method, str(exchange.status)).inc()
+        self._seconds.labels(exchange.route).observe(exchange.seconds)
 
 
 class _Far:

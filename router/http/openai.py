@@ -6,7 +6,6 @@ import time
 from array import array
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
@@ -26,8 +25,6 @@ from router.identity import is_known_to
 from router.quality import Quality
 from router.sections import AliasEntry, ModelEntry
 
-encode = msgspec.json.encode
-
 
 @post("/v1/chat/completions", status_code=200, opt={"inference": True}, summary="Chat, buffered or streamed")
 async def chat(request: Request[Any, Any, Any], data: JSONBody[ChatBody]) -> Response[Any]:
@@ -41,14 +38,14 @@ async def chatted(request: Request[Any, Any, Any], body: ChatBody, name: str) ->
     call = call_of(request, chat_request(body, model), routing)
     if not call.request.stream:
         answer = await answered(request, call)
-        return Response(_completion(answer), headers=headers.of_outcome(answer.outcome, request_id(request)))
+        return Whole(_completion(answer), headers.of_outcome(answer.outcome, request_id(request)))
     begun, pieces = await opened(request, call)
     written = events(pieces, ChatChunks(begun, include_usage=body.include_usage))
     return Stream(written, media_type="text/event-stream", headers=headers.of_stream(begun, request_id(request)))
 
 
 @post("/v1/embeddings", status_code=200, opt={"inference": True}, summary="Embed texts")
-async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsBody]) -> Whole:
+async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsBody]) -> Response[Any]:
     """One vector a text, as floats or as base64 of little-endian float32."""
     model, routing = model_and_routing(request, data.model, routing_of(data.routing, data.provider))
     max_items = services(request).settings.server.max_batch_items
@@ -64,7 +61,7 @@ async def embeddings(request: Request[Any, Any, Any], data: JSONBody[EmbeddingsB
         "model": answer.result.model,
         "usage": usage_of(answer),
     }
-    return Whole(encode(body), headers.of_outcome(answer.outcome, request_id(request)))
+    return Whole(body, headers.of_outcome(answer.outcome, request_id(request)))
 
 
 @get("/v1/models", summary="The catalogue, with the state of each candidate")

@@ -11,7 +11,7 @@ Where the window is too short for a level, the tail is Pareto's, fitted by Hill'
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,7 +36,7 @@ ASSUMED = tuple(0.5 * z for z in (-1.28, -0.84, -0.52, -0.25, 0.0, 0.25, 0.52, 0
 TRUSTED = 10  # scores, from which on the middle is moved by them
 
 
-class Spread(Struct):
+class Spread(Struct, dict=True):
     """The scores of one candidate, and the levels of its quantiles.
 
     Attributes:
@@ -52,14 +52,26 @@ class Spread(Struct):
     told: int = 0
     kept: int = 0
 
+    def __post_init__(self) -> None:
+        self._rank()
+
+    def _rank(self) -> None:
+        """Keep the scores, and the last of them, in order as well: every answer asks for it, and few change much."""
+        self._ranked, self._recent = sorted(self.scores), sorted(self.scores[-MIDDLE_WINDOW:])
+
     def observe(self, score: float, seconds: float, promised: Quantiles | None) -> None:
         """Take in a score, and whether the quantiles that were promised kept their word."""
         if promised is not None:
             self.judge(seconds, promised)
-        self.scores.append(round(max(-FARTHEST, min(score, FARTHEST)), 4))
+        score = round(max(-FARTHEST, min(score, FARTHEST)), 4)
+        if len(self.scores) >= MIDDLE_WINDOW:
+            _remove(self._recent, self.scores[-MIDDLE_WINDOW])
+        if len(self.scores) >= WINDOW:
+            _remove(self._ranked, self.scores.pop(0))
+        self.scores.append(score)
+        insort(self._ranked, score)
+        insort(self._recent, score)
         self.seen += 1
-        if len(self.scores) > WINDOW:
-            del self.scores[0]
 
     def outlasted(self, score: float, seconds: float, promised: Quantiles | None) -> None:
         """Something took longer than this, and nobody knows how much.
@@ -69,7 +81,7 @@ class Spread(Struct):
         """
         if promised is not None and seconds > promised.p50_s:
             self._miss(seconds, promised)
-        ranked = sorted(self.scores)
+        ranked = self._ranked
         above = bisect_right(ranked, score)
         if 2 * above < len(ranked):
             return
@@ -100,18 +112,24 @@ class Spread(Struct):
         """The prediction changed by `shift` because of the last `since` scores: against it they were smaller."""
         if since:
             self.scores[-since:] = [score - shift for score in self.scores[-since:]]
+            self._rank()
 
     def offsets(self) -> tuple[float, float, float, float]:
         """The logarithms of what the prediction is multiplied by: for the median, p90, p95 and p99; they never fall."""
-        recent = sorted(self.scores[-MIDDLE_WINDOW:])
+        recent = self._recent
         middle = 0.0
         if len(recent) >= TRUSTED:
             middle = (recent[(len(recent) - 1) // 2] + recent[len(recent) // 2]) / 2
-        ranked = sorted([*self.scores, *ASSUMED[len(self.scores) :]])
+        assumed = ASSUMED[len(self.scores) :]
+        ranked = sorted([*self.scores, *assumed]) if assumed else self._ranked
         found = [middle]
         for tail in self.tails:
             found.append(max(found[-1], _upper(ranked, tail)))
         return found[0], found[1], found[2], found[3]
+
+
+def _remove(ranked: list[float], score: float) -> None:
+    del ranked[bisect_left(ranked, score)]
 
 
 def _upper(ranked: Sequence[float], tail: float) -> float:

@@ -119,7 +119,10 @@ def estimate_of(shown: Shown, load_ms: float | None = None, queue_ms: float | No
 
 
 def constraints_of(request: Logged) -> Constraints:
-    """The limits a request set itself, as far as they are numbers; the others show in the rejections."""
+    """The limits a request set itself, as far as they are numbers; the others show in the rejections.
+
+    Every candidate stands for itself: the log does not tell what whoever takes over from a late one would have taken.
+    """
     return Constraints(
         private=request.private,
         max_cost_usd=request.max_cost_usd,

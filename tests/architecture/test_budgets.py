@@ -4,13 +4,12 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("router", "backends", "policies")
-FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
-NAMES = [str(file.relative_to(ROOT)) for file in FILES]
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 LAID_OUT = {  # one statement each, long because a row or a query has that many columns
@@ -31,15 +30,29 @@ machinery.PathFinder.find_spec = find_spec
 """
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-each_file = pytest.mark.parametrize("file", FILES, ids=NAMES)
 
 
-def tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+class File(NamedTuple):
+    """A file of the house, read and parsed once for every budget: there are hundreds."""
+
+    name: str
+    lines: list[str]
+    tree: ast.Module
+
+    @property
+    def functions(self) -> list[Function]:
+        """All of them, nested ones too."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
 
 
-def functions(file: Path) -> list[Function]:
-    return [node for node in ast.walk(tree(file)) if isinstance(node, Function)]
+@pytest.fixture(scope="module")
+def files() -> list[File]:
+    """Every file of the three packages. None would pass every budget."""
+    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    texts = [(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
+
+    assert len(texts) > 60
+    return [File(name, text.splitlines(), ast.parse(text)) for name, text in texts]
 
 
 def is_handler(function: Function) -> bool:
@@ -48,61 +61,52 @@ def is_handler(function: Function) -> bool:
     return any(name in HANDLERS for name in names)
 
 
-def test_there_is_something_to_measure() -> None:
-    """An empty list would pass every test below."""
-    assert len(FILES) > 60
-
-
-@each_file
-def test_a_file_is_short(file) -> None:
+def test_a_file_is_short(files) -> None:
     """Nothing above 400 lines: the file that grew is split before it is too late."""
-    lines = len(file.read_text(encoding="utf-8").splitlines())
-
-    assert lines <= MAX_FILE_LINES
+    assert [] == [(file.name, len(file.lines)) for file in files if len(file.lines) > MAX_FILE_LINES]
 
 
-@each_file
-def test_a_function_is_short(file) -> None:
+def test_a_function_is_short(files) -> None:
     """A reader sees it whole."""
-    allowed = LAID_OUT.get(file.relative_to(ROOT).as_posix(), {})
-    lengths = [(f.name, f.end_lineno - f.lineno + 1) for f in functions(file)]
+    lengths = [(file.name, f.name, f.end_lineno - f.lineno + 1) for file in files for f in file.functions]
 
-    assert [] == [(name, length) for name, length in lengths if length > allowed.get(name, MAX_FUNCTION_LINES)]
+    assert [] == [
+        (file, name, length)
+        for file, name, length in lengths
+        if length > LAID_OUT.get(file, {}).get(name, MAX_FUNCTION_LINES)
+    ]
 
 
-@each_file
-def test_a_function_takes_few_parameters(file) -> None:
+def parameters(function: Function) -> list[str]:
+    a = function.args
+    return [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs) if arg.arg not in {"self", "cls"}]
+
+
+def test_a_function_takes_few_parameters(files) -> None:
     """More than six values want a type of their own, unless the line says why not (`noqa: PLR0913 - because`).
 
     A handler's are the query parameters of its route.
     """
-    lines, found = file.read_text(encoding="utf-8").splitlines(), {}
-    for function in functions(file):
-        a = function.args
-        names = [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs) if arg.arg not in {"self", "cls"}]
-        explained = "noqa: PLR0913 - " in lines[function.lineno - 1]
-        if len(names) > MAX_PARAMETERS and not is_handler(function) and not explained:
-            found[function.name] = names
+    many = [(file, f) for file in files for f in file.functions if len(parameters(f)) > MAX_PARAMETERS]
 
-    assert {} == found
+    assert [] == [
+        (file.name, f.name, parameters(f))
+        for file, f in many
+        if not is_handler(f) and "noqa: PLR0913 - " not in file.lines[f.lineno - 1]
+    ]
 
 
-@each_file
-def test_a_module_says_what_it_is_for(file) -> None:
+def test_a_module_says_what_it_is_for(files) -> None:
     """Its first line is a sentence."""
-    docstring = ast.get_docstring(tree(file))
-
-    assert docstring
-    assert len(docstring) > 20
+    assert [] == [file.name for file in files if len(ast.get_docstring(file.tree) or "") <= 20]
 
 
-@each_file
-def test_the_environment_is_read_in_one_place(file) -> None:
+def test_the_environment_is_read_in_one_place(files) -> None:
     """Only the settings know it."""
-    text = file.read_text(encoding="utf-8")
-    found = [name for name in ("os.environ", "os.getenv", "from os import environ") if name in text]
+    ways = ("os.environ", "os.getenv", "from os import environ")
+    found = {file.name for file in files if any(way in line for line in file.lines for way in ways)}
 
-    assert found == [] or file == ROOT / "router" / "settings.py"
+    assert found <= {"router/settings.py"}
 
 
 def python(code: str, *args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -125,12 +129,11 @@ def test_importing_the_router_imports_nothing_else() -> None:
     assert set() == roots - set(sys.stdlib_module_names) - set(PACKAGES)
 
 
-@pytest.mark.parametrize(
-    "module", ["router.cli", "router.app", "router.http.inference", "backends.registry", "policies.registry"]
-)
-def test_nothing_heavy_is_imported_before_it_is_needed(module) -> None:
+def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     """The command line, the API and every backend can be imported without a single ML library, or the hub's client."""
-    assert set() == {name for name in modules_after(f"import {module}") if name.partition(".")[0] in HEAVY}
+    every = "import router.cli, router.app, router.http.inference, backends.registry, policies.registry"
+
+    assert set() == {name for name in modules_after(every) if name.partition(".")[0] in HEAVY}
 
 
 def test_policies_import_nothing_but_the_standard_library() -> None:

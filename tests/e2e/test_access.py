@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import threading
@@ -13,16 +12,13 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
-from click.testing import CliRunner
 
-from router.cli import main
+from tests.e2e.command import here
 from tests.e2e.conftest import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from click.testing import Result
 
 CONFIG = """
 [server]
@@ -42,14 +38,8 @@ task = "text-generation"
 ASK = {"model": "test/chat", "messages": [{"role": "user", "content": "hello"}]}
 
 
-def nearfar(folder: Path, *arguments: str, **environment: str) -> Result:
-    """Run a command in a folder, in this process."""
-    with contextlib.chdir(folder):
-        return CliRunner().invoke(main, arguments, env=environment)
-
-
 def created(folder: Path, name: str, *options: str) -> str:
-    done = nearfar(folder, "keys", "create", name, *options)
+    done = here(folder, "keys", "create", name, *options)
 
     assert 0 == done.exit_code, done.stderr
     return done.stdout.strip()
@@ -83,14 +73,14 @@ def test_commands_change_the_keys_of_a_running_server(server: Server) -> None:
     secret = created(server.folder, "root", "--scope", "admin", "--expires", "90d")
     until(lambda: server.ask("GET", "/v1/models", headers=bearer(secret)).status == 200)
     made = server.post("/v1/keys", {"name": "app", "concurrency": 3}, bearer(secret)).body
-    listed = json.loads(nearfar(server.folder, "keys", "list", "--json").stdout)
-    turned = nearfar(server.folder, "keys", "rotate", "app", "--overlap", "0s", "--json")
+    listed = json.loads(here(server.folder, "keys", "list", "--json").stdout)
+    turned = here(server.folder, "keys", "rotate", "app", "--overlap", "0s", "--json")
     until(lambda: gone(server.ask("GET", "/v1/models", headers=bearer(made["secret"])).status))
     new = json.loads(turned.stdout)["secret"]
     opened = server.ask("GET", "/v1/models", headers=bearer(new)).status
-    ended = nearfar(server.folder, "keys", "revoke", "app")
+    ended = here(server.folder, "keys", "revoke", "app")
     until(lambda: gone(server.ask("GET", "/v1/models", headers=bearer(new)).status))
-    audit = json.loads(nearfar(server.folder, "keys", "audit", "--limit", "4", "--json").stdout)
+    audit = json.loads(here(server.folder, "keys", "audit", "--limit", "4", "--json").stdout)
     written = "".join(path.read_text() for path in server.folder.glob("nearfar-*.json*"))
 
     assert [("root", "active", ["admin"]), ("app", "active", ["infer", "read"])] == [
@@ -107,8 +97,8 @@ def test_the_commands_ask_with_the_key_of_the_environment(server: Server) -> Non
     secret = created(server.folder, "shell")
     until(lambda: server.ask("GET", "/v1/models", headers=bearer(secret)).status == 200)
     ask = ("run", "text-generation", "hello", "--model", "test/chat", "--server", server.url)
-    with_key = nearfar(server.folder, *ask, NEARFAR_API_KEY=secret)
-    without = nearfar(server.folder, *ask)
+    with_key = here(server.folder, *ask, NEARFAR_API_KEY=secret)
+    without = here(server.folder, *ask)
 
     assert (0, "") == (with_key.exit_code, with_key.stdout and "")
     assert "[fake]" in with_key.stdout
@@ -147,7 +137,7 @@ def test_a_stream_holds_its_place_until_it_ends_or_its_reader_leaves(serve: Call
     status = []
     for leaves in (False, True):
         reader = HTTPConnection(place.hostname, place.port)
-        text = body if leaves else body.replace(b"400", b"10")
+        text = body if leaves else body.replace(b"400", b"40")
         reader.request("POST", "/v1/chat/completions", text, {"content-type": "application/json"} | bearer(secret))
         response = reader.getresponse()
         response.readline()

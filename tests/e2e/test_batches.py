@@ -29,7 +29,7 @@ task = "text-generation"
   backend = "fake"
   provider = "slow"
   price = { per_request_usd = 0.01 }
-  script = { latency_ms = 40 }
+  script = { latency_ms = 100 }
 [batches]
 at_once = 4
 max_file_bytes = 20000
@@ -212,6 +212,7 @@ def test_whoever_waits_is_served_while_a_batch_runs(slow: Server) -> None:
 
     assert client.chat.completions.create(model="test/slow", messages=messages).choices[0].message.content
     assert client.batches.retrieve(batch.id).request_counts.completed < 60
+    client.batches.cancel(batch.id)
     ended(client, batch)  # the server is left as it was found
 
 

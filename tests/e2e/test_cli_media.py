@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.command import here
 from tests.e2e.media import IMAGE, PHOTO, SPEECH, png_size, wav
 
 if TYPE_CHECKING:
@@ -30,23 +31,23 @@ def nearfar(folder: Path, *arguments: str, given: bytes = b"") -> subprocess.Com
 def test_a_drawing_is_a_file_named_for_its_seed(tmp_path: Path) -> None:
     """Its name is the answer; a second run does not overwrite it unless it is told to."""
     first = nearfar(tmp_path, *DRAW, "--seed", "7", "--size", "24x16", "--steps", "3")
-    again = nearfar(tmp_path, *DRAW, "--seed", "7")
-    forced = nearfar(tmp_path, *DRAW, "--seed", "7", "--size", "8x8", "--force")
+    again = here(tmp_path, *DRAW, "--seed", "7")
+    forced = here(tmp_path, *DRAW, "--seed", "7", "--size", "8x8", "--force")
 
     assert (0, "nearfar-7.png\n") == (first.returncode, first.stdout), first.stderr
     assert "only eligible candidate" in first.stderr
-    assert (1, True) == (again.returncode, "nearfar-7.png: exists already; --force" in again.stderr)
-    assert 0 == forced.returncode
+    assert (1, True) == (again.exit_code, "nearfar-7.png: exists already; --force" in again.stderr)
+    assert 0 == forced.exit_code
     assert (8, 8) == png_size((tmp_path / "nearfar-7.png").read_bytes())
 
 
 def test_a_drawing_goes_where_it_is_told(tmp_path: Path, near: Server) -> None:
     """Here or through a server, with the same seed the same file; `--json` prints what HTTP would answer."""
-    here = nearfar(tmp_path, *DRAW, "--seed", "7", "--output", "here.png")
-    there = nearfar(tmp_path, *DRAW, "--seed", "7", "--output", "there.png", "--server", near.url)
-    printed = nearfar(tmp_path, *DRAW, "--seed", "0", "--guidance", "0", "--json")
+    alone = here(tmp_path, *DRAW, "--seed", "7", "--output", "here.png")
+    there = here(tmp_path, *DRAW, "--seed", "7", "--output", "there.png", "--server", near.url)
+    printed = here(tmp_path, *DRAW, "--seed", "0", "--guidance", "0", "--json")
 
-    assert ("here.png\n", "there.png\n") == (here.stdout, there.stdout), here.stderr + there.stderr
+    assert ("here.png\n", "there.png\n") == (alone.stdout, there.stdout), alone.stderr + there.stderr
     assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
     assert 0 == json.loads(printed.stdout)["result"]["seed"]
     assert ["here.png", "there.png"] == sorted(path.name for path in tmp_path.glob("*.png"))
@@ -55,11 +56,11 @@ def test_a_drawing_goes_where_it_is_told(tmp_path: Path, near: Server) -> None:
 def test_a_photo_and_a_recording_are_files(tmp_path: Path) -> None:
     """Named with @, or on standard input, byte for byte."""
     (tmp_path / "cat.jpg").write_bytes(b"\xff\xd8\xff a photo")
-    named = nearfar(tmp_path, "run", "image-classification", "@cat.jpg", "--model", PHOTO, "--top-k", "2")
-    piped = nearfar(
+    named = here(tmp_path, "run", "image-classification", "@cat.jpg", "--model", PHOTO, "--top-k", "2")
+    piped = here(
         tmp_path, "run", "image-classification", "-", "--model", PHOTO, "--top-k", "2", given=b"\xff\xd8\xff a photo"
     )
-    said = nearfar(tmp_path, "run", "automatic-speech-recognition", "-", "--model", SPEECH, given=wav())
+    said = here(tmp_path, "run", "automatic-speech-recognition", "-", "--model", SPEECH, given=wav())
 
     assert 2 == len(json.loads(named.stdout)), named.stderr
     assert named.stdout == piped.stdout
@@ -70,10 +71,8 @@ def test_a_photo_and_a_recording_are_files(tmp_path: Path) -> None:
 def test_timestamps_are_lines(tmp_path: Path) -> None:
     """One for each segment or word, with its seconds."""
     (tmp_path / "a.wav").write_bytes(wav(0.5))
-    words = nearfar(
-        tmp_path, "run", "automatic-speech-recognition", "@a.wav", "--model", SPEECH, "--timestamps", "word"
-    )
-    segments = nearfar(
+    words = here(tmp_path, "run", "automatic-speech-recognition", "@a.wav", "--model", SPEECH, "--timestamps", "word")
+    segments = here(
         tmp_path, "run", "automatic-speech-recognition", "@a.wav", "--model", SPEECH, "--timestamps", "segment"
     )
 
@@ -121,9 +120,9 @@ def _read(master: int) -> bytes:
 
 def test_a_dry_run_takes_the_same_options(tmp_path: Path) -> None:
     """Nothing is drawn and nothing is written."""
-    done = nearfar(tmp_path, "route", *DRAW[1:], "--steps", "3", "--size", "64x64", "--json")
+    done = here(tmp_path, "route", *DRAW[1:], "--steps", "3", "--size", "64x64", "--json")
 
-    assert 0 == done.returncode, done.stderr
+    assert 0 == done.exit_code, done.stderr
     assert f"fake:{IMAGE}" == json.loads(done.stdout)["chosen"]
     assert not list(tmp_path.iterdir())
 
@@ -151,9 +150,9 @@ def test_what_cannot_be_done_is_said_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     """Exit code 1 for a failure and 2 for wrong usage; no traceback, and no file is left."""
-    done = nearfar(tmp_path, *arguments)
+    done = here(tmp_path, *arguments)
 
-    assert code == done.returncode, done.stderr
+    assert code == done.exit_code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.png"))

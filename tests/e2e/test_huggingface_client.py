@@ -211,7 +211,7 @@ def test_a_busy_model_says_when_to_come_back(serve: Callable[..., Server]) -> No
         (PHOTO, "image/png", bytes(11_000_000), 413, "10000000"),
         ("", "application/json", b"{}", 404, ""),
     ],
-    ids=str,
+    ids=["empty", "no JSON", "text", "form", "a list", "broken JSON", "no base64", "too long", "no model"],
 )
 def test_a_body_that_cannot_be_read_is_refused(
     near: Server, model: str, kind: str, body: bytes, status: int, said: str

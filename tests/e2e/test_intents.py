@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.command import here
 from tests.e2e.conftest import MINILM, SMOLLM, Server
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ def ask(server: Server, *texts: str, model: str = "intents/desk") -> list[str]:
     return [labels[0]["label"] for labels in answer.body["result"]]
 
 
-def test_intents_are_defined_asked_and_kept(serve: Callable[..., Server]) -> None:
-    """The next server of the folder answers the same, without fitting again."""
+def test_intents_are_defined_asked_kept_and_forgotten(serve: Callable[..., Server]) -> None:
+    """The next server of the folder answers the same, without fitting again; then set, file and model go."""
     server = serve()
     told = server.post("/v1/intents", DESK)
 
@@ -65,18 +64,12 @@ def test_intents_are_defined_asked_and_kept(serve: Callable[..., Server]) -> Non
     assert (DESK["unknown"], DESK["intents"]["login"]) == (body["unknown"], body["intents"]["login"])
     assert ["login", "printer", "unknown"] == ask(again, *texts)
 
-
-def test_intents_are_forgotten(serve: Callable[..., Server]) -> None:
-    """Set, file and model; a request then names what it might have meant."""
-    server = serve()
-    server.post("/v1/intents", DESK)
-
-    assert {"name": "desk", "deleted": True} == server.ask("DELETE", "/v1/intents/desk").body
-    assert [] == list((server.folder / "nearfar-intents").iterdir())
+    assert {"name": "desk", "deleted": True} == again.ask("DELETE", "/v1/intents/desk").body
+    assert [] == list((again.folder / "nearfar-intents").iterdir())
     for answer in (
-        server.get("/v1/intents/desk"),
-        server.ask("DELETE", "/v1/intents/desk"),
-        server.post("/v1/inference", {"model": "intents/desk", "inputs": "x"}),
+        again.get("/v1/intents/desk"),
+        again.ask("DELETE", "/v1/intents/desk"),
+        again.post("/v1/inference", {"model": "intents/desk", "inputs": "x"}),
     ):
         assert (404, "model") == (answer.status, answer.body["error"]["param"])
 
@@ -120,11 +113,6 @@ def test_the_intent_of_a_prompt_is_in_its_row(serve: Callable[..., Server]) -> N
     assert (label is None) == (probability is None)
 
 
-def nearfar(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "router", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
-
-
 def test_the_command_line_defines_lists_and_forgets(tmp_path: Path) -> None:
     """From a file with a table a label."""
     lines = [f"unknown = {json.dumps(DESK['unknown'])}"]
@@ -132,22 +120,22 @@ def test_the_command_line_defines_lists_and_forgets(tmp_path: Path) -> None:
         lines += [f"[{label}]", f"examples = {json.dumps(intent['examples'])}"]
     (tmp_path / "desk.toml").write_text("\n".join(lines))
 
-    added = nearfar(tmp_path, "intents", "add", "desk.toml", "--json")
-    assert 0 == added.returncode, added.stderr
+    added = here(tmp_path, "intents", "add", "desk.toml", "--json")
+    assert 0 == added.exit_code, added.stderr
     assert ("intents/desk", 8) == tuple(json.loads(added.stdout)[key] for key in ("model", "examples"))
-    assert [json.loads(added.stdout)] == json.loads(nearfar(tmp_path, "intents", "list", "--json").stdout)
-    asked = nearfar(tmp_path, "run", "text-classification", "paper jam", "--model", "intents/desk", "--json")
+    assert [json.loads(added.stdout)] == json.loads(here(tmp_path, "intents", "list", "--json").stdout)
+    asked = here(tmp_path, "run", "text-classification", "paper jam", "--model", "intents/desk", "--json")
     assert "printer" == json.loads(asked.stdout)["result"][0]["label"], asked.stderr
-    assert 0 == nearfar(tmp_path, "intents", "remove", "desk").returncode
-    gone = nearfar(tmp_path, "intents", "show", "desk")
-    assert (1, "Error: Unknown model 'intents/desk'.") == (gone.returncode, gone.stderr.strip())
+    assert 0 == here(tmp_path, "intents", "remove", "desk").exit_code
+    gone = here(tmp_path, "intents", "show", "desk")
+    assert (1, "Error: Unknown model 'intents/desk'.") == (gone.exit_code, gone.stderr.strip())
 
 
 def test_a_file_that_holds_no_intents_is_refused(tmp_path: Path) -> None:
     """In one line that names it."""
     (tmp_path / "bad.toml").write_text("[a]\nexample = 1\n")
-    done = nearfar(tmp_path, "intents", "add", "bad.toml")
+    done = here(tmp_path, "intents", "add", "bad.toml")
 
-    assert 1 == done.returncode
+    assert 1 == done.exit_code
     assert done.stderr.startswith("Error: bad.toml: intents: not a TOML file of intents")
     assert 1 == len(done.stderr.strip().splitlines())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.command import here
 from tests.e2e.conftest import MINILM, SMOLLM
 
 if TYPE_CHECKING:
@@ -287,19 +288,10 @@ def test_a_warmed_model_is_loaded_at_start_and_its_measurement_is_the_estimate(s
 )
 def test_a_broken_configuration_refuses_to_start(config: str, said: str, tmp_path: Any) -> None:
     """The refusal is one line naming the file, the key and what was expected; exit code 1, no traceback."""
-    import subprocess
-    import sys
-
     (tmp_path / "nearfar.toml").write_text(config)
-    done = subprocess.run(
-        [sys.executable, "-m", "router", "serve", "--port", "0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = here(tmp_path, "serve", "--port", "0")
 
-    assert 1 == done.returncode
+    assert 1 == done.exit_code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 

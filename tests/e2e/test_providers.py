@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.command import here
 from tests.e2e.test_cli import nearfar
 
 if TYPE_CHECKING:
@@ -124,25 +125,25 @@ def test_a_refresh_on_the_command_line_reaches_the_running_server(far: Far, serv
 def test_a_second_refresh_tells_what_changed(far: Far, tmp_path: Any) -> None:
     """New, gone and moved in percent, as JSON; a far side that fails is an exit code of 1 and names itself."""
     (tmp_path / "nearfar.toml").write_text(CONFIG.format(url=far.url))
-    nearfar(tmp_path, "models", "refresh")
+    here(tmp_path, "models", "refresh")
     far.providers = [
         {"provider": "together", "status": "live", "pricing": {"input": 2.0, "output": 3.0}},
         {"provider": "novita", "status": "live"},
     ]
-    again = json.loads(nearfar(tmp_path, "models", "refresh", "huggingface", "--json").stdout)["refreshed"][0]
-    shown = nearfar(tmp_path, "models", "show", MODEL).stdout
+    again = json.loads(here(tmp_path, "models", "refresh", "huggingface", "--json").stdout)["refreshed"][0]
+    shown = here(tmp_path, "models", "show", MODEL).stdout
     far.providers = []
     far.says = lambda _: None  # type: ignore[method-assign]
-    failed = nearfar(tmp_path, "models", "refresh")
-    wrong = nearfar(tmp_path, "models", "refresh", "hf-inference")
+    failed = here(tmp_path, "models", "refresh")
+    wrong = here(tmp_path, "models", "refresh", "hf-inference")
 
     assert ([f"novita:{MODEL}"], [f"groq:{MODEL}"]) == (again["changes"]["new"], again["changes"]["gone"])
     assert [("together", "output_per_1m_usd", 2.0, 3.0, 50.0)] == [
         (c["provider"], c["unit"], c["before"], c["after"], c["percent"]) for c in again["changes"]["prices"]
     ]
     assert f"together:{MODEL}" in shown
-    assert (1, True) == (failed.returncode, "provider huggingface: status 404" in failed.stderr)
-    assert (1, True) == (wrong.returncode, "no far side with a listing" in wrong.stderr)
+    assert (1, True) == (failed.exit_code, "provider huggingface: status 404" in failed.stderr)
+    assert (1, True) == (wrong.exit_code, "no far side with a listing" in wrong.stderr)
 
 
 def test_system_health_knows_the_token_when_asked(far: Far, serve: Callable[..., Server]) -> None:
@@ -172,7 +173,7 @@ def test_system_health_knows_the_token_when_asked(far: Far, serve: Callable[...,
 def test_doctor_says_it_in_the_same_words(far: Far, tmp_path: Any) -> None:
     """The state's name, whose prices are known since when, and what is configured but not listed."""
     (tmp_path / "nearfar.toml").write_text(CONFIG.format(url=far.url).replace('id = "lab/chatter"', 'id = "lab/gone"'))
-    nearfar(tmp_path, "models", "refresh")
+    here(tmp_path, "models", "refresh")
     unasked = _lines(nearfar(tmp_path, "doctor", "--json").stdout)
     far.permissions = []
     done = nearfar(tmp_path, "doctor", "--check-token", "--json")

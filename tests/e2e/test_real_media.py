@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import openai
 import pytest
 from huggingface_hub import InferenceClient
 
+from tests.e2e.command import here
 from tests.e2e.media import EFFICIENTNET, SHAPES, WHISPER, base64_of, events, send, wav
 
 if TYPE_CHECKING:
@@ -174,9 +173,8 @@ def test_the_shell_sees_all_three(tmp_path: Path, photo: bytes) -> None:
     (tmp_path / "speech.ogg").write_bytes(SPEECH)
 
     def nearfar(*arguments: str) -> str:
-        command = [sys.executable, "-m", "router", "run", *arguments, "--offline"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert 0 == done.returncode, done.stderr
+        done = here(tmp_path, "run", *arguments, "--offline")
+        assert 0 == done.exit_code, done.stderr
         return done.stdout
 
     assert "nearfar-3.png\n" == nearfar("text-to-image", PROMPT, "--seed", str(SEED))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from tests.e2e.command import here
 from tests.e2e.test_cli import nearfar
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ def test_a_server_is_reported_and_its_decisions_explained(serve: Callable[..., S
         assert 200 == answer.status, answer.body
 
     report = nearfar(tmp_path, "report", "--server", server.url, "--html", "report.html", "--json")
-    explain = nearfar(tmp_path, "explain", "--server", server.url, "--json")
-    missing = nearfar(tmp_path, "explain", "no-such-decision", "--server", server.url)
+    explain = here(tmp_path, "explain", "--server", server.url, "--json")
+    missing = here(tmp_path, "explain", "no-such-decision", "--server", server.url)
 
-    assert (0, 0) == (report.returncode, explain.returncode), report.stderr + explain.stderr
+    assert (0, 0) == (report.returncode, explain.exit_code), report.stderr + explain.stderr
     found, page = json.loads(report.stdout), (tmp_path / "report.html").read_text(encoding="utf-8")
     assert [("fake", 3, 3)] == [(row["backend"], row["requests"], row["ok"]) for row in found["rows"]]
     assert [("global", 1.0)] == [(each["scope"], each["limit_usd"]) for each in found["budgets"]]
     assert "fake:fake/embeddings" in page
     assert answer.headers["x-nearfar-decision-id"] == json.loads(explain.stdout)["decision_id"]
-    assert (1, True) == (missing.returncode, "No decision" in missing.stderr)
+    assert (1, True) == (missing.exit_code, "No decision" in missing.stderr)

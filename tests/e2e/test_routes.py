@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import pytest
 
-    from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONFIG = """
 [routing]
@@ -40,9 +42,16 @@ use = { alias = "talk" }
 FRUGAL = {"tags": ["frugal"]}
 
 
-def test_auto_tags_and_sessions_reach_the_rules(serve: Callable[..., Server]) -> None:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for both tests."""
+    running = Server(tmp_path_factory.mktemp("routes"), CONFIG)
+    yield running
+    running.stop()
+
+
+def test_auto_tags_and_sessions_reach_the_rules(server: Server) -> None:
     """Native, dry run and OpenAI alike; the log keeps the route and a hash of the session."""
-    server = serve(CONFIG)
     native = {"model": "auto", "task": "text-generation", "inputs": "hello", "routing": FRUGAL}
     talked = {"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}], "routing": {"session": "s1"}}
 
@@ -68,9 +77,8 @@ def test_auto_tags_and_sessions_reach_the_rules(serve: Callable[..., Server]) ->
     assert "s1" != rows[1]["session"]
 
 
-def test_what_is_wrong_with_the_new_fields_is_said(serve: Callable[..., Server]) -> None:
+def test_what_is_wrong_with_the_new_fields_is_said(server: Server) -> None:
     """By the field's name."""
-    server = serve(CONFIG)
     for routing, param in (
         ({"tags": ["x"] * 17}, "routing.tags"),
         ({"tags": [""]}, "routing.tags[0]"),

@@ -41,6 +41,60 @@ def test_the_overhead_benchmark_answers_and_logs_every_request():
     assert 0 == report["errors"]
 
 
+def test_the_gateways_benchmark_counts_every_request_and_names_who_is_not_there(tmp_path):
+    """Nearfar asks for a key and logs each request; of peers that are not installed nothing is made up."""
+    command = [sys.executable, "benchmarks/gateways.py", "--peers", str(tmp_path), "--concurrency", "1,16"]
+    command += ["--rounds", "2", "--seconds", "0.3", "--json"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    expected = itertools.product([1, 2], [1, 16], ["Nearfar", "no gateway"])
+    assert set(expected) == {(cell["round"], cell["concurrency"], cell["name"]) for cell in report["cells"]}
+    for cell in report["cells"]:
+        assert cell["sent"] == 2 * cell["concurrency"] + cell["answered"]  # the warm-up, and what was timed
+    assert report["log"]["sent"] == report["log"]["decisions"] > 0
+    assert 3 == len(report["not_measured"])
+    for each in report["goals"]:
+        of_peer = "times" in each["what"]
+        assert (each["value"] is None, each["met"] is None) == (of_peer, of_peer), each
+    assert [] == report["faults"]
+
+
+@pytest.mark.slow
+def test_the_startup_benchmark_measures_an_answer_a_vector_and_the_size(tmp_path):
+    """Of each round: one start that is left idle, one that is asked for a vector; the first of each is not counted."""
+    command = [sys.executable, "benchmarks/startup.py", "--peers", str(tmp_path), "--rounds", "1", "--idle", "0.1"]
+
+    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    idle, embedding = sorted(report["starts"], key=lambda start: start["vector_s"] is not None)
+    assert 0 < embedding["answer_s"] < embedding["vector_s"]
+    assert idle["rss_mb"] > 0
+    assert [True, True, True] == [each["value"] is not None for each in report["goals"]]
+
+
+@pytest.mark.slow
+def test_the_log_benchmark_finds_every_row_and_both_databases_say_the_same():
+    """In bulk, live beside requests, and in the answers to a dashboard's questions."""
+    command = [sys.executable, "benchmarks/log_ingest.py", "--bulk", "400", "--rate", "300", "--seconds", "1"]
+    command += ["--rounds", "1", "--decisions", "3000", "--question-rounds", "1", "--json"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [("Nearfar", 1200), ("SQLite", 1200)] == sorted((cell["name"], cell["rows"]) for cell in report["bulk"])
+    fed = {cell["name"]: cell["fed"] for cell in report["live"]}
+    assert 0 == fed.pop("nobody")
+    assert {"Nearfar", "SQLite"} == {name for name, decisions in fed.items() if decisions > 0}
+    assert 8 == len(report["questions"]["seconds"])
+    assert [] == report["faults"]
+
+
 def test_an_interrupted_benchmark_leaves_no_process_behind():
     """Its servers do not see Ctrl-C themselves; it stops them before it ends."""
     command = [*OVERHEAD, "--requests", "100000", "--concurrency", "1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from backends.local import generation_runtimes, llama_cpp, text_generation, weight_packages
+from backends.local import causal_lm, generation_runtimes, llama_cpp, text_generation, weight_packages
 from backends.local.types import Control, Opening
 from backends.types import GenerationInput, Message
 
@@ -28,7 +28,7 @@ def opening(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(opening):
-    return text_generation.load_reference(opening), llama_cpp.load(opening)
+    return causal_lm.load(opening), llama_cpp.load(opening)
 
 
 def answer(model, **payload):

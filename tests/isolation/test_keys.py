@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.e2e.command import here
 from tests.e2e.conftest import Answer, Server
 from tests.isolation.test_routes import for_admins
 from tests.isolation.world import CHAT_PATH, MINE, OTHERS
@@ -65,6 +64,7 @@ class Served:
         }
         self.server = Server(folder, CONFIG)
         self.of = {tenant: self._work(tenant) for tenant in (MINE, OTHERS)}
+        self.ask(BOSS, "GET", "/v1/analytics/summary")  # waits for the rows, which lists of decisions do not
 
     def ask(self, who: str | None, method: str, path: str, body: Any = None, media: str = "application/json") -> Answer:
         headers = {"content-type": media} | ({} if who is None else {"authorization": f"Bearer {self._secrets[who]}"})
@@ -93,8 +93,10 @@ class Served:
 
 def _key(folder: Path, name: str, *scopes: str) -> str:
     wanted = [word for scope in scopes for word in ("--scope", scope)]
-    command = [sys.executable, "-m", "router", "keys", "create", name, *wanted]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    done = here(folder, "keys", "create", name, *wanted)
+
+    assert 0 == done.exit_code, done.stderr
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.e2e.command import here
 from tests.e2e.conftest import Server
 from tests.surface import fakes, leaks
 
@@ -56,8 +55,10 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
 def _key(folder: Path, name: str, *scopes: str) -> dict[str, str]:
     """Make a key; the header that shows it."""
     wanted = [word for scope in scopes for word in ("--scope", scope)]
-    command = [sys.executable, "-m", "router", "keys", "create", name, *wanted]
-    secret = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    done = here(folder, "keys", "create", name, *wanted)
+
+    assert 0 == done.exit_code, done.stderr
+    secret = done.stdout.strip()
     return {"Authorization": f"Bearer {secret}"}  # written so, or schemathesis takes it for a generated one
 
 

@@ -57,7 +57,7 @@ def test_rows_are_committed_without_being_asked(path: Path, rows) -> None:
     forget = log._backlog.settle
     log._backlog.settle = lambda lines: (forget(lines), committed.set())
     log.append(rows["decision"](1))
-    assert committed.wait(10)
+    assert committed.wait(60)
     assert [1] == seqs(log)
     log.close()
 
@@ -79,16 +79,16 @@ def test_append_from_many_threads_loses_nothing(path: Path, rows) -> None:
     log = DecisionLog.open(path, queue_rows=10, flush_rows=7)
 
     def work(start: int) -> None:
-        for seq in range(start, start + 200):
+        for seq in range(start, start + 60):
             log.append(rows["decision"](seq))
 
-    threads = [threading.Thread(target=work, args=(n * 200,)) for n in range(8)]
+    threads = [threading.Thread(target=work, args=(n * 60,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     log.flush()
-    assert list(range(1600)) == seqs(log)
+    assert list(range(480)) == seqs(log)
     log.close()
 
 

@@ -87,7 +87,7 @@ def same(expected: Any, found: Any, leaving_out: Collection[str] = ()) -> None:
                 assert close == other[name], (key, name, row, other)
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000))
 def test_sums_kept_answer_as_rows_do(rows, seed: int) -> None:
     """Settled in parts, with rows that come late, the log answers every question as if nothing had been added up."""
@@ -124,7 +124,7 @@ def test_sums_kept_answer_as_rows_do(rows, seed: int) -> None:
         plain.close()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(1e-3, 1e7), min_size=1, max_size=60))
 def test_a_quantile_is_within_its_accuracy(rows, values: list[float]) -> None:
     """Of any values, each quantile is that of the nearest rank, wrong by two per cent at most."""

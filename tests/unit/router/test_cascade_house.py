@@ -10,17 +10,18 @@ from router.outcome import Begun, Outcome
 from router.patience import LEAST
 from router.sections import AliasEntry, CascadeSettings, HedgingSettings, ModelEntry
 from router.thresholds import Pair
+from tests.unit.router import virtual
 from tests.unit.router.house import PRICE, chat, drained, embed, fake, opened
 
 SMALL, LARGE, LARGER = "test/small", "test/large", "test/larger"
 
 
 def in_a_loop(test):
-    """A test that is a coroutine."""
+    """A test that is a coroutine, on a clock of its own."""
 
     @functools.wraps(test)
     def run(*given, **named) -> None:
-        asyncio.run(test(*given, **named))
+        virtual.run(test(*given, **named))
 
     return run
 

@@ -37,13 +37,14 @@ def candidate(name: str, *, context: int | None = None, near: bool = False, cont
     )
 
 
-def plan_of(*candidates: Candidate, chat: bool = True, cost_usd: float | None = 0.01, **routing) -> Plan:
+def plan_of(*candidates: Candidate, chat: bool = True, cost_usd: float | None = 0.01, latency_s=(), **routing) -> Plan:
     payload = GenerationInput(messages=(Message("user", "hi"),)) if chat else GenerationInput(prompt="hi")
     request = InferenceRequest(task=Task.TEXT_GENERATION, model="m", payload=payload, stream=True)
     estimates = [
         Estimate(
-            candidate_id=each.id, backend=each.target.backend, provider=each.id, near=each.near, latency_s=1.0,
-            latency_source="prior", service_s=1.0, cost_usd=cost_usd, cost_source="priced",
+            candidate_id=each.id, backend=each.target.backend, provider=each.id, near=each.near,
+            latency_s=dict(latency_s).get(each.id, 1.0), latency_source="prior", service_s=1.0, cost_usd=cost_usd,
+            cost_source="priced",
         )
         for each in candidates
     ]  # fmt: skip
@@ -283,3 +284,12 @@ def test_a_chain_always_ends_and_never_storms(errors_, most, count) -> None:
 
     assert 1 <= len(asked) <= most
     assert all(asked.count(name) <= 2 for name in asked)
+
+
+@pytest.mark.parametrize(("left_s", "asked"), [(100.0, "b"), (5.0, "c"), (0.5, "c")])
+def test_a_fallback_is_one_that_can_be_in_time(left_s, asked) -> None:
+    """In the order of the ranking among those; the quickest where nobody can."""
+    course = course_of(A, B, candidate("c"), latency_s={"b": 20.0, "c": 2.0}.items())
+    failed(course, course.next(LONG_S, 0.5), errors.Timeout("silent"))
+
+    assert asked == course.next(left_s, 0.5).candidate.id

@@ -219,7 +219,7 @@ async def send(house: House, request: dict) -> str:
     return "cancelled" if request["leave_after"] else "never began"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings.default.max_examples // 3)  # a house each
 @given(st.lists(scripts, min_size=1, max_size=3), st.lists(requests, min_size=1, max_size=6), st.booleans())
 def test_requests_are_decision_rows_are_outcome_rows(behaviours, mix, together) -> None:
     """Whatever candidates and senders do: one decision, one outcome and one row per attempt each, and they agree."""
@@ -252,7 +252,7 @@ def test_requests_are_decision_rows_are_outcome_rows(behaviours, mix, together) 
     run(go)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)  # two houses each
 @given(st.text(max_size=40), st.integers(0, 12), st.integers(1, 12), st.booleans())
 def test_streamed_and_buffered_cost_the_same(prompt, tokens, limit, failing_first) -> None:
     """The same request has the same text, usage, attempts and cost, however it is answered."""

@@ -11,6 +11,7 @@ from router.http.errors import body_of, told
 from router.http.system import report
 from router.outcome import Outcome
 from router.sections import Price
+from tests.unit.router import virtual
 from tests.unit.router.house import House, chat, chat_model, drained, fake, opened
 
 FOREVER_MS = 3_600_000
@@ -19,7 +20,8 @@ CROWD = 20  # requests of a tenth of a second each: two seconds of queue
 
 
 def run(go):
-    return asyncio.run(go())
+    """On a clock of its own: no deadline is missed because the machine is busy."""
+    return virtual.run(go())
 
 
 def near(**script):

@@ -4,6 +4,7 @@ import math
 import random
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,3 +133,22 @@ def test_what_was_left_early_says_nothing() -> None:
     spread.outlasted(-3.0, math.exp(-3.0), promised(spread))
 
     assert (before, 0, list(TAILS)) == (spread.scores, spread.told, spread.tails)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_kept_in_order_is_what_was_seen(seed) -> None:
+    """However it came about, it says what a spread says that begins with these scores, and keeps nothing else."""
+    dice, spread = random.Random(seed), Spread()
+    for number in range(3 * WINDOW):
+        score, event = dice.gauss(0, 1), dice.random()
+        if event < 0.9:
+            spread.observe(score, math.exp(score), None)
+        elif event < 0.99:
+            spread.outlasted(score, math.exp(score), None)
+        else:
+            spread.moved(score, min(7, len(spread.scores)))
+        if number % 10 == 0:
+            kept = msgspec.json.decode(msgspec.json.encode(spread), type=Spread)
+            assert (kept.offsets(), kept) == (spread.offsets(), spread)
+
+    assert {"scores", "tails", "seen", "told", "kept"} == set(msgspec.to_builtins(spread))

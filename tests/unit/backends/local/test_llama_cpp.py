@@ -11,19 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from backends.errors import ContextLengthExceeded, InvalidInput, Unavailable
-from backends.local import generation_runtimes, llama_cpp, numbered_gguf, text_generation
+from backends.local import causal_lm, generation_runtimes, llama_cpp, numbered_gguf, text_generation
 from backends.local.generation_runtimes import Speed, choose
-from backends.local.types import Cancelled, Control, Opening
+from backends.local.types import Cancelled, Control
 from backends.types import GenerationInput, Message
 from tests.unit.backends.local import tiny_llama
+from tests.unit.backends.local.tiny_llama import opening_of
 
 for library in ("tokenizers", "torch", "transformers", "gguf", "xllamacpp"):
     pytest.importorskip(library)
-
-
-def opening_of(directory, **changes):
-    wanted = {"device": "cpu", "dtype": "float32", "threads": 1, "cache_dir": directory / "cache", **changes}
-    return Opening(directory=directory, **wanted)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +29,7 @@ def opening(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def torch_model(opening):
-    return text_generation.load_reference(opening)
+    return causal_lm.load(opening)
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +143,10 @@ def test_a_stop_string_ends_the_generation_and_is_not_shown(model, torch_model):
 def test_end_tokens_end_it_and_count(tmp_path):
     """Two of them: the one that llama.cpp knows, and one that only we do. Neither has a text."""
     plain = opening_of(tiny_llama.save(tmp_path / "plain"))
-    heard = generation_runtimes.continued(text_generation.load_reference(plain), [40, 41, 42], 12)
+    heard = generation_runtimes.continued(causal_lm.load(plain), [40, 41, 42], 12)
     ends = [heard.tokens[7], heard.tokens[3]]
     opening = opening_of(tiny_llama.save(tmp_path / "ending", eos_token_id=ends))
-    ours, theirs = llama_cpp.load(opening), text_generation.load_reference(opening)
+    ours, theirs = llama_cpp.load(opening), causal_lm.load(opening)
     results = [generation_runtimes.continued(each, [40, 41, 42], 12) for each in (ours, theirs)]
 
     assert heard.tokens[:4] == results[0].tokens == results[1].tokens

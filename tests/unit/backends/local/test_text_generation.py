@@ -9,7 +9,8 @@ import pytest
 
 from backends.errors import ContextLengthExceeded, InvalidInput
 from backends.local import generation_runtimes, text_generation
-from backends.local.text_generation import CausalLM
+from backends.local.causal_lm import CausalLM
+from backends.local.cuda_graphs import GraphedLM
 from backends.local.types import Cancelled, Control
 from backends.types import GenerationInput, Message
 
@@ -21,9 +22,9 @@ TEMPLATE = "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }};{% endfor 
 CONTEXT = 64
 
 
-@pytest.fixture(scope="module")
-def model():
-    """Two layers, 257 tokens: the bytes and an end."""
+@pytest.fixture(scope="module", params=[CausalLM, GraphedLM])
+def model(request):
+    """Two layers, 257 tokens: the bytes and an end. What a GPU would record is computed as it is here."""
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     tokenizer = tokenizers.Tokenizer(
         tokenizers.models.BPE({"<end>": 0} | {char: at for at, char in enumerate(alphabet, 1)}, [])
@@ -38,7 +39,7 @@ def model():
     wrapped = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<end>", chat_template=TEMPLATE
     )
-    return CausalLM(transformers.LlamaForCausalLM(config).eval(), wrapped, "cpu", "float32")
+    return request.param(transformers.LlamaForCausalLM(config).eval(), wrapped, "cpu", "float32")
 
 
 def generate(model, **payload):

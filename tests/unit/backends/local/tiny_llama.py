@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from backends.local.types import Opening
+
 CONTEXT = 256
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }};{% endfor %}"
 _NAMES = {
@@ -9,6 +11,12 @@ _NAMES = {
     "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }  # fmt: skip
+
+
+def opening_of(directory, **changes):
+    """How the model in a directory is opened on one thread of the CPU."""
+    wanted = {"device": "cpu", "dtype": "float32", "threads": 1, "cache_dir": directory / "cache", **changes}
+    return Opening(directory=directory, **wanted)
 
 
 def save(directory, halves=False, **defaults):

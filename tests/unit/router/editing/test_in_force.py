@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.fake import FakeBackend
 from backends.types import Target
 from router.editing import changes, keeping
 from router.editing.changes import AliasPatch, ModelPatch
@@ -42,6 +43,19 @@ def repriced(usd: float | None) -> changes.Change:
     return changes.patch_model(CHAT, ModelPatch(prices={"a": None if usd is None else costing(usd)}))
 
 
+class Held(FakeBackend):
+    """Answers once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go = asyncio.Event()
+
+    async def infer(self, request, target):
+        with self._call("infer", request, target):
+            await self.may_go.wait()
+        return await super().infer(request, target)
+
+
 async def until(check) -> None:
     while not check():  # noqa: ASYNC110 - a fake's queue has no event to wait for
         await asyncio.sleep(0)
@@ -59,12 +73,13 @@ async def until(check) -> None:
 @in_a_loop
 async def test_a_request_under_way_is_settled_at_the_price_it_was_decided_with(change, then) -> None:
     """It keeps its plan; the next one goes by the new catalogue, and each names its own in the log."""
-    async with opened(chat_model(fake(price=costing(0.25), latency_ms=50))) as house:
+    backend = Held()
+    async with opened(chat_model(fake(price=costing(0.25))), backend=backend) as house:
         first = house.services.in_force.snapshot
         running = asyncio.create_task(house.dispatcher.infer(chat()))
-        await until(lambda: house.services.backends["fake"].status(_target(house)).queued)
+        await until(lambda: backend.status(_target(house)).queued)
         swap = await house.services.in_force.change(change)
-        assert not running.done()
+        backend.may_go.set()
         before, after = await running, await house.dispatcher.infer(chat())
 
         assert ("ok", 0.25, then) == (before.status, before.cost.usd, after.status)

@@ -65,7 +65,7 @@ def at(folder: str | Path, base: Settings = BASE) -> Settings:
     return replace(base, log=LogSettings(path=str(Path(folder) / "nearfar.duckdb")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(_change, max_size=12))
 def test_any_sequence_of_changes_is_found_again_after_a_restart(made) -> None:
     """What is in force after the last change is in force at the next start, to the order of the entries.
@@ -90,7 +90,7 @@ def test_any_sequence_of_changes_is_found_again_after_a_restart(made) -> None:
         assert base == now.held.base
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(_change, max_size=8), _models)
 def test_a_model_taken_back_is_as_the_file_has_it(made, name) -> None:
     """Whatever was done to it: removing what was changed leaves the file's entry, or none."""

@@ -1,10 +1,12 @@
 """Explanations of decisions that a real house made, and of rows that no house would make."""
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.types import Delta
 from policies.base import seconds
@@ -12,6 +14,7 @@ from router.errors import RouterError
 from router.explanation.told import explained
 from router.explanation.values import Explanation
 from router.sections import BudgetEntry, HedgingSettings
+from tests.unit.router import virtual
 from tests.unit.router.house import chat, chat_model, drained, embed, fake, opened, vector_model
 from tests.unit.router.test_cascade_house import LARGE, ask, model, near
 from tests.unit.router.test_cascade_house import house as cascade
@@ -21,7 +24,7 @@ from tests.unit.router.test_shadowing import both, ran
 SECRET = "the-prompt-is-a-secret"
 
 
-def told(call, *models, before=None, **house_settings) -> Explanation:
+def told(call, *models, before=None, run=asyncio.run, **house_settings) -> Explanation:
     """The explanation of one call to a house with these models."""
 
     async def go() -> Explanation:
@@ -29,13 +32,14 @@ def told(call, *models, before=None, **house_settings) -> Explanation:
             if before is not None:
                 await before(house)
             try:
-                pieces = await drained(house.dispatcher.stream(call))
+                came = replace(call, received=time.monotonic())  # by the clock that this runs on
+                pieces = await drained(house.dispatcher.stream(came))
                 decision_id = pieces[-1].decision_id
             except RouterError as error:
                 decision_id = error.decision_id
             return explained(await house.row(decision_id))
 
-    return asyncio.run(go())
+    return run(go())
 
 
 def two(**first):
@@ -176,6 +180,7 @@ def test_a_hedge_that_won_is_no_prediction_against_the_one_that_was_stopped() ->
         embed(),
         vector_model(fake("a", latency_ms=SLOW_MS), fake("b", near=True)),
         before=teach,
+        run=virtual.run,
         hedging=HedgingSettings(share=1.0),
     )
 

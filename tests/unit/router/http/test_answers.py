@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from router.http.answers import Logged, Whole, _watched, answered
+from router.http.answers import UNWATCHED_S, Logged, Whole, _Watched, answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +20,12 @@ class _Caller:
     def __init__(self) -> None:
         self.left = asyncio.Event()
         self.begun = asyncio.Event()
+        self.watched = asyncio.Event()
         self.stopped = False
         self.app = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(dispatcher=self)))
 
     async def receive(self) -> dict[str, str]:
+        self.watched.set()
         await self.left.wait()
         return {"type": "http.disconnect"}
 
@@ -42,7 +44,7 @@ def ended(happens: Callable[[_Caller, asyncio.Task[Any]], None]) -> tuple[BaseEx
         caller = _Caller()
         asking = asyncio.create_task(answered(cast("Any", caller), cast("Any", None)))
         await caller.begun.wait()
-        await asyncio.sleep(0)  # the watcher waits, too
+        await caller.watched.wait()
         happens(caller, asking)
         (found,) = await asyncio.gather(asking, return_exceptions=True)
         return found, asking, caller.stopped
@@ -55,8 +57,8 @@ def test_whoever_is_done_when_the_sender_leaves_is_not_stopped_at_what_comes_aft
 
     async def go() -> str:
         caller = _Caller()
-        async with _watched(cast("Any", caller)):
-            await asyncio.sleep(0)  # the watcher waits
+        with _Watched(cast("Any", caller)):
+            await caller.watched.wait()
             caller.left.set()
             await asyncio.sleep(0)  # the watcher has ended, and its callback is on its way
         await asyncio.sleep(0)
@@ -92,15 +94,41 @@ def test_a_cancellation_from_elsewhere_goes_before_a_sender_who_leaves_at_the_sa
     assert (True, True) == (task.cancelled(), stopped)
 
 
-@pytest.mark.parametrize("body", [b"{}", '{"text":"ü"}'.encode()])
-def test_an_answer_goes_out_whole_with_its_length(body: bytes) -> None:
+def test_who_left_at_once_is_noticed_all_the_same() -> None:
+    """Nobody looks in the first moment, and the sender is gone by then."""
+
+    async def go() -> tuple[BaseException, bool]:
+        caller = _Caller()
+        caller.left.set()
+        (found,) = await asyncio.gather(answered(cast("Any", caller), cast("Any", None)), return_exceptions=True)
+        return cast("BaseException", found), caller.stopped
+
+    error, stopped = asyncio.run(go())
+    assert (Logged, True) == (type(error), stopped)
+
+
+def test_an_answer_that_is_there_at_once_has_no_watcher() -> None:
+    """Nobody begins to watch when all is over."""
+
+    async def go() -> bool:
+        caller = _Caller()
+        with _Watched(cast("Any", caller)):
+            await asyncio.sleep(0)
+        await asyncio.sleep(2 * UNWATCHED_S)
+        return caller.watched.is_set()
+
+    assert not asyncio.run(go())
+
+
+@pytest.mark.parametrize(("content", "body"), [({}, b"{}"), ({"text": "ü"}, '{"text":"ü"}'.encode())])
+def test_an_answer_goes_out_whole_with_its_length(content: object, body: bytes) -> None:
     """Its length counts bytes, not characters, and its headers follow."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Whole(body, {"x-request-id": "a-1"})(cast("Any", {}), cast("Any", None), cast("Any", send)))
+    asyncio.run(Whole(content, {"x-request-id": "a-1"})(cast("Any", {}), cast("Any", None), cast("Any", send)))
 
     start, rest = sent
     assert {

@@ -28,7 +28,7 @@ from router.replay.targets import target
 from router.replay.verdict import Figure, Replay
 from router.sections import Price
 from tests.unit.router.house import chat, chat_model, fake, opened
-from tests.unit.router.replay.virtual import run
+from tests.unit.router.virtual import run
 
 NEAR_MS, FAR_MS = 60.0, 120.0
 GAP_S = 0.025  # between arrivals: all of them are 2.4 times what the near side serves
@@ -120,9 +120,9 @@ def test_event_replay_foretells_the_latency_of_a_policy_that_is_then_really_run(
     gaps = [rng.expovariate(1 / GAP_S) for _ in range(500)]
     monkeypatch.setitem(registry.POLICIES, "coin", lambda _: Coin(random.Random(5)))
     monkeypatch.setitem(registry.POLICIES, "near-always", lambda _: LocalFirst(spill_factor=float("inf")))
-    _, told, per_request = run(lived("coin", gaps, "all-near", "fastest"), monkeypatch)
-    near, _, _ = run(lived("near-always", gaps), monkeypatch)
-    fastest, _, _ = run(lived("fastest", gaps), monkeypatch)
+    _, told, per_request = run(lived("coin", gaps, "all-near", "fastest"))
+    near, _, _ = run(lived("near-always", gaps))
+    fastest, _, _ = run(lived("fastest", gaps))
 
     sys.stdout.write(
         f"{told['all-near'].estimate} for {near}, {told['fastest'].estimate} for {fastest}, {per_request}\n"
@@ -144,9 +144,9 @@ async def explored(count: int) -> Replay:
         return replay(house.services.log.reader(), Window(), Asked(policy="all-near"), Clock())
 
 
-def test_what_a_real_house_logs_of_its_exploration_is_what_replay_needs(monkeypatch) -> None:
+def test_what_a_real_house_logs_of_its_exploration_is_what_replay_needs() -> None:
     """Its propensities are believed, and the price of never going far is told from the requests left to chance."""
-    [verdict] = run(explored(1000), monkeypatch).verdicts
+    [verdict] = run(explored(1000)).verdicts
     price, errors = verdict.figures[:2]
 
     assert ("dr", None) == (price.method, price.refusal)

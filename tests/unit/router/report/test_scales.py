@@ -121,7 +121,7 @@ ROW = st.builds(Row, st.text(max_size=30), AMOUNT, st.none() | AMOUNT, st.none()
 PAIRS = st.lists(st.tuples(AMOUNT, AMOUNT), min_size=1, max_size=4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(SERIES, st.lists(ROW, min_size=1, max_size=3), PAIRS, st.text(max_size=30))
 def test_every_chart_is_one_xml_element_with_a_title_and_a_description(series, rows, pairs, name) -> None:
     """Whatever it is called and whatever its values: nothing lies outside, nothing is not a number."""
