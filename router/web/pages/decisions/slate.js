@@ -23,7 +23,7 @@ function row(c, seen) {
     html`<span class=${`verdict ${c.verdict}`}>${c.verdict}</span>${c.code && html`<br /><small>${c.code.replaceAll("_", " ")}</small>`}`,
     html`${latency(c.predicted_ms)}${seen?.pred_source && html`<br /><small>${seen.pred_source}</small>`}`,
     latency(c.predicted_p95_ms),
-    c.measured_ms === null ? html`<span class="quiet">not asked, or no answer</span>` : latency(c.measured_ms),
+    c.measured_ms === null ? html`<span class="quiet">no answer</span>` : latency(c.measured_ms),
     html`${money(c.predicted_cost_usd)}${seen?.pred_cost_source && html`<br /><small>${seen.pred_cost_source}</small>`}`,
     c.measured_ms === null ? html`<span class="quiet">none</span>` : money(c.measured_usd),
     c.predicted_quality === null ? UNKNOWN : percent(c.predicted_quality),
