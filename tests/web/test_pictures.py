@@ -144,10 +144,10 @@ def test_a_decision(visit: Visit, keep: Callable[[Visit, str], None]) -> None:
     """In the dark: the far side that was to be asked first is away, another candidate answers."""
     decision = ask(visit.server, "What is the capital of Italy?", order=["spare-box"])
     visit.page.emulate_media(color_scheme="dark")
-    visit.page.set_viewport_size({"width": 1280, "height": 1000})
+    visit.page.set_viewport_size({"width": 1280, "height": 1400})
     page = visit.open(f"decisions/{decision}")
-    expect(page.get_by_role("region", name="Candidates")).to_contain_text("spare-box")
-    expect(page.get_by_role("region", name="What happened")).to_contain_text("spare-box")
+    expect(page.get_by_role("region", name="Candidates", exact=True)).to_contain_text("spare-box")
+    expect(page.get_by_role("region", name="What happened", exact=True)).to_contain_text("spare-box")
     keep(visit, "decision")
 
 

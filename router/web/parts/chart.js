@@ -28,8 +28,9 @@ export function TimeChart({ title, xs, lines, format, bars = false, onZoom }) {
     const watch = new ResizeObserver(([entry]) => plot?.setSize({ width: entry.contentRect.width, height: HEIGHT }));
     import("/ui/vendor/uplot/uPlot.esm.js").then(({ default: Plot }) => {
       if (gone || !place.current) return;
-      const made = options(Plot, { width: place.current.clientWidth, lines, format, bars, ends: axisEnds(xs, bars), zoom });
-      plot = new Plot(/** @type {any} */ (made), [xs, ...lines.map((l) => l.values)], place.current);
+      const tall = bars ? stacked(lines) : lines.map((line) => ({ ...line, heights: line.values }));
+      const made = options(Plot, { width: place.current.clientWidth, lines: tall, format, bars, ends: axisEnds(xs, bars), zoom });
+      plot = new Plot(/** @type {any} */ (made), [xs, ...tall.map((line) => line.heights)], place.current);
       watch.observe(place.current);
     }, () => fail("The chart could not be loaded; the table beneath has its figures."));
     return () => { gone = true; watch.disconnect(); plot?.destroy(); };
@@ -57,7 +58,19 @@ function useShade() {
   return shade;
 }
 
-/** @typedef {{width: number, lines: Line[], format: (v: number | null) => string, bars: boolean, ends: [number, number],
+/** @typedef {Line & {heights: (number | null)[]}} Tall `heights` are where it is drawn */
+
+/** Bars of one time stand on each other; the highest is drawn first. @param {Line[]} lines  @returns {Tall[]} */
+function stacked(lines) {
+  const sums = new Map();
+  const tops = lines.map((line) => ({ ...line, heights: line.values.map((value, i) => {
+    if (value !== null) sums.set(i, (sums.get(i) ?? 0) + value);
+    return value === null ? null : sums.get(i);
+  }) }));
+  return tops.reverse();
+}
+
+/** @typedef {{width: number, lines: Tall[], format: (v: number | null) => string, bars: boolean, ends: [number, number],
  *   zoom: {current: ((from: number, to: number) => void) | undefined}}} Drawing */
 
 /** @param {any} Plot  @param {Drawing} drawing */
@@ -67,14 +80,14 @@ function options(Plot, { width, lines, format, bars, ends, zoom }) {
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
   const drawn = lines.map((line, i) => {
     const ink = colour(line.colour ?? `--series-${(i % 6) + 1}`);
+    const told = (/** @type {any} */ _, /** @type {any} */ __, /** @type {any} */ ___, /** @type {number | null} */ at) => (at === null ? "" : format(line.values[at])); // nothing is pointed at: nothing is said
     return {
       label: line.name, stroke: ink, width: 2, dash: line.dashed ? [6, 4] : undefined, spanGaps: false,
-      fill: bars ? ink : undefined, paths: bars ? Plot.paths.bars({ size: [0.7, 40] }) : undefined, points: { show: !bars, size: 5, fill: ink },
-      value: (/** @type {any} */ _, /** @type {number | null} */ v) => format(v),
+      fill: bars ? ink : undefined, paths: bars ? Plot.paths.bars({ size: [0.7, 40] }) : undefined, points: { show: !bars, size: 5, fill: ink }, value: told,
     };
   });
   return {
-    width, height: HEIGHT, series: [{}, ...drawn],
+    width, height: HEIGHT, series: [{ label: "Time", value: (/** @type {any} */ _, /** @type {number | null} */ at) => (at === null ? "" : new Date(at * 1000).toLocaleString()) }, ...drawn],
     scales: { x: { range: () => ends }, y: { range: (/** @type {any} */ _, /** @type {number | null} */ __, /** @type {number | null} */ most) => [0, most ? most * 1.1 : 1] } },
     axes: [axis, { ...axis, size: 72, values: (/** @type {any} */ _, /** @type {number[]} */ vs) => vs.map(format) }],
     cursor: { drag: { x: Boolean(zoom.current), y: false, setScale: false } },

@@ -37,12 +37,14 @@ export function Chip({ backend, model, latencyMs, costUsd, decisionId, reason })
   return html`<a class="chip" href=${`#/decisions/${decisionId}`} title=${reason ?? ""}>${said}<span class="why">why?</span></a>`;
 }
 
-/** A table with a caption. @param {{caption: string, columns: any[], rows: any[][], empty?: string}} props */
-export function Table({ caption, columns, rows, empty = "Nothing yet." }) {
+/** A table with a caption. `notes` are what is said of each row in words: they stand beneath it, over its whole width.
+ * @param {{caption: string, columns: any[], rows: any[][], notes?: any[], empty?: string}} props */
+export function Table({ caption, columns, rows, notes = [], empty = "Nothing yet." }) {
   if (!rows.length) return html`<p class="empty">${empty}</p>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}><table><caption>${caption}</caption>
     <thead><tr>${columns.map((column) => html`<th scope="col">${column}</th>`)}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+    <tbody>${rows.map((row, i) => html`<tr class=${notes[i] ? "noted" : null}>${row.map((cell) => html`<td>${cell}</td>`)}</tr>
+      ${notes[i] && html`<tr><td colspan=${columns.length}><div class="said-of">${notes[i]}</div></td></tr>`}`)}</tbody></table></div>`;
 }
 
 /** @param {{title: string, children: any, actions?: any}} props */

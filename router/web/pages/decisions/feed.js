@@ -7,7 +7,7 @@ import { Filters, kept, queryOf } from "/ui/pages/decisions/filters.js";
 
 const EVERY_MS = 3000;
 const PAGE = 50;
-const COLUMNS = ["when", "task", "model", "where", "policy", "status", "took", "cost", "why"];
+const COLUMNS = ["when", "where", "model", "took", "cost", "status", "why", "task", "policy"];
 
 export function Feed() {
   const [filters, filter] = useState(kept());
@@ -40,10 +40,10 @@ function Live({ live, onChange }) {
 function row(d, fresh) {
   return [
     html`${instant(d.ts)}${fresh && html` <mark class="new">new</mark>`}`,
-    d.task, d.model, html`<b class=${`side ${side(d.backend)}`}>${d.backend ? side(d.backend) : "nobody"}</b>`, d.policy ?? "none",
-    html`<span class=${`status ${d.status}`}>${d.status}${d.error_class && ` (${d.error_class})`}</span>`,
+    html`<b class=${`side ${side(d.backend)}`}>${d.backend ? side(d.backend) : "nobody"}</b>`, d.model,
     d.status === "open" ? "not ended" : latency(d.latency_ms), money(d.cost_usd),
-    html`<a href=${`#/decisions/${d.decision_id}`} aria-label=${`Why: ${d.task ?? "request"} at ${instant(d.ts)}`}>why?</a>`,
+    html`<span class=${`status ${d.status}`}>${d.status}${d.error_class && ` (${d.error_class})`}</span>`,
+    html`<a href=${`#/decisions/${d.decision_id}`} aria-label=${`Why: ${d.task ?? "request"} at ${instant(d.ts)}`}>why?</a>`, d.task, d.policy ?? "none",
   ];
 }
 

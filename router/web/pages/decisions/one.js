@@ -11,6 +11,7 @@ import { Slate } from "/ui/pages/decisions/slate.js";
 import { Timeline } from "/ui/pages/decisions/timeline.js";
 
 const EVERY_MS = 2000; // while it runs
+const SENTENCES = /(?<=\.)\s+(?=[A-Z])/;
 
 /** @param {{id: string}} props */
 export function Decision({ id }) {
@@ -25,10 +26,11 @@ export function Decision({ id }) {
 /** @param {{decision: any, again: () => void}} props */
 function Explained({ decision, again }) {
   const why = decision.explanation;
+  const [first, ...rest] = why.summary.split(SENTENCES);
   const chip = html`<${Chip} backend=${decision.backend} model=${decision.model_served ?? decision.model} latencyMs=${decision.latency_ms} costUsd=${decision.cost_usd} />`;
   return html`
     <${Section} title="Why" actions=${decision.backend && chip}>
-      <p class="summary">${why.summary}</p>
+      <p class="summary"><b>${first}</b> ${rest.join(" ")}</p>
       <p class="quiet" role="status">${decision.task ?? "A request"} at ${instant(decision.ts)}: <b class=${`status ${decision.status}`}>${decision.status}</b>. ${decision.status === "open" && `It is looked at again every ${EVERY_MS / 1000} s.`}</p>
       ${decision.error && html`<p class="failure" role="note">${decision.error_class}: ${decision.error}</p>`}
       <${Limits} limits=${why.limits} /></${Section}>

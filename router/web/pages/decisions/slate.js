@@ -3,13 +3,13 @@ import { html } from "/ui/vendor/htm/standalone.module.js";
 import { Table } from "/ui/parts/controls.js";
 import { latency, money, percent, UNKNOWN } from "/ui/parts/format.js";
 
-const COLUMNS = ["candidate", "where", "verdict", "predicted p50", "p95", "took", "predicted cost", "cost", "quality", "score", "chance", "why"];
+const COLUMNS = ["candidate", "where", "verdict", "predicted p50", "p95", "took", "predicted cost", "cost", "quality", "score", "chance"];
 
 /** @param {{decision: any}} props */
 export function Slate({ decision }) {
   const told = decision.explanation.candidates;
   const rows = told.map((/** @type {any} */ c) => row(c, decision.candidates.find((/** @type {any} */ one) => one.candidate_id === c.candidate)));
-  return html`<${Table} caption="What was predicted of each candidate, against what happened where it was asked" columns=${COLUMNS} rows=${rows}
+  return html`<${Table} caption="What was predicted of each candidate, against what happened where it was asked" columns=${COLUMNS} rows=${rows} notes=${told.map((/** @type {any} */ c) => c.words)}
     empty="No candidate was looked at: the request was refused before." />`;
 }
 
@@ -23,13 +23,12 @@ function row(c, seen) {
     html`<span class=${`verdict ${c.verdict}`}>${c.verdict}</span>${c.code && html`<br /><small>${c.code.replaceAll("_", " ")}</small>`}`,
     html`${latency(c.predicted_ms)}${seen?.pred_source && html`<br /><small>${seen.pred_source}</small>`}`,
     latency(c.predicted_p95_ms),
-    c.measured_ms === null ? html`<span class="quiet">not asked, or no answer</span>` : latency(c.measured_ms),
+    c.measured_ms === null ? html`<span class="quiet">no answer</span>` : latency(c.measured_ms),
     html`${money(c.predicted_cost_usd)}${seen?.pred_cost_source && html`<br /><small>${seen.pred_cost_source}</small>`}`,
     c.measured_ms === null ? html`<span class="quiet">none</span>` : money(c.measured_usd),
     c.predicted_quality === null ? UNKNOWN : percent(c.predicted_quality),
     rejected ? html`<span class="quiet">none</span>` : figure(c.score),
     rejected ? html`<span class="quiet">none</span>` : percent(c.propensity, 1),
-    html`<span class="reason">${c.words}</span>`,
   ];
 }
 

@@ -3,7 +3,7 @@ import { html, useState } from "/ui/vendor/htm/standalone.module.js";
 import { Jobs, runs, start, useJobs } from "/ui/pages/models/jobs.js";
 import { priced } from "/ui/pages/models/prices.js";
 import { Choice, Field, Section, Table } from "/ui/parts/controls.js";
-import { bytes } from "/ui/parts/format.js";
+import { bytes, side } from "/ui/parts/format.js";
 import { Shown } from "/ui/parts/states.js";
 
 /** @param {{listed: any, catalog: any, again: () => void}} props */
@@ -35,7 +35,7 @@ export function List({ listed, catalog, again }) {
 
 /** @param {{candidates: any[]}} props */
 function Places({ candidates }) {
-  return html`<ul class="places">${candidates.map((one) => html`<li><b>${one.provider}</b> <${Standing} of=${one} /></li>`)}</ul>`;
+  return html`<ul class="places">${candidates.map((one) => html`<li><b class=${`side ${side(one.backend)}`}>${side(one.backend)}</b> ${one.backend !== "local" && html`<b>${one.provider}</b> `}<${Standing} of=${one} /></li>`)}</ul>`;
 }
 
 /** @param {{of: any}} props */

@@ -9,7 +9,7 @@ const METHODS = /** @type {Record<string, string>} */ ({
   paired: "shadows, pair by pair", events: "the traffic simulated once more",
 });
 const FORMATS = /** @type {Record<string, (value: number | null) => string>} */ ({ usd: money, ms: latency, share: (v) => percent(v, 1), score: (v) => (v === null ? UNKNOWN : v.toFixed(3)) });
-const COLUMNS = ["quantity", "estimate", "95 % interval", "in the log", "difference", "method", "rests on", "believe it?"];
+const COLUMNS = ["quantity", "estimate", "95 % interval", "in the log", "difference", "method", "rests on"];
 
 /** @param {{answer: any, asked: any}} props */
 export function Verdicts({ answer, asked }) {
@@ -26,8 +26,8 @@ function Verdict({ verdict, asked }) {
   const title = `${policy}${version ? ` (${version})` : ""}${asked ? "" : ", for comparison"}`;
   return html`<${Section} title=${title}>
     ${agreement !== null && html`<p>At ${percent(agreement, 1)} of the requests it puts first whom the log did.</p>`}
-    <${Table} caption=${`What ${policy} would have cost and taken`} columns=${COLUMNS} rows=${figures.map(row)} />
-    ${others.length > 0 && html`<details><summary>What other methods say</summary><${Table} caption=${`${policy}, by other methods`} columns=${COLUMNS} rows=${others.map(row)} /></details>`}
+    <${Table} caption=${`What ${policy} would have cost and taken`} columns=${COLUMNS} rows=${figures.map(row)} notes=${figures.map(note)} />
+    ${others.length > 0 && html`<details><summary>What other methods say</summary><${Table} caption=${`${policy}, by other methods`} columns=${COLUMNS} rows=${others.map(row)} notes=${others.map(note)} /></details>`}
   </${Section}>`;
 }
 
@@ -43,9 +43,13 @@ function row(figure) {
     said && figure.difference !== null ? html`${signed(figure.difference, format)}<br /><small>${between(figure.difference_low, figure.difference_high, format)}</small>` : "",
     METHODS[figure.method] ?? figure.method,
     html`${count(figure.n)} requests${figure.ess !== null && `, worth ${count(Math.round(figure.ess))}`}, ${count(figure.clusters)} groups${figure.missing > 0 && `, ${count(figure.missing)} unknown`}`,
-    figure.refusal ? html`<span class="reason"><b>No:</b> ${figure.refusal}.</span>`
-      : figure.warnings.length ? html`<ul class="reason">${figure.warnings.map((/** @type {string} */ said) => html`<li>${capital(said)}.</li>`)}</ul>` : "nothing speaks against it",
   ];
+}
+
+/** Whether to believe it. @param {any} figure */
+function note({ refusal, warnings }) {
+  if (refusal) return html`<b>No:</b> ${refusal}.`;
+  return warnings.length ? warnings.map((/** @type {string} */ said) => `${capital(said)}.`).join(" ") : "Nothing speaks against it.";
 }
 
 /** The interval as a bar, with a line for the estimate and a dot for what the log had. @param {{figure: any}} props */
