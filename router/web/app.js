@@ -52,7 +52,7 @@ function Page({ name, rest }) {
   }, [name]);
   if (bug) return html`<${Failure} error=${`This page failed: ${bug.message}`} again=${() => location.reload()} />`;
   if (loaded.error) return html`<${Failure} error="The page could not be loaded." again=${() => location.reload()} />`;
-  return loaded.of ? html`<div><${loaded.of} rest=${rest} /></div>` : html`<${Busy} />`; // without an element of its own its parts come in a wrong order
+  return loaded.of ? html`<${loaded.of} rest=${rest} />` : html`<${Busy} />`;
 }
 
 /** Says that the server is not reached, and finds it again. */
