@@ -214,7 +214,11 @@ def flat(vector: list[Any]) -> list[float]:
 
 def spread(values: list[float]) -> dict[str, float]:
     """The least, the median and the 95th percentile."""
-    return {"least": min(values), "p50": statistics.median(values), "p95": statistics.quantiles(values, n=20)[-1]}
+    return {
+        "least": min(values),
+        "p50": statistics.median(values),
+        "p95": statistics.quantiles(values, n=20, method="inclusive")[-1],
+    }
 
 
 if __name__ == "__main__":

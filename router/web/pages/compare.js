@@ -39,11 +39,12 @@ export default function Compare() {
   const store = (/** @type {Run[]} */ next) => {
     try { list(keep(next)); fail(""); } catch (/** @type {any} */ error) { fail(error.message); }
   };
-  return html`<p class="quiet">One input for up to ${MOST} candidates. Each is asked by a request of its own, with a decision of its own in the log.</p>
+  // One element around all: without it the library puts the runs first once the models have come.
+  return html`<div><p class="quiet">One input for up to ${MOST} candidates. Each is asked by a request of its own, with a decision of its own in the log.</p>
     <${Shown} of=${catalogue}>${(/** @type {any} */ { data }) => html`<${Bench} models=${data} again=${catalogue.again} choices=${choices}
       choose=${(/** @type {Partial<Choices>} */ part) => choose((was) => ({ ...was, ...part }))} store=${store} />`}</${Shown}>
     <${Failure} error=${trouble} />
-    <${SavedRuns} runs=${runs} store=${store} />`;
+    <${SavedRuns} runs=${runs} store=${store} /></div>`;
 }
 
 /** @param {{models: any[], again: () => void, choices: Choices, choose: (part: Partial<Choices>) => void, store: (runs: Run[]) => void}} props */
