@@ -38,27 +38,11 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         labels = ("surface", "backend", "status")
         self._requests = _Kept(Counter("nearfar_requests", "Requests ended.", labels, registry=registry))
-        self._seconds = _Kept(
-            Histogram(
-                "nearfar_request_seconds",
-                "Seconds to the whole answer.",
-                labels[:2],
-                buckets=SECONDS,
-                registry=registry,
-            )
-        )
+        self._seconds = _times("nearfar_request_seconds", "Seconds to the whole answer.", labels[:2], registry)
         self._overhead = Histogram(
             "nearfar_overhead_seconds", "Seconds not spent in a backend.", buckets=SECONDS, registry=registry
         )
-        self._first_token = _Kept(
-            Histogram(
-                "nearfar_first_token_seconds",
-                "Seconds to the first token.",
-                ("backend",),
-                buckets=SECONDS,
-                registry=registry,
-            )
-        )
+        self._first_token = _times("nearfar_first_token_seconds", "Seconds to the first token.", ("backend",), registry)
         self._attempts = _Kept(
             Counter("nearfar_attempts", "Attempts ended.", ("provider", "status"), registry=registry)
         )
@@ -184,6 +168,10 @@ class _Kept(Generic[M]):
         return child
 
 
+def _times(name: str, told: str, labels: "Sequence[str]", registry: CollectorRegistry) -> _Kept[Histogram]:
+    return _Kept(Histogram(name, told, labels, buckets=SECONDS, registry=registry))
+
+
 class _Http:
     """Every exchange, by its route's pattern. A path, a method nobody knows, or a model is in no label."""
 
@@ -191,15 +179,7 @@ class _Http:
         self._count = _Kept(
             Counter("nearfar_http_requests", "HTTP requests ended.", ("route", "method", "status"), registry=registry)
         )
-        self._seconds = _Kept(
-            Histogram(
-                "nearfar_http_request_seconds",
-                "Seconds to the last byte.",
-                ("route",),
-                buckets=SECONDS,
-                registry=registry,
-            )
-        )
+        self._seconds = _times("nearfar_http_request_seconds", "Seconds to the last byte.", ("route",), registry)
 
     def exchanged(self, exchange: Exchange) -> None:
         self._count.labels(exchange.route, exchange.method, str(exchange.status)).inc()
