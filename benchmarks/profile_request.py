@@ -34,7 +34,7 @@ AUTH = """
 mode = "keys"
 """
 WARM_UP = 300
-RATE = 500  # samples a second
+RATE = 100  # samples a second; the server stands still for each, or stacks would be read while they change
 LIBRARIES = (
     "router/decision_log", "router/http", "router/prediction", "router/access", "router/telemetry", "router/",
     "policies/", "backends/remote", "backends/", "litestar", "uvicorn", "uvloop", "asyncio", "contextlib",
@@ -96,7 +96,7 @@ def recorded(pid: int, seconds: float, kind: str, path: Path) -> str:
     spy = shutil.which("py-spy")
     if spy is None:
         raise RuntimeError("This needs py-spy: pip install py-spy.")
-    command = [spy, "record", "--pid", str(pid), "--threads", "--rate", str(RATE), "--nonblocking"]
+    command = [spy, "record", "--pid", str(pid), "--threads", "--rate", str(RATE)]
     done = subprocess.run(
         [*command, "--duration", str(round(seconds)), "--format", kind, "--output", str(path)],
         capture_output=True, text=True, check=False,
