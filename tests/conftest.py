@@ -62,6 +62,16 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "all")
 
 
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """As it was: a command that is run in this process, `--offline` say, must not speak for the next test's servers."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Several processes that are given whole files are given whole servers."""
