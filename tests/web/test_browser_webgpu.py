@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter())"
 A_CARD = "Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });"
-OTHER_VECTORS = """const send = Worker.prototype.postMessage;
-Worker.prototype.postMessage = function (message, ...more) {
-    if (message.name === "start") this.card = message.given.device === "webgpu";
-    if (message.name === "embed" && this.card) message.given.texts = message.given.texts.map(() => "something else");
-    return send.call(this, message, ...more);
-};"""  # only where the card computes
+OTHER_VECTORS = """() => {
+    const send = Worker.prototype.postMessage;
+    Worker.prototype.postMessage = function (message, ...more) {
+        if (message.name === "start") this.card = message.given.device === "webgpu";
+        if (message.name === "embed" && this.card) message.given = { texts: message.given.texts.map(() => "else") };
+        return send.call(this, message, ...more);
+    };
+}"""  # only where the card computes
 CARD, PROCESSOR = "the graphics card (WebGPU)", "the processor (WebAssembly)"
 
 
@@ -97,7 +99,12 @@ def test_a_card_whose_vectors_are_not_the_servers_is_left(carded: Visit) -> None
 
 def test_a_card_that_fails_is_left(carded: Visit) -> None:
     """Its runtime does not come; whatever is wrong is said, and the processor serves."""
-    carded.expected += ["Failed to load resource", "ERR_FAILED"]
+    carded.expected += ["Failed to load resource", "ERR_FAILED", "wasm streaming compile failed", "falling back to"]
+    carded.expected += [
+        "failed to asynchronously prepare wasm",
+        "both async and sync fetching of the wasm failed",
+        "jspi.wasm",
+    ]
     carded.context.route("**/*.jspi.wasm", lambda route: route.abort())
     state = carded.page.evaluate(LOADED)["models"]["feature-extraction"]
 
