@@ -1,15 +1,16 @@
-"""What the browser tier costs and gives: bytes, loading, and the time of an embedding in the page against the server's.
+"""What the browser tier costs and gives: bytes, loading, and the time of an answer in the page against the server's.
 
-A real Chromium without a window, before a real server on this machine: so the server's figure holds no network to speak
-of, and both share the cores. Page and server take turns, text by text; what is compared is their ratio in one run.
+A real Chromium without a window, before a real server on this machine: so the server's figures hold no network to speak
+of, and both share the cores. Page and server take turns, input by input; what is compared is their ratio in one run.
+Before that the first page is opened again and again, to see how soon it can be used.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,79 +21,76 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from delivery import deliver, rule, said  # noqa: E402
+from browser_page import PATIENCE_MS, Bytes, chromium, fresh_loads  # noqa: E402
+from browser_report import table  # noqa: E402
+from delivery import deliver, said  # noqa: E402
 from machine import describe_machine  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page, Request
+    from collections.abc import Callable
+
+    from playwright.sync_api import Browser, Page
 
 RESULT = Path(__file__).parent / "results" / "browser_tier.json"
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-PACKAGES = ("playwright", "torch", "onnxruntime", "sentence-transformers")
+EMBEDDER, HEARS, INTENTS = (
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "Systran/faster-whisper-tiny.en",
+    "nearfar/minilm-intent",
+)
+PACKAGES = ("playwright", "torch", "onnxruntime", "sentence-transformers", "faster-whisper")
 SENTENCE = "The router sends each request to the place that serves it best. "
 TEXTS = {"short": "Where is my parcel?", "medium": SENTENCE * 3, "long": SENTENCE * 12}
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-LOAD = """async () => {
+RECORDING = ROOT / "tests/data/jfk.ogg"
+LOAD = """async (task) => {
     const { tier } = await import("/ui/browser/tier.js");
-    await tier.load();
-    return tier.state;
+    await tier.load(task);
+    return { ...tier.state.models[task], threads: tier.state.threads };
 }"""
-EMBED = """async (text) => {
-    const { tier } = await import("/ui/browser/tier.js");
-    const began = performance.now();
-    const { vectors: [vector] } = await tier.embed([text]);
-    return { ms: performance.now() - began, vector: [...vector] };
-}"""
-ASK = """async ([model, text]) => {
+HERE = """const { tier } = await import("/ui/browser/tier.js"); const began = performance.now();"""
+EMBED = f"""async (text) => {{ {HERE}
+    const {{ vectors: [vector], tokens }} = await tier.embed([text]);
+    return {{ ms: performance.now() - began, vector: [...vector], tokens }};
+}}"""
+INTENT = f"""async (text) => {{ {HERE}
+    const {{ labels: [first] }} = await tier.intent("builtin", text);
+    return {{ ms: performance.now() - began, label: first.label }};
+}}"""
+HEAR = f"""async (sound) => {{ {HERE}
+    const {{ text, seconds }} = await tier.transcribe(new Blob([Uint8Array.from(atob(sound), (c) => c.charCodeAt(0))]));
+    return {{ ms: performance.now() - began, text, seconds }};
+}}"""
+NEAR = """async ([task, model, inputs]) => {
     const began = performance.now();
     const routing = { backend: "local", cache: false, explore: false };
-    const body = JSON.stringify({ model, input: text, truncate: true, routing });
     const headers = { "content-type": "application/json" };
-    const answer = await fetch("/v1/embeddings", { method: "POST", headers, body });
-    const { data: [{ embedding }] } = await answer.json();
-    return { ms: performance.now() - began, vector: embedding };
+    const body = JSON.stringify({ task, model, inputs, routing });
+    const answer = await fetch("/v1/inference", { method: "POST", headers, body });
+    const { result, error } = await answer.json();
+    if (error) throw new Error(error.message);
+    return { ms: performance.now() - began, result };
 }"""
-INTENT = """async (text) => {
-    const { tier } = await import("/ui/browser/tier.js");
-    const began = performance.now();
-    const { labels: [first] } = await tier.intent("builtin", text);
-    return { ms: performance.now() - began, label: first.label };
-}"""
-
-
-class Bytes:
-    """What came over the wire since the last `taken`: what a service worker answered from its cache did not."""
-
-    def __init__(self, context: BrowserContext) -> None:
-        self._finished: list[Request] = []
-        context.on("requestfinished", lambda request: self._finished.append(request))  # noqa: PLW0108 -- Playwright marks it
-
-    def taken(self) -> int:
-        """The bytes of the bodies as they arrived; a body that its reader cancelled counts for nothing."""
-        finished = list(self._finished)
-        self._finished.clear()
-        answers = [(request, request.response()) for request in finished]
-        fetched = [request for request, answer in answers if answer is not None and not answer.from_service_worker]
-        return sum(request.sizes()["responseBodySize"] for request in fetched)
 
 
 def main() -> None:
-    """Measure, then tell."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30, help="embeddings of each text, on each side")
-    parser.add_argument("--json", metavar="FILE", help="write the report there; - is standard output")
-    parser.add_argument("--save", action="store_true", help=f"keep it in {RESULT.relative_to(ROOT)}")
+    """Serve, open, load, measure, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=60, help="turns of each side for each text (default 60)")
+    parser.add_argument("--heard", type=int, default=12, help="turns of each side for the recording (default 12)")
+    parser.add_argument("--loads", type=int, default=40, help="fresh loads of the first page (default 40)")
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON (- prints it)")
+    parser.add_argument("--save", action="store_true", help=f"write the report to {RESULT.relative_to(ROOT)}")
     options = parser.parse_args()
     machine = describe_machine(PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         server, url = serving(Path(folder))
         try:
-            figures = measured(url, options.rounds)
+            figures = measured(url, options)
         finally:
             server.terminate()
             server.wait(60)
-    report = {"machine": machine, "load_after": os.getloadavg(), "rounds": options.rounds, **figures}
+    rounds = {name: getattr(options, name) for name in ("rounds", "heard", "loads")}
+    report = {"machine": machine, "load_after": os.getloadavg(), **rounds, **figures}
     deliver(report, table(report), to=options.json, keep=RESULT if options.save else None)
 
 
@@ -111,76 +109,116 @@ def serving(folder: Path) -> tuple[subprocess.Popen[str], str]:
     return server, found.group()
 
 
-def measured(url: str, rounds: int) -> dict[str, Any]:
-    """First visit, second visit, and both sides in turns."""
+def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The first page, then both models: two visits, and both sides in turns."""
     with sync_playwright() as playwright:
-        own = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=own, args=list(QUIET))
-        context = browser.new_context()
-        page, moved = context.new_page(), Bytes(context)
-        page.set_default_timeout(300_000)
-        visits = {}
-        for visit in ("first", "second"):
-            said(f"{visit} visit")
-            page.goto(f"{url}/#/decisions") if visit == "first" else page.reload()
-            page.get_by_role("heading", level=1).wait_for()
-            shown = moved.taken()
-            state = page.evaluate(LOAD)
-            model = state["models"]["feature-extraction"]
-            if model["phase"] != "ready":
-                sys.exit(f"the model was not loaded: {model['why']}")
-            visits[visit] = {"page_bytes": shown, "tier_bytes": moved.taken(), "load_ms": model["loadMs"]}
+        browser = chromium(playwright)
+        said(f"{options.loads} fresh loads")
+        fresh = fresh_loads(browser, url, options.loads)
+        page, visits = visited(browser, url)
         figures = {
-            "visits": visits,
-            "parity": model["parity"],
-            "threads": state["threads"],
             "chromium": browser.version,
+            "first_page": {
+                "usable_ms": spread([load["usable_ms"] for load in fresh]),
+                "slowest_ms": max(load["usable_ms"] for load in fresh),
+                "most_bytes": max(load["bytes"] for load in fresh),
+                "most_requests": max(load["requests"] for load in fresh),
+            },
+            "visits": visits,
+            "texts": {name: embedded(page, name, text, options.rounds) for name, text in TEXTS.items()},
+            "intent": told_apart(page, options.rounds),
+            "speech": heard(page, options.heard),
         }
-        texts = {name: in_turns(page, name, text, rounds) for name, text in TEXTS.items()}
-        page.evaluate(INTENT, TEXTS["short"])  # which fetches the head
-        intent = [page.evaluate(INTENT, TEXTS["short"])["ms"] for _ in range(rounds)]
         browser.close()
-    return figures | {"texts": texts, "intent_ms": spread(intent)}
+    return figures
 
 
-def in_turns(page: Page, name: str, text: str, rounds: int) -> dict[str, Any]:
-    """One text: the page, then the server, and again; the first turn of each is not counted."""
+def visited(browser: Browser, url: str) -> tuple[Page, dict[str, Any]]:
+    """A profile that never saw the server, and the same once more: what each visit's page and models take."""
+    context = browser.new_context()
+    page, moved = context.new_page(), Bytes(context)
+    page.set_default_timeout(PATIENCE_MS)
+    visits = {}
+    for visit in ("first", "second"):
+        said(f"{visit} visit")
+        page.goto(f"{url}/#/decisions") if visit == "first" else page.reload()
+        page.get_by_role("heading", level=1).wait_for()
+        shown = moved.taken()["bytes"]
+        models = {}
+        for task in ("feature-extraction", "automatic-speech-recognition"):
+            state = page.evaluate(LOAD, task)
+            if state["phase"] != "ready":
+                sys.exit(f"the model was not loaded: {state['why']}")
+            kept = {name: state[name] for name in ("model", "device", "threads", "parity")}
+            models[task] = {**kept, "bytes": moved.taken()["bytes"], "load_ms": state["loadMs"]}
+        visits[visit] = {"page_bytes": shown, "models": models}
+    return page, visits
+
+
+def embedded(page: Page, name: str, text: str, rounds: int) -> dict[str, Any]:
+    """One text's vector by both sides."""
     said(f"{name} text, {rounds} rounds")
-    here, there, cosines = [], [], []
-    for _ in range(rounds + 1):
-        own, theirs = page.evaluate(EMBED, text), page.evaluate(ASK, [MODEL, text])
-        here.append(own["ms"])
-        there.append(theirs["ms"])
-        cosines.append(sum(a * b for a, b in zip(own["vector"], theirs["vector"], strict=True)))
-    page_ms, server_ms = spread(here[1:]), spread(there[1:])
-    ratio = statistics.median(a / b for a, b in zip(here[1:], there[1:], strict=True))
-    return {"page_ms": page_ms, "server_ms": server_ms, "ratio": ratio, "cosine": min(cosines)}
+    task = "feature-extraction"
+    here, there = in_turns(
+        rounds, lambda: page.evaluate(EMBED, text), lambda: page.evaluate(NEAR, [task, EMBEDDER, text])
+    )
+    pairs = [(own["vector"], flat(theirs["result"])) for own, theirs in zip(here, there, strict=True)]
+    cosine = min(sum(a * b for a, b in zip(own, theirs, strict=True)) for own, theirs in pairs)
+    return {"tokens": here[0]["tokens"], **compared(here, there), "cosine": cosine}
+
+
+def told_apart(page: Page, rounds: int) -> dict[str, Any]:
+    """What one text wants, by both sides."""
+    said(f"an intent, {rounds} rounds")
+    text, task = TEXTS["short"], "text-classification"
+    here, there = in_turns(
+        rounds, lambda: page.evaluate(INTENT, text), lambda: page.evaluate(NEAR, [task, INTENTS, text])
+    )
+    same = all(own["label"] == theirs["result"][0]["label"] for own, theirs in zip(here, there, strict=True))
+    return {**compared(here, there), "same_label": same}
+
+
+def heard(page: Page, rounds: int) -> dict[str, Any]:
+    """One recording by both sides; the real-time factor is the time taken over the time that the recording lasts."""
+    said(f"a recording, {rounds} rounds")
+    sound, task = base64.b64encode(RECORDING.read_bytes()).decode(), "automatic-speech-recognition"
+    here, there = in_turns(
+        rounds, lambda: page.evaluate(HEAR, sound), lambda: page.evaluate(NEAR, [task, HEARS, sound])
+    )
+    found = compared(here, there)
+    seconds = here[0]["seconds"]
+    factors = {side: found[f"{side}_ms"]["p50"] / 1000 / seconds for side in ("page", "server")}
+    words = {"page": here[-1]["text"], "server": there[-1]["result"]["text"].strip()}
+    return {"seconds": seconds, **found, "real_time_factor": factors, "text": words}
+
+
+def in_turns(
+    rounds: int, page: Callable[[], dict[str, Any]], server: Callable[[], dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The page, then the server, and again; the first turn of each is not counted."""
+    turns = [(page(), server()) for _ in range(rounds + 1)][1:]
+    return [here for here, _ in turns], [there for _, there in turns]
+
+
+def compared(here: list[dict[str, Any]], there: list[dict[str, Any]]) -> dict[str, Any]:
+    """Both sides' times, and the median over the turns of one over the other."""
+    own, theirs = [turn["ms"] for turn in here], [turn["ms"] for turn in there]
+    ratio = statistics.median(a / b for a, b in zip(own, theirs, strict=True))
+    return {"page_ms": spread(own), "server_ms": spread(theirs), "ratio": ratio}
+
+
+def flat(vector: list[Any]) -> list[float]:
+    """One vector, also where it came in a list of one."""
+    return vector[0] if isinstance(vector[0], list) else vector
 
 
 def spread(values: list[float]) -> dict[str, float]:
     """The least, the median and the 95th percentile."""
-    return {"least": min(values), "p50": statistics.median(values), "p95": statistics.quantiles(values, n=20)[-1]}
-
-
-def table(report: dict[str, Any]) -> str:
-    """The report as it stands in the README."""
-    visits = "| visit | the page, bytes | the tier, bytes | loaded in s |"
-    lines = [
-        f"Chromium {report['chromium']}, {report['threads']} thread(s); cosine {report['parity']:.4f} at least",
-        "",
-    ]
-    lines += [visits, rule(visits)]
-    for name, told in report["visits"].items():
-        lines.append(f"| {name} | {told['page_bytes']:,} | {told['tier_bytes']:,} | {told['load_ms'] / 1000:.2f} |")
-    head = "| text | page: least | p50 | p95 ms | server: least | p50 | p95 ms | **page / server** | cosine |"
-    lines += ["", head, rule(head)]
-    for name, told in report["texts"].items():
-        sides = " | ".join(
-            f"{told[side][of]:.1f}" for side in ("page_ms", "server_ms") for of in ("least", "p50", "p95")
-        )
-        lines.append(f"| {name} | {sides} | **{told['ratio']:.2f}** | {told['cosine']:.4f} |")
-    lines += ["", f"An intent in the page: {report['intent_ms']['p50']:.1f} ms (p50, of the short text)."]
-    return "\n".join(lines)
+    return {
+        "least": min(values),
+        "p50": statistics.median(values),
+        "p95": statistics.quantiles(values, n=20, method="inclusive")[-1],
+    }
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ that nobody knows, heads without end or a byte at a time, garbage, bodies that n
 Every request has an id of its own, by which its row is looked up in the log afterwards.
 
 Exit status 1 when a right request failed, a bug was told (5xx but 503), an answered request has not exactly one row,
-any request has two, or the memory grows. DuckDB holds what waits in its write-ahead log until a checkpoint takes it
-into the file (at 256 MB), and pages of the file, up to 1 GB in all: its memory is bounded, rises and falls, and is told
-by the server (`nearfar_log_memory_bytes`). What is judged is the rest of the process, after the warm-up.
+any request has two, or the memory grows (or nobody can tell whether by 100 bytes a request). DuckDB holds what waits in
+its write-ahead log until a checkpoint takes it into the file (at 256 MB), and pages of the file, up to 1 GB in all: its
+memory is bounded, rises and falls, and is told by the server (`nearfar_log_memory_bytes`). What is judged is the rest
+of the process, after the warm-up, between one checkpoint and the next (`slopes.within_teeth`).
 """
 
 from __future__ import annotations
@@ -17,28 +18,28 @@ import argparse
 import asyncio
 import contextlib
 import json
-import math
 import random
 import resource
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import psutil
+from log_memory import beside_the_log, faults_of, measure
 from machine import describe_machine
-from soak import SAMPLE_S, WARM_UP, growth, slope, watch
+from soak import WARM_UP, growth, watch
 from upstream import served
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from log_memory import Held
     from soak import Sample
 
 RESULT = Path(__file__).parent / "results" / "hostile_load.json"
@@ -245,41 +246,24 @@ async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
     return whole
 
 
-async def measure(url: str, held: list[int], samples: list[Sample]) -> None:
-    """What DuckDB holds in memory, as the server tells it, for each sample of the process, until cancelled."""
-    while True:
-        metrics = await asyncio.to_thread(_metrics, url)
-        size = float(metrics["nearfar_log_memory_bytes"])
-        held += [0 if math.isnan(size) else int(size)] * (len(samples) - len(held))
-        await asyncio.sleep(SAMPLE_S)
-
-
-def _metrics(url: str) -> dict[str, str]:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE_S) as response:
-        lines = response.read().decode().splitlines()
-    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-
-
-async def crowd(url: str, process: psutil.Process, options: argparse.Namespace) -> tuple[list[Sample], list[int], Seen]:
+async def crowd(
+    url: str, process: psutil.Process, wal: Path, options: argparse.Namespace
+) -> tuple[list[Sample], list[Held], Seen]:
     """Let them all live for so long."""
     host, _, port = url.removeprefix("http://").partition(":")
     seen, samples, began = Seen(), [], time.monotonic()
     until = began + options.minutes * 60
-    held: list[int] = []
+    held: list[Held] = []
     watching = [
         asyncio.create_task(watch(process, samples, began)),
-        asyncio.create_task(measure(url, held, samples)),
+        asyncio.create_task(measure(url, wal, held, samples)),
     ]
     callers = [Caller((host, int(port)), seen, random.Random(n)) for n in range(options.connections)]
     await asyncio.gather(*(caller.live(until, options.pause_s) for caller in callers))
     for task in watching:
         task.cancel()
-    return samples[: len(held)], held, seen
-
-
-def beside_the_log(samples: list[Sample], held: list[int]) -> list[Sample]:
-    """The samples without what DuckDB holds."""
-    return [replace(sample, rss_bytes=sample.rss_bytes - size) for sample, size in zip(samples, held, strict=True)]
+    told = sum(sample.at_s <= until - began for sample in samples[: len(held)])  # the others: of a crowd that leaves
+    return samples[:told], held[:told], seen
 
 
 def rows_of(log: Path, seen: Seen) -> dict[str, int]:
@@ -296,18 +280,17 @@ def rows_of(log: Path, seen: Seen) -> dict[str, int]:
     }
 
 
-def judged(samples: list[Sample], held: list[int], seen: Seen, rows: dict[str, int]) -> dict[str, Any]:
+def judged(samples: list[Sample], held: list[Held], seen: Seen, rows: dict[str, int]) -> dict[str, Any]:
     """The report, with everything that speaks against the server under `faults`."""
     size, files = growth(samples, lambda s: s.rss_bytes), growth(samples, lambda s: s.files)
-    grows = slope(beside_the_log(samples, held))
+    grows = beside_the_log(samples, held, sum(seen.done.values()))
     faults = [f"{what} x{count}" for what, count in seen.failed.items() if count]
     faults += [f"status {status} x{n}" for status, n in seen.answered.items() if status >= "500" and status != "503"]
     if rows["answered"] != rows["answered_with_one_row"]:
         faults.append("answered requests without exactly one row")
     if rows["with_two_rows"]:
         faults.append("requests with two rows")
-    if grows["low"] > 0:
-        faults.append("memory grows")
+    faults += faults_of(grows)
     ordered = sorted(seen.latencies_s) or [float("nan")]
     return {
         "done": dict(seen.done),
@@ -318,7 +301,7 @@ def judged(samples: list[Sample], held: list[int], seen: Seen, rows: dict[str, i
         "rss": size | {"beside_the_log": grows},
         "files": files,
         "faults": faults,
-        "samples": [asdict(sample) | {"log_bytes": size} for sample, size in zip(samples, held, strict=True)],
+        "samples": [asdict(sample) | asdict(now) for sample, now in zip(samples, held, strict=True)],
     }
 
 
@@ -329,11 +312,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
     with tempfile.TemporaryDirectory() as folder:
         config, log = Path(folder) / "nearfar.toml", Path(folder) / "log.duckdb"
+        wal = log.with_name(f"{log.name}.wal")
         config.write_text(CONFIG.format(log=log))
         command = [sys.executable, "-m", "router", "serve", "--port", "0", "--config", str(config)]
         with (Path(folder) / "stderr.txt").open("w+") as said:  # a line for each request that is no HTTP
             with served(command, stderr=said) as (process, url):
-                samples, held, seen = asyncio.run(crowd(url, psutil.Process(process.pid), options))
+                samples, held, seen = asyncio.run(crowd(url, psutil.Process(process.pid), wal, options))
             said.seek(0)
             seen.failed.update(line for line in said if line.startswith(("ERROR ", "Traceback")))
         rows = rows_of(log, seen)
@@ -344,14 +328,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def told(report: dict[str, Any]) -> str:
     """The report in a few lines."""
     rows, rss = report["rows"], report["rss"]
-    grows = {name: rss["beside_the_log"][name] / 1e6 for name in ("bytes_per_minute", "low", "high")}
+    grows = rss["beside_the_log"] or dict.fromkeys(("slope", "low", "high"), float("nan"))
+    slope, low, high = (grows[name] for name in ("slope", "low", "high"))
+    levels = ", ".join(f"{level / 1e6:.0f}" for level in grows.get("levels", ()))
     return f"""\
 {report["connections"]} connections, {report["minutes"]:g} minutes; deeds {report["done"]}
 statuses {report["statuses"]}
 right requests: {report["right_answered"]}, ms { ({name: round(ms, 1) for name, ms in report["ms"].items()}) }
 rows: {rows["answered_with_one_row"]} of {rows["answered"]} answered, {rows["left_with_one_row"]} of {rows["left"]} left
 RSS {rss["first_half"] / 1e6:.0f} -> {rss["second_half"] / 1e6:.0f} MB (halves after {WARM_UP:.0%}); beside \
-what DuckDB holds {grows["bytes_per_minute"]:+.2f} MB/min (95 %: {grows["low"]:+.2f} .. {grows["high"]:+.2f})
+what DuckDB holds {slope:+.0f} bytes a request (95 %: {low:+.0f} .. {high:+.0f}) between checkpoints, at {levels} MB
 files {report["files"]}
 faults: {"; ".join(report["faults"]) or "none"}"""
 

@@ -40,6 +40,8 @@ from router.decision_log.log import DecisionLog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from router.decision_log.record import Row
+
 RESULT = Path(__file__).parent / "results" / "log_ingest.json"
 PACKAGES = ("nearfar", "duckdb", "msgspec", "uvicorn", "uvloop")
 FED = """
@@ -57,6 +59,7 @@ task = "text-generation"
   backend = "fake"
   provider = "side"
   script = {{ near = true, tokens = 8 }}
+  price = {{ input_per_1m_usd = 0.1, output_per_1m_usd = 0.1 }}
 """
 BODY = json.dumps(
     {
@@ -73,30 +76,35 @@ BODY = json.dumps(
 def bulk(decisions: int, rounds: int, dice: random.Random) -> Iterator[dict[str, Any]]:
     """As many rows as one thread appends, into a new log each time, until the last is committed."""
     rows = [row for whole in made(decisions) for row in whole]
-    set_aside()
-    for number in range(1, rounds + 1):
-        for name in dice.sample(BOTH, 2):
-            with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder:
-                path = Path(folder) / "log.db"
-                log = DecisionLog.open(path) if name == NEARFAR else sqlite_log.SqliteLog(path)
-                began, worked = time.perf_counter(), time.process_time()
-                for row in rows:
-                    log.append(row)
-                appended_s = time.perf_counter() - began
-                log.flush(120)
-                cell = {
-                    "round": number,
-                    "name": name,
-                    "rows": len(rows),
-                    "seconds": time.perf_counter() - began,
-                    "append_s": appended_s,
-                    "cpu_us_per_row": (time.process_time() - worked) / len(rows) * 1e6,
-                }
-                log.close()
-                cell |= {"missing": decisions - counted(path, name), "bytes_per_row": path.stat().st_size / len(rows)}
-            cell["rows_per_s"] = cell["rows"] / cell["seconds"]
-            said(f"round {number} bulk {name}: {cell['rows_per_s']:.0f} rows/s")
-            yield cell
+    with set_aside():
+        for number in range(1, rounds + 1):
+            for name in dice.sample(BOTH, 2):
+                cell = {"round": number, "name": name} | appended(name, rows)
+                said(f"round {number} bulk {name}: {cell['rows_per_s']:.0f} rows/s")
+                yield cell
+
+
+def appended(name: str, rows: list[Row]) -> dict[str, Any]:
+    """One new log's figures."""
+    with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder:
+        path = Path(folder) / "log.db"
+        log = DecisionLog.open(path) if name == NEARFAR else sqlite_log.SqliteLog(path)
+        began, worked = time.perf_counter(), time.process_time()
+        for row in rows:
+            log.append(row)
+        append_s = time.perf_counter() - began
+        log.flush(120)
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
+        log.close()
+        return {
+            "rows": len(rows),
+            "seconds": seconds,
+            "append_s": append_s,
+            "rows_per_s": len(rows) / seconds,
+            "cpu_us_per_row": cpu_s / len(rows) * 1e6,
+            "missing": len(rows) // len(sqlite_log.TABLES) - counted(path, name),
+            "bytes_per_row": path.stat().st_size / len(rows),
+        }
 
 
 def counted(path: Path, name: str) -> int:

@@ -14,6 +14,7 @@ import random
 import sys
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from router.decision_log.log import DecisionLog
 from router.settings import Secrets, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from router.decision_log.record import Row
 
@@ -42,10 +43,15 @@ def made(decisions: int, age_s: float = 0.0) -> list[tuple[Row, ...]]:
     return [tuple(decision(number + 1, draw, age_s)) for number in range(decisions)]
 
 
-def set_aside() -> None:
-    """Keep the collector of garbage from walking through all rows again and again: that is not the log's time."""
+@contextmanager
+def set_aside() -> Iterator[None]:
+    """Keep the collector of garbage from walking through what is there again and again: that is not the log's time."""
     gc.collect()
     gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class Feed(threading.Thread):
@@ -81,12 +87,13 @@ class Feed(threading.Thread):
 class Helper(threading.Thread):
     """Reads what is asked for, a line of JSON at a time, and answers with one."""
 
-    def __init__(self, log: DecisionLog, sqlite_file: Path) -> None:
+    def __init__(self, log: DecisionLog, sqlite_file: Path, aside: ExitStack) -> None:
         super().__init__(name="helper", daemon=True)
         self._logs: dict[str, Log | None] = {NEARFAR: log, NOBODY: None}
         self._sqlite_file = sqlite_file
         self._decisions: list[tuple[Row, ...]] = []
         self._feed: Feed | None = None
+        self._aside = aside
 
     def run(self) -> None:
         """Until there is nobody any more who asks."""
@@ -96,7 +103,7 @@ class Helper(threading.Thread):
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "make" in asked:
             self._decisions = made(asked["make"], ENDED_S)
-            set_aside()
+            self._aside.enter_context(set_aside())
             return {"made": len(self._decisions)}
         if "feed" in asked:
             log = SqliteLog(self._sqlite_file) if asked["feed"] == SQLITE else self._logs[asked["feed"]]
@@ -112,8 +119,9 @@ def main() -> None:
     settings, secrets = load(Path(sys.argv[1])), Secrets()
     listener = _listen(settings)
     log = DecisionLog.open(Path(settings.log.path))
-    Helper(log, Path(sys.argv[2])).start()
-    _serve(settings, secrets, log, listener)
+    with ExitStack() as aside:
+        Helper(log, Path(sys.argv[2]), aside).start()
+        _serve(settings, secrets, log, listener)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ import psutil
 from machine import describe_machine
 from rich.console import Console
 from rich.progress import Progress
+from slopes import fitted
 from upstream import served
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ SAMPLE_S = 2.0
 WARM_UP = 0.25  # of the run
 ROOM_BYTES = 1_000_000_000  # the chat model and one small one fit, all five do not
 LEAVES = 0.2  # of the callers leave before their answer is complete
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; above the last the normal's.
-T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 8: 2.31, 10: 2.23, 12: 2.18, 15: 2.13, 20: 2.09, 30: 2.04}
 
 CONFIG = """\
 [log]
@@ -181,20 +180,10 @@ def slope(samples: list[Sample]) -> dict[str, float]:
     for sample in kept:
         minutes.setdefault(int(sample.at_s // width), []).append(sample.rss_bytes)
     points = [(index * width / 60, statistics.fmean(values)) for index, values in sorted(minutes.items())]
-    xs, ys = zip(*points, strict=True)
-    line = statistics.linear_regression(xs, ys)
-    free = len(points) - 2
-    residual = sum((y - line.intercept - line.slope * x) ** 2 for x, y in points)
-    spread = sum((x - statistics.fmean(xs)) ** 2 for x in xs)
-    error = math.sqrt(residual / free / spread)
-    t = next((value for degrees, value in sorted(T95.items(), reverse=True) if degrees <= free), 12.71)
-    return {
-        "bytes_per_minute": line.slope,
-        "low": line.slope - t * error,
-        "high": line.slope + t * error,
-        "points": len(points),
-        "mean_rss_bytes": statistics.fmean(ys),
-    }
+    line = fitted([points])
+    if line is None:
+        raise ValueError("too short a run for a slope")
+    return line | {"mean_rss_bytes": statistics.fmean(size for _, size in points)}
 
 
 def growth(samples: list[Sample], of: Callable[[Sample], int]) -> dict[str, int]:

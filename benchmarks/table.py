@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from delivery import rule
-from goals import Spread, number, shown
+from goals import Spread, number, shown, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,18 @@ def by_goals(report: Report) -> Iterator[Row]:
 def local_throughput(report: Report) -> Iterator[Row]:
     """What its goals are about stands above them there."""
     for row in by_goals(report):
-        yield row._replace(what=f"near, 32 callers where not said: {row.what}")
+        crowd = row.what.startswith(("short:", "mixed:"))
+        yield row._replace(what=f"{'embeddings, 32 callers' if crowd else 'near'}, {row.what}")
+
+
+def log_ingest(report: Report) -> Iterator[Row]:
+    """Its goals, and each question beside SQLite: those have no goal."""
+    yield from by_goals(report)
+    asked = report["questions"]
+    for name, seconds in asked["seconds"].items():
+        ours, theirs = (spread(1000 * each for each in seconds[side]) for side in ("nearfar", "sqlite"))
+        told = others({"goal": "<=", "value": ours, "against": {"SQLite": theirs}})
+        yield Row(f"of {asked['decisions']:,} decisions: {name}, ms", shown(ours), told)
 
 
 def others(goal: Report) -> str:
@@ -98,19 +109,17 @@ def estimate_error(report: Report) -> Iterator[Row]:
 
 
 def policy_regret(report: Report) -> Iterator[Row]:
-    """The best of the product's policies beside the best of the others."""
-    found = report["simulated"]
-    ours = {name: found[name]["of_oracle"] for name in ("slo", "balanced") if name in found}
-    theirs = {name: each["of_oracle"] for name, each in found.items() if name not in {*ours, "oracle"}}
-    best = max(theirs, key=lambda name: theirs[name])
-    for name, share in ours.items():
-        yield Row(
-            f"`{name}` on an arrival trace, % of the oracle's utility",
-            f"{share * 100:.1f}",
-            f"{best} {theirs[best] * 100:.1f}",
-            ">= 90",
-            share >= 0.9,
-        )
+    """The product's policies beside the best of the others, simulated and through the real server."""
+    arms = {"on an arrival trace": report["simulated"]}
+    if report.get("live"):
+        arms["on that trace through the real server"] = report["live"]["arms"]
+    for where, found in arms.items():
+        share = {name: each["of_oracle"] * 100 for name, each in found.items()}
+        theirs = {name: each for name, each in share.items() if name not in {"slo", "balanced", "oracle"}}
+        best = max(theirs, key=lambda name: theirs[name])
+        for name in ("slo", "balanced"):
+            what = f"`{name}` {where}, % of the oracle's utility"
+            yield Row(what, f"{share[name]:.1f}", f"{best} {theirs[best]:.1f}", ">= 90", share[name] >= 90)
 
 
 def faults(report: Report) -> Iterator[Row]:
@@ -185,7 +194,7 @@ READERS: dict[str, Callable[[Report], Iterator[Row]]] = {
     "gateways": by_goals,
     "router_overhead": router_overhead,
     "startup": by_goals,
-    "log_ingest": by_goals,
+    "log_ingest": log_ingest,
     "log_scale": log_scale,
     "local_throughput": local_throughput,
     "gpu": gpu,
@@ -220,10 +229,10 @@ def overview(results: Path) -> str:
             lines.append(_line(row, name))
             goals += row.met is not None
             if row.met is False:
-                behind.append(f"{row.what} ({row.figure}; goal {row.goal})")
+                behind.append(f"* {row.what}: {row.figure}, goal {row.goal}")
     runs = [_run(name, reports[name]) for name in names if name in reports]
-    told = f"Behind on {len(behind)} of {goals} goals" + (f": {'; '.join(behind)}." if behind else ".")
-    return "\n".join([told, "", HEAD, rule(HEAD), *lines, "", RUNS, rule(RUNS), *runs])
+    told = [f"Behind on {len(behind)} of {goals} goals{':' if behind else '.'}", "", *behind, *([""] if behind else [])]
+    return "\n".join([*told, HEAD, rule(HEAD), *lines, "", RUNS, rule(RUNS), *runs])
 
 
 def _unread(_: Report) -> Iterator[Row]:

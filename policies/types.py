@@ -101,6 +101,13 @@ class Estimate(NamedTuple):
     accept_from: float | None = None
     accept_why: str = ""
 
+    def paced(self, pacing: Pacing) -> Estimate:
+        """This one with another `pacing`: as `_replace` makes it, in a third of the time."""
+        return Estimate._make((*self[:_PACING], pacing, *self[_PACING + 1 :]))
+
+
+_PACING = Estimate._fields.index("pacing")
+
 
 @dataclass(frozen=True, slots=True)
 class Constraints:

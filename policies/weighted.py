@@ -22,6 +22,7 @@ with one that nobody is near, the order is that of what is weighed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
@@ -90,10 +91,14 @@ class Balanced:
         return conclude(self, slate, scores, constraints.order, because)
 
     def _shares(self) -> tuple[float, float, float]:
-        """Each weight's part of their sum, rounded so that (1, 2, 3) and (0.1, 0.2, 0.3) are the same policy."""
-        w = self.weights
-        total = w.latency + w.cost + w.quality
-        return round(w.latency / total, 9), round(w.cost / total, 9), round(w.quality / total, 9)
+        return _parts(self.weights.latency, self.weights.cost, self.weights.quality)
+
+
+@lru_cache(maxsize=16)
+def _parts(latency: float, cost: float, quality: float) -> tuple[float, float, float]:
+    """Each weight's part of their sum, rounded so that (1, 2, 3) and (0.1, 0.2, 0.3) are the same policy."""
+    total = latency + cost + quality
+    return round(latency / total, 9), round(cost / total, 9), round(quality / total, 9)
 
 
 def _risk(mine: float, other: float) -> str:

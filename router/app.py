@@ -23,7 +23,6 @@ from router.http import (
     errors,
     feedback,
     files,
-    guards,
     huggingface,
     images,
     inference,
@@ -36,6 +35,7 @@ from router.http import (
     web,
 )
 from router.http import intents as intent_routes
+from router.http.application import Application, Silent
 from router.http.batch_lines import batching
 from router.http.description.viewer import Document, Viewer
 from router.http.door import EXPOSED, Door
@@ -100,15 +100,16 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
             yield
 
     origins = list(settings.auth.cors_allow_origins)
-    app = Litestar(
+    app = Application(
         route_handlers=[*HANDLERS, web.home, web.service_worker, web.static(), *browser_models.HANDLERS],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.handle},
-        guards=[guards.from_here, access.who_asks],
+        guards=[access.let_in],
         request_max_body_size=settings.server.max_body_bytes,
         cors_config=CORSConfig(allow_origins=origins, expose_headers=list(EXPOSED)) if origins else None,
         openapi_config=_openapi(),
         logging_config=None,
+        event_emitter_backend=Silent,
     )
     app.asgi_handler = Door(app.asgi_handler, settings.server.body_timeout_s)
     return app

@@ -74,7 +74,7 @@ def decide(
 
 def _paced(estimates: Sequence[Estimate], pacings: dict[str, Pacing]) -> list[Estimate]:
     found = ((e, pacings.get(e.candidate_id)) for e in estimates)
-    return [e if pacing is None else e._replace(pacing=pacing) for e, pacing in found]
+    return [e if pacing is None else e.paced(pacing) for e, pacing in found]
 
 
 def _noted(decision: Decision, over: dict[str, Exceeded], budgets: Budgets, asked: Asked) -> Decision:

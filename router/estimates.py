@@ -253,7 +253,10 @@ class Estimator:
         return Base(parts, load_s, queue_s, history.service_s(parts), first_parts(parts, expected))
 
     def _heard(self, candidate: Candidate, history: History, tokens: int, size: Size, intent: str | None) -> None:
-        for lengths in (history.lengths, self._lengths.setdefault(candidate.target.task, IntentLengths())):
+        of_task = self._lengths.get(candidate.target.task)
+        if of_task is None:
+            of_task = self._lengths[candidate.target.task] = IntentLengths()
+        for lengths in (history.lengths, of_task):
             lengths.observe(intent, tokens, size.max_output_tokens)
 
     def _tokens(self, candidate: Candidate, history: History, size: Size, intent: str | None) -> int | None:

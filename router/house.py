@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -382,6 +382,7 @@ def _node(log: DecisionLog, probe: hardware.Probe) -> NodeRow:
     )
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -125,15 +125,19 @@ def priced_usd(price: Price | None, usage: Usage) -> float | None:
         return None
     fresh, cached = _input(price, usage)
     total = price.per_request_usd or 0.0
-    for unit_usd, used, units in (
+    charges: tuple[tuple[float | None, float | None, int], ...] = (
         (price.input_per_1m_usd, fresh, 1_000_000),
         (price.cached_input_per_1m_usd, cached, 1_000_000),
         (price.output_per_1m_usd, usage.completion_tokens, 1_000_000),
-        (price.per_image_usd, usage.images, 1),
-        (price.per_step_usd, usage.steps, 1),
-        (price.per_audio_minute_usd, usage.audio_s, 60),
-        (price.per_second_usd, usage.compute_s, 1),
-    ):
+    )
+    if price.per_image_usd or price.per_step_usd or price.per_audio_minute_usd or price.per_second_usd:
+        charges += (
+            (price.per_image_usd, usage.images, 1),
+            (price.per_step_usd, usage.steps, 1),
+            (price.per_audio_minute_usd, usage.audio_s, 60),
+            (price.per_second_usd, usage.compute_s, 1),
+        )
+    for unit_usd, used, units in charges:
         if not unit_usd:
             continue
         if used is None:

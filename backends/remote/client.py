@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from backends.types import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from types import TracebackType
 
     from pyreqwest.client import Client
     from pyreqwest.request import StreamRequest
@@ -64,7 +65,7 @@ class _Limits:
     """
 
     def __init__(self, provider: Provider, asked: Limits) -> None:
-        self._provider = provider
+        self.provider = provider
         self._seconds: dict[Phase, float] = {
             "first-token": min(provider.first_token_timeout_s, asked.first_token_s or math.inf),
             "idle": min(provider.idle_timeout_s, asked.idle_s or math.inf),
@@ -93,11 +94,11 @@ class _Limits:
             phase, ends_at = "total", self._total_at
         try:
             async with asyncio.timeout_at(ends_at):
-                with translated(self._provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
+                with translated(self.provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
                     return await begin()
         except TimeoutError as error:
             seconds = self._seconds[phase]
-            msg = f"provider {self._provider.name}: nothing came within the {phase} limit of {seconds:.3g} s"
+            msg = f"provider {self.provider.name}: nothing came within the {phase} limit of {seconds:.3g} s"
             raise Timeout(msg) from error
 
 
@@ -181,8 +182,8 @@ class Connections:
             BackendError: Any failure, by the table in `errors`.
         """
         provider, limits = self._provider, _Limits(self._provider, Limits())
-        async with AsyncExitStack() as stack:
-            response = await self._send(stack, self._document(path), limits, "first-token")
+        async with _Sent(self._document(path), limits, "first-token") as response:
+            await self._check(response, limits)
             if (kind := _kind(response)) != JSON:
                 raise await self._other(response, limits, kind, JSON)
             return await asyncio.to_thread(_decoded, provider, await self._body(response, limits, max_bytes))
@@ -194,9 +195,9 @@ class Connections:
             BackendError: Any failure, by the table in `errors`.
         """
         limits = _Limits(self._provider, asked)
-        async with AsyncExitStack() as stack:
-            request = self._request(call, patient=patient, streamed=False)
-            response = await self._send(stack, request, limits, "total" if patient else "first-token")
+        request = self._request(call, patient=patient, streamed=False)
+        async with _Sent(request, limits, "total" if patient else "first-token") as response:
+            await self._check(response, limits)
             kind = _kind(response)
             if JSON in {call.accept, kind}:
                 body = await self._body(response, limits, MAX_BODY_BYTES)
@@ -213,9 +214,9 @@ class Connections:
             BackendError: Any failure, by the table in `errors`.
         """
         limits = _Limits(self._provider, asked)
-        async with AsyncExitStack() as stack:
-            request = self._request(call, patient=False, streamed=True)
-            response = await self._send(stack, request, limits, "first-token")
+        request = self._request(call, patient=False, streamed=True)
+        async with _Sent(request, limits, "first-token") as response:
+            await self._check(response, limits)
             kind = _kind(response)
             if kind != "text/event-stream":
                 raise await self._other(response, limits, kind, "a stream")
@@ -269,16 +270,11 @@ class Connections:
             self._clients[patient] = _build(self._provider, patient=patient)
         return self._clients[patient]
 
-    async def _send(self, stack: AsyncExitStack, request: StreamRequest, limits: _Limits, phase: Phase) -> Response:
-        provider = self._provider
-        try:
-            response = await limits.within(phase, lambda: stack.enter_async_context(request))
-        except RemoteError as error:
-            msg = f"provider {provider.name}: the connection broke before an answer came"
-            raise Interrupted(msg) from error
+    async def _check(self, response: Response, limits: _Limits) -> None:
+        """Let a good status pass; raises what another one means."""
         if 200 <= response.status < 300:
-            return response
-        body = b""
+            return
+        provider, body = self._provider, b""
         limits.hurry()
         with suppress(BackendError):  # the status says enough
             body = await self._body(response, limits, MAX_ERROR_BYTES)
@@ -309,6 +305,25 @@ class Connections:
                 msg = f"provider {self._provider.name}: the answer is longer than {max_bytes} bytes"
                 raise RemoteError(msg)
         return bytes(body)
+
+
+class _Sent:
+    """A request on its way: entered when its headers are there, within the limit of that phase."""
+
+    def __init__(self, request: StreamRequest, limits: _Limits, phase: Phase) -> None:
+        self._request, self._limits, self._phase = request, limits, phase
+
+    async def __aenter__(self) -> Response:
+        try:
+            return await self._limits.within(self._phase, self._request.__aenter__)
+        except RemoteError as error:
+            msg = f"provider {self._limits.provider.name}: the connection broke before an answer came"
+            raise Interrupted(msg) from error
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._request.__aexit__(kind, error, trace)
 
 
 def _build(provider: Provider, *, patient: bool) -> Client:

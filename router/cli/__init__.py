@@ -1,27 +1,50 @@
 """The command `nearfar`: thin commands over the same parts that the HTTP API uses."""
 
+from importlib import import_module
+
 import click
 
 import router
-from router.cli.batch import batch
-from router.cli.calibrate import calibrate
-from router.cli.catalogue import aliases, routes
 from router.cli.console import sealed
-from router.cli.dashboard import dashboard
-from router.cli.doctor import doctor
-from router.cli.explain import explain
-from router.cli.export import export
-from router.cli.infer import route, run
-from router.cli.intents import intents
-from router.cli.keys import keys
-from router.cli.models import models
-from router.cli.replay import replay
-from router.cli.report import report
-from router.cli.serve import serve
 from router.settings import tame_libraries
 
+COMMANDS = {
+    "aliases": "catalogue",
+    "batch": "batch",
+    "calibrate": "calibrate",
+    "dashboard": "dashboard",
+    "doctor": "doctor",
+    "explain": "explain",
+    "export": "export",
+    "intents": "intents",
+    "keys": "keys",
+    "models": "models",
+    "replay": "replay",
+    "report": "report",
+    "route": "infer",
+    "routes": "catalogue",
+    "run": "infer",
+    "serve": "serve",
+}
+"""The module of each command, which is imported when somebody asks for it: no start waits for the others."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """The commands by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """Their names, in alphabetical order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- likewise
+        """The command of this name; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"router.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(router.__version__, prog_name="nearfar")
 @click.option(
     "--offline",
@@ -34,10 +57,3 @@ from router.settings import tame_libraries
 def main() -> None:
     """Decide near (this machine) or far (a remote API) for each inference request, and prove it was right."""
     tame_libraries()
-
-
-for command in (
-    serve, run, route, models, aliases, routes, intents, batch, keys, calibrate, doctor, report, explain, replay,
-    export, dashboard,
-):  # fmt: skip
-    main.add_command(command)

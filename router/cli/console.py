@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from backends.errors import BackendError
 from router.decision_log.log import DecisionLog
@@ -126,6 +123,10 @@ def show_json(value: object) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; wide enough for a terminal, plain when there is none. NO_COLOR is respected."""
+    from rich.console import Console  # noqa: PLC0415 -- a twentieth of a server's start, which shows no table
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(title=escape(title), title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")

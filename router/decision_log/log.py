@@ -43,6 +43,7 @@ SCHEMA_VERSION = 1
 
 _ROW_AT_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, duckdb.InvalidTypeException)
 _CLOSE_S = 30.0
+_AT_ONCE = 10_000  # rows of one commit, which costs about as much as 2,000 rows do, however few it holds
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 _open_here: set[Path] = set()  # DuckDB hands a second `connect` in one process the same database without a word
 
@@ -344,14 +345,14 @@ class DecisionLog:
         self._is_broken = False
 
     def _step(self) -> None:
-        """Commit one batch of the queue and one of the spill file, so that neither waits for the other to be empty."""
+        """Commit what is in the queue, and as much of the spill file: neither waits for the other to be empty."""
         if self._is_replaced():
             self._abandon()
         if self._is_broken:
             self._reopen()
-        self._settle(self._backlog.peek(self._flush_rows), self._backlog.settle, careful=self._in_doubt)
+        self._settle(self._backlog.peek(_AT_ONCE), self._backlog.settle, careful=self._in_doubt)
         if self._backlog.spill.pending:
-            self._settle(self._backlog.peek_spilled(self._flush_rows), self._backlog.settle_spilled, careful=True)
+            self._settle(self._backlog.peek_spilled(_AT_ONCE), self._backlog.settle_spilled, careful=True)
         self._in_doubt = False
 
     def _settle(self, lines: Sequence[Line], forget: Callable[[Sequence[Line]], None], *, careful: bool) -> None:

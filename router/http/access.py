@@ -8,10 +8,20 @@ from litestar.datastructures import Headers
 from litestar.handlers import BaseRouteHandler
 
 from router.http import scopes
+from router.http.guards import from_here
 from router.http.services import NAMED, Services
 from router.identity import Identity
 
 NOBODY = Identity()
+
+
+async def let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let a request in that may come from where it comes, and whose sender may ask for this. Raises as these two do.
+
+    They are one guard, as Litestar makes a copy of the route's handler for each.
+    """
+    await from_here(connection, handler)
+    await who_asks(connection, handler)
 
 
 async def who_asks(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -16,8 +16,10 @@ from router.http.services import services
 from router.settings import models_dir
 
 PLACE = "/browser-models"
-LIBRARIES = ("vendor/transformers/transformers.min.js", "vendor/onnxruntime/ort-wasm-simd-threaded.mjs",
-             "vendor/onnxruntime/ort-wasm-simd-threaded.wasm")  # fmt: skip
+_RUNTIME = "vendor/onnxruntime/ort-wasm-simd-threaded"
+ON_PROCESSOR = ("vendor/transformers/transformers.min.js", f"{_RUNTIME}.mjs", f"{_RUNTIME}.wasm")
+ON_CARD = ("vendor/transformers/transformers.min.js", f"{_RUNTIME}.jspi.mjs", f"{_RUNTIME}.jspi.wasm")
+LIBRARIES = (*ON_PROCESSOR, *ON_CARD[1:])
 FOR_EVER = "public, max-age=31536000, immutable"  # the version stands in the address
 NO_LIBRARIES = (
     "This installation of the server lacks Transformers.js and ONNX Runtime for the browser: "
@@ -111,18 +113,18 @@ def _path(name: str, version: str, asked: str, models: Path) -> Path:
 
 
 def _listed(models: Path) -> dict[str, Any]:
-    size = libraries_bytes()
     return {
-        "libraries": {"available": size is not None, "bytes": size, "why": None if size is not None else NO_LIBRARIES},
+        "libraries": {**_libraries(ON_PROCESSOR), "gpu": _libraries(ON_CARD)},
         "models": [_told(model, models) for model in MODELS],
     }
 
 
-def libraries_bytes() -> int | None:
-    """How large all that computes in the browser is; None where it is no part of this installation."""
+def _libraries(files: tuple[str, ...]) -> dict[str, Any]:
+    """How large all is that computes on a kind of device; unless it is no part of this installation."""
     web = Path(str(resources.files("router").joinpath("web")))
-    sizes = [(web / file).stat().st_size for file in LIBRARIES if (web / file).is_file()]
-    return sum(sizes) if len(sizes) == len(LIBRARIES) else None
+    sizes = [(web / file).stat().st_size for file in files if (web / file).is_file()]
+    whole = len(sizes) == len(files)
+    return {"available": whole, "bytes": sum(sizes) if whole else None, "why": None if whole else NO_LIBRARIES}
 
 
 def _told(model: BrowserModel, models: Path) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class _Kept(Generic[M]):
     """A metric of which only ever more is counted, with its children at hand: `labels` takes a lock to find them."""
 
     def __init__(self, metric: M) -> None:
-        self._metric = metric
+        self._metric: M = metric
         self._children: dict[tuple[str, ...], M] = {}
 
     def labels(self, *values: str) -> M:

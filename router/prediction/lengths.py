@@ -6,7 +6,7 @@ limit estimate of Kaplan and Meier (1958), in which such a length counts for all
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 WINDOW = 256
 MAX_INTENTS = 64
 AT_ONCE, EVERY = 32, 8  # lengths, from which on the distribution is made anew only for every eighth: it hardly moves
+MAX_TOLD = 32  # limits, for which what follows is kept until the distribution is made anew
 LEAST = 8  # lengths of one intent that are trusted before all of the candidate's
 
 
@@ -33,23 +34,33 @@ class Lengths:
         seen: Newest last; one that was cut at its limit is negative.
     """
 
-    __slots__ = ("_masses", "_middle", "_new", "_tokens", "_weighted", "seen")
+    __slots__ = ("_masses", "_middle", "_new", "_ranked", "_tokens", "_told", "_weighted", "seen")
 
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
+        self._ranked = sorted(map(_place, self.seen))
         self.rank()
 
     def observe(self, tokens: int, limit: int | None) -> None:
         """An answer had this many tokens; at its limit it may have been cut."""
         cut = limit is not None and tokens >= limit
         self.seen.append(-tokens if cut else tokens)
-        del self.seen[:-WINDOW]
+        insort(self._ranked, _place(self.seen[-1]))
+        if len(self.seen) > WINDOW:
+            del self._ranked[bisect_left(self._ranked, _place(self.seen.pop(0)))]
         self._new += 1
         if len(self.seen) <= AT_ONCE or self._new >= EVERY:
             self.rank()
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
+        if limit not in self._told:
+            if len(self._told) >= MAX_TOLD:
+                self._told.clear()
+            self._told[limit] = self._expected(limit)
+        return self._told[limit]
+
+    def _expected(self, limit: int | None) -> Expected:
         middle = self._middle
         below = len(self._tokens) if limit is None else bisect_left(self._tokens, limit)
         mean = self._weighted[below]
@@ -61,24 +72,24 @@ class Lengths:
     def rank(self) -> None:
         """Make the distribution anew: the lengths in order, the share up to each, and their running sum by shares."""
         self._new = 0
-        ranked = sorted(self.seen, key=_order)
-        left, masses, at_risk = 1.0, [], len(ranked)
-        for tokens in ranked:
-            mass = left / at_risk if tokens > 0 else 0.0
+        self._told: dict[int | None, Expected] = {}
+        left, masses, at_risk = 1.0, [], len(self._ranked)
+        for place in self._ranked:
+            mass = 0.0 if place & 1 else left / at_risk
             left -= mass
             at_risk -= 1
             masses.append(mass)
         if masses:
             masses[-1] += left  # the longest was cut: that is all that is known of what is left
-        self._tokens = [abs(tokens) for tokens in ranked]
+        self._tokens = [place >> 1 for place in self._ranked]
         self._masses = list(accumulate(masses))
         half = min(bisect_left(self._masses, 0.5 - 1e-9), len(self._tokens) - 1)
-        self._middle = self._tokens[half] if ranked else 0
+        self._middle = self._tokens[half] if masses else 0
         self._weighted = [0.0, *accumulate(t * m for t, m in zip(self._tokens, masses, strict=True))]
 
 
-def _order(tokens: int) -> int:
-    """By length; of the same length, the one that was cut comes last."""
+def _place(tokens: int) -> int:
+    """By length, which is half of it; of the same length, the one that was cut comes last, and is odd."""
     return 2 * tokens if tokens > 0 else 1 - 2 * tokens
 
 

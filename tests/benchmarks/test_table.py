@@ -57,7 +57,7 @@ def test_a_goal_that_is_not_met_is_told_above_and_in_its_line(tmp_path):
 
     overview = table.overview(tmp_path)
 
-    assert overview.startswith("Behind on 1 of 2 goals: ours p50, ms (2.50 (1.00..4.00); goal <= 1).")
+    assert overview.startswith("Behind on 1 of 2 goals:\n\n* ours p50, ms: 2.50 (1.00..4.00), goal <= 1\n\n| question")
     assert ["ours p50, ms", "2.50 (1.00..4.00)", "", "<= 1", "**behind**", "gateways"] == line_of(overview, "ours p50")
     assert "met" == line_of(overview, "rate")[4]
 

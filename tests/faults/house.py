@@ -18,6 +18,7 @@ USES = [
     for crowd in ("", ".crowd")
 ]
 
+PATIENT_S = 60.0  # what the patient provider may take between two pieces
 LIMITS = "first_token_timeout_s = 1.0\nidle_timeout_s = 1.0\ntotal_timeout_s = 2.0\n"
 PRICE = "price = { input_per_1m_usd = 1.0, output_per_1m_usd = 2.0 }"
 
@@ -65,7 +66,12 @@ SPECIAL = {
 
 
 def provider_of(script: str, use: str) -> str:
-    """Who serves the scripted model. A refused key and an empty account are the provider's: each has one of its own."""
+    """Who serves the scripted model. A refused key and an empty account are the provider's: each has one of its own.
+
+    Whose answer must not be waited for beyond its end may be waited for so long that a wait cannot be overlooked.
+    """
+    if script in {"unended", "unended-open"}:
+        return "patient"
     return f"flaky-{script}.{use}" if script in {"unauthorized", "forbidden", "unpaid"} else "flaky"
 
 
@@ -80,11 +86,13 @@ def config(url: str) -> str:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     cells = [(script, use) for script in scripts.ALL for use in USES]
     models = [f"{provider_of(*cell)}/{'.'.join(cell)}" for cell in cells]
+    accounts = [name for cell in cells if (name := provider_of(*cell)) != "patient"]
     models += [name for alone, _ in SPECIAL.values() for name in alone if name.startswith("flaky/")]
     return "\n".join([
         f'[local]\nwarm = ["{SMOLLM}"]',
-        *(_provider(name, url) for name in dict.fromkeys(["flaky", "broke", *(provider_of(*cell) for cell in cells)])),
+        *(_provider(name, url) for name in dict.fromkeys(["flaky", "broke", *accounts])),
         _provider("nowhere", nobody),
+        _provider("patient", url, f"idle_timeout_s = {PATIENT_S}\n"),
         f'[[providers]]\nname = "healthy"\nprotocol = "openai"\nbase_url = "{url}/v1"\n',
         *(_model(name, f"context_length = {CONTEXT}", "") for name in models),
         *(_model(name, *more) for name, more in OTHERS.items()),
@@ -98,8 +106,8 @@ def config(url: str) -> str:
     ])  # fmt: skip
 
 
-def _provider(name: str, url: str) -> str:
-    return f'[[providers]]\nname = "{name}"\nprotocol = "openai"\nbase_url = "{url}/v1"\n{LIMITS}'
+def _provider(name: str, url: str, limits: str = LIMITS) -> str:
+    return f'[[providers]]\nname = "{name}"\nprotocol = "openai"\nbase_url = "{url}/v1"\n{limits}'
 
 
 def _model(name: str, entry: str, candidate: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.asking import ask, error_of
-from tests.faults.house import alias
+from tests.faults.house import PATIENT_S, alias
 from tests.faults.scripts import SAID, TEXT
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ def test_what_a_second_try_cannot_help_is_tried_once(
 
 @both_modes
 def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(faulty: House, mode: str) -> None:
-    """Retry-After of a minute with five seconds left: told at once, with the wait."""
-    told, gaps, rows = asked(faulty, "limited-long", mode, deadline_ms=5000)
+    """Retry-After of a minute with fifty seconds left: told at once, with the wait."""
+    told, gaps, rows = asked(faulty, "limited-long", mode, deadline_ms=50_000)
 
     assert (429, "60") == (getattr(told.error, "status_code", None), told.headers["retry-after"])
     assert ([], [["primary", "RateLimited"]]) == (gaps, rows)
-    assert told.took_s < 5.0
+    assert told.took_s < 50.0
 
 
 @pytest.mark.parametrize("script", ["cut", "stall", "malformed", "failing-within", "unfinished"])
@@ -129,4 +129,4 @@ def test_a_complete_stream_without_its_last_line_is_a_success_at_once(faulty: Ho
 
     assert (TEXT, True) == (told.text, told.complete), told
     assert ([], [["primary", None]]) == (gaps, rows)
-    assert told.took_s < 1.0  # its idle limit
+    assert told.took_s < PATIENT_S  # its idle limit

@@ -1,6 +1,5 @@
 """The server of the surface's tests, asked by strangers who mean harm."""
 
-from tests.e2e.conftest import serve
 from tests.surface.conftest import faked
 
-__all__ = ["faked", "serve"]
+__all__ = ["faked"]

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.section import ServerSettings
+from tests.e2e.conftest import Server
 from tests.hostile.wire import connected, exchange, get, post, rest
 from tests.surface.leaks import leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.e2e.conftest import Server
+    from collections.abc import Iterator
 
 LIVE = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n"
 BODY = b'{"model": "no/such", "inputs": "x"}'
@@ -201,11 +200,18 @@ def test_a_websocket_is_not_opened(faked: Server) -> None:
     assert alive(faked)
 
 
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that waits a second for a head, and a second for a body."""
+    server = Server(tmp_path_factory.mktemp("impatient"), "[server]\nheader_timeout_s = 1.0\nbody_timeout_s = 1.0\n")
+    yield server
+    server.stop()
+
+
 @pytest.mark.parametrize("first", [b"", LIVE], ids=["at once", "behind a request"])
-def test_a_head_that_trickles_in_is_cut(first: bytes, serve: Callable[..., Server]) -> None:
+def test_a_head_that_trickles_in_is_cut(first: bytes, impatient: Server) -> None:
     """A byte at a time earns no more time than all at once."""
-    server = serve("[server]\nheader_timeout_s = 1.0\n")
-    with connected(server.url) as sock:
+    with connected(impatient.url) as sock:
         if first:
             sock.sendall(first + b"\r\n")
             sock.recv(65536)
@@ -217,20 +223,19 @@ def test_a_head_that_trickles_in_is_cut(first: bytes, serve: Callable[..., Serve
                 break
 
     assert closed
-    assert alive(server)
+    assert alive(impatient)
 
 
-def test_a_body_that_trickles_in_is_cut(serve: Callable[..., Server]) -> None:
+def test_a_body_that_trickles_in_is_cut(impatient: Server) -> None:
     """408, or the connection ends."""
-    server = serve("[server]\nbody_timeout_s = 1.0\n")
-    with connected(server.url) as sock:
+    with connected(impatient.url) as sock:
         sock.sendall(b"POST /v1/inference HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
         sock.sendall(b"content-length: 1000\r\n\r\n")
         sock.settimeout(0.1)
         closed = any(_closes(sock, b"[") for _ in range(300))
 
     assert closed
-    assert alive(server)
+    assert alive(impatient)
 
 
 def test_a_large_body_does_not_count_as_the_head_of_the_next_request(faked: Server) -> None:

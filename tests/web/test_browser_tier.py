@@ -16,7 +16,7 @@ from tests.web.conftest import PATIENCE_MS, Visit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Page, Request, Route
 
 RECORDING = Path(__file__).parents[1] / "data/jfk.ogg"
 TEXTS = [
@@ -57,12 +57,26 @@ WANTED = """async ([set, texts]) => {
     for (const text of texts) found.push((await tier.intent(set, text)).labels);
     return found;
 }"""
-ANYWHERE = """async ([model, texts]) => {
-    const { embedAnywhere } = await import("/ui/browser/tier.js");
-    const { vectors, where, why } = await embedAnywhere(model, texts);
-    return { where, why, width: vectors[0].length };
+SERVED = """async ([model, texts, routing]) => {
+    const { served } = await import("/ui/browser/hybrid.js");
+    const asked = { model, task: "feature-extraction", inputs: texts, routing };
+    const { result, ...told } = await served(asked, new AbortController().signal);
+    return { ...told, width: result[0].length };
+}"""  # by whom the policy chooses
+ONLY_HERE, FIRST_HERE, ANYWHERE = {"backend": "browser"}, {"order": ["browser"]}, {}
+CHOSEN = """async ([model, text]) => {
+    const { served } = await import("/ui/browser/hybrid.js");
+    const asked = { model, task: "text-classification", inputs: text, routing: { backend: "browser" } };
+    return (await served(asked, new AbortController().signal)).result[0].label;
 }"""
+CUT = """async (texts) => (await (await import("/ui/browser/tier.js")).tier.embed(texts)).cut"""
+LOST = """() => { Worker.prototype.postMessage = () => { throw new Error("the worker is gone"); }; }"""
 ABILITIES = """async () => (await import("/ui/browser/tier.js")).tier.page()"""
+BOTH = """async () => {
+    const { EMBEDDING, SPEECH, tier } = await import("/ui/browser/tier.js");
+    await Promise.all([tier.load(EMBEDDING), tier.load(SPEECH)]);
+    return [EMBEDDING, SPEECH].map((task) => tier.state.models[task].phase);
+}"""
 HEARD = """async (sound) => {
     const { SPEECH, tier } = await import("/ui/browser/tier.js");
     await tier.load(SPEECH);
@@ -163,6 +177,32 @@ def test_a_recorded_sentence_is_transcribed_also_without_the_server(alone: Visit
     assert with_server == page.evaluate(HEARD, sound)
 
 
+def test_every_file_comes_over_the_wire_once(visit: Visit) -> None:
+    """Of both models, and of what computes them: no byte is asked for twice, the second time from nobody."""
+    page = visit.open("decisions")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    finished: list[Request] = []
+    page.context.on("requestfinished", lambda request: finished.append(request))  # noqa: PLW0108 -- Playwright marks it
+    index = page.evaluate("() => fetch('/browser-models').then((answer) => answer.json())")
+    states = page.evaluate(BOTH)
+    came = {request.url: request for request in finished if "/browser-models/" in request.url}
+    runtime = [request.url for request in finished if "/ui/vendor/onnxruntime/" in request.url]
+    sizes = {
+        model["at"]: sum(came[url].sizes()["responseBodySize"] for url in came if f"/{model['at']}/" in url)
+        for model in index["models"]
+    }
+
+    assert ["ready", "ready"] == states
+    assert len(came) == sum("/browser-models/" in request.url for request in finished)
+    assert {model["at"]: model["bytes"] for model in index["models"]} == sizes
+    assert not any(".jspi." in url for url in runtime), "there is no graphics card here to load it for"
+
+    finished.clear()
+    page.reload()
+    assert ["ready", "ready"] == page.evaluate(BOTH)
+    assert [] == [request.url for request in finished if "/browser-models/" in request.url]
+
+
 @pytest.mark.slow
 def test_a_person_loads_and_unloads_the_model(visit: Visit) -> None:
     """What it takes and how fast it is stands there in figures, and for the router in its own words."""
@@ -175,6 +215,8 @@ def test_a_person_loads_and_unloads_the_model(visit: Visit) -> None:
     expect(region.get_by_role("status")).to_contain_text(f"Ready in this browser: {MINILM}", timeout=PATIENCE_MS)
     expect(region.get_by_text("cosine 0.99")).to_be_visible()
     expect(region.get_by_text("works, also after a reload")).to_be_visible()
+    expect(region.get_by_text("the processor (WebAssembly)")).to_be_visible()
+    expect(region.get_by_text("Not on the graphics card: ")).to_be_visible()
     told = page.evaluate(ABILITIES)
     [ability] = told["models"]
 
@@ -183,7 +225,8 @@ def test_a_person_loads_and_unloads_the_model(visit: Visit) -> None:
     )
     assert ability["parity"] >= 0.99
     assert ability["speed"]["p50_ms"] > 0
-    assert "browser" == page.evaluate(ANYWHERE, [MINILM, ["hello"]])["where"]
+    served = page.evaluate(SERVED, [MINILM, ["hello"], ONLY_HERE])
+    assert ("browser", 384) == (served["backend"], served["width"])
     visit.picture("browser-tier")
     assert [] == visit.unfit()
     page.set_viewport_size({"width": 360, "height": 640})
@@ -192,7 +235,7 @@ def test_a_person_loads_and_unloads_the_model(visit: Visit) -> None:
 
     region.get_by_role("button", name="Unload").click()
     expect(region.get_by_role("button", name="Load into this browser")).to_be_visible()
-    assert "server" == page.evaluate(ANYWHERE, [MINILM, ["hello"]])["where"]
+    assert "local" == page.evaluate(SERVED, [MINILM, ["hello"], ANYWHERE])["backend"]
 
 
 def test_the_policy_may_choose_the_page_which_tells_what_became_of_it(visit: Visit) -> None:
@@ -220,6 +263,49 @@ def test_the_policy_may_choose_the_page_which_tells_what_became_of_it(visit: Vis
     assert {"browser": "browser", "near": "local"}[side] == row["backend"]
     assert {"browser:" + MINILM, "local:" + MINILM} <= {one["candidate_id"] for one in row["candidates"]}
     assert [] == visit.unfit()
+
+
+def test_the_playground_asks_this_page_too(visit: Visit) -> None:
+    """Once its model is loaded: similarity, also without the server, and intents by the set as it is now."""
+    page = visit.open("playground/browser")
+    page.get_by_role("region", name="embeddings and intents").get_by_role("button", name="Load into").click()
+    expect(page.get_by_role("region", name="told by this page")).to_be_visible()
+    page.get_by_role("tab", name="Embeddings").click()
+    place = page.get_by_role("tabpanel", name="Embeddings")
+    place.get_by_role("combobox", name="Model").select_option(MINILM)
+    expect(place.get_by_text("The policy may leave it to this page")).to_be_visible()
+    visit.expected.append("ERR_FAILED")  # the server is out of reach from here on
+    page.route("**/v1/**", lambda route: route.abort())
+    place.get_by_role("button", name="Embed").click()
+
+    expect(place.get_by_text("The server is away, so nobody chose and nothing was logged.")).to_be_visible()
+    expect(place.get_by_role("table", name="Cosine similarity")).to_be_visible()
+    expect(place.locator(".chip b.browser")).to_be_visible()
+    page.unroute("**/v1/**")
+
+    visit.server.post("/v1/intents", SUPPORT)
+    assert "refund" == page.evaluate(CHOSEN, ["intents/support", "I would like a refund"])
+    renamed = {f"{name}s": examples for name, examples in SUPPORT["intents"].items()}
+    visit.server.post("/v1/intents", {"name": "support", "intents": renamed})
+    assert "refunds" == page.evaluate(CHOSEN, ["intents/support", "I would like a refund"])
+
+
+def test_the_server_answers_where_the_page_fails(visit: Visit) -> None:
+    """And the log has that it was chosen, and failed. Of half a text no page says that it is the whole."""
+    page = visit.open("decisions")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.evaluate(LOADED)
+    cut = page.evaluate(CUT, ["hello", "red " * 400])
+    before = given_up(visit.server)
+    here = page.evaluate(SERVED, [MINILM, ["hello"], FIRST_HERE])
+    page.evaluate(LOST)
+    there = page.evaluate(SERVED, [MINILM, ["hello"], FIRST_HERE])
+
+    visit.server.get(f"/v1/decisions/{there['decision_id']}")  # which waits for all rows until now
+
+    assert ("browser", "local", 384, 384) == (here["backend"], there["backend"], here["width"], there["width"])
+    assert 1 == len(given_up(visit.server) - before)
+    assert 1 == cut
 
 
 @pytest.mark.slow
@@ -256,10 +342,9 @@ def test_vectors_that_are_not_the_servers_are_not_served(visit: Visit) -> None:
     expect(region.get_by_role("alert")).to_contain_text("differ from the server's", timeout=PATIENCE_MS)
     expect(region.get_by_role("button", name="Try again")).to_be_visible()
     page.unroute("**/v1/embeddings")
-    found = page.evaluate(ANYWHERE, [MINILM, ["hello"]])
+    found = page.evaluate(SERVED, [MINILM, ["hello"], ANYWHERE])
 
-    assert ("server", 384) == (found["where"], found["width"])
-    assert "differ from the server's" in found["why"]
+    assert ("local", 384) == (found["backend"], found["width"])
 
 
 @pytest.mark.slow
@@ -271,7 +356,7 @@ def test_a_small_device_asks_the_server(visit: Visit) -> None:
     region.get_by_role("button", name="Load into this browser").click()
 
     expect(region.get_by_role("alert")).to_contain_text("too little memory")
-    assert "server" == page.evaluate(ANYWHERE, [MINILM, ["hello"]])["where"]
+    assert "local" == page.evaluate(SERVED, [MINILM, ["hello"], ANYWHERE])["backend"]
 
 
 @pytest.mark.parametrize("lacking", ["libraries", "model"])
@@ -306,6 +391,12 @@ def test_a_download_that_breaks_off_is_said_and_can_be_tried_again(visit: Visit)
     region.get_by_role("button", name="Try again").click()
 
     expect(region.get_by_role("status")).to_contain_text("Ready in this browser", timeout=PATIENCE_MS)
+
+
+def given_up(server: Server) -> set[str]:
+    """The decisions that pages were chosen for, and gave up."""
+    rows = server.get("/v1/decisions?status=error&limit=100").body["data"]
+    return {row["decision_id"] for row in rows if row["error_class"] == "FellBack"}
 
 
 def opened(visit: Visit) -> Page:

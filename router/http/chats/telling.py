@@ -22,7 +22,7 @@ def usage_of(answer: Answer) -> dict[str, Any]:
 
 def details_of(raw: str | None) -> dict[str, dict[str, int]]:
     """What the far side counted apart (tokens it had read before, tokens of reasoning): its counts, nothing else."""
-    said = {} if raw is None else json.loads(raw)
+    said = {} if raw is None or "_details" not in raw else json.loads(raw)
     found = {name: said.get(name) for name in DETAILS} if isinstance(said, dict) else {}
     return {
         name: {key: value for key, value in detail.items() if type(value) is int and value >= 0}

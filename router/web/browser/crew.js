@@ -13,6 +13,8 @@ export class Crew {
   /** @type {Map<number, {done: (result: any) => void, failed: (error: Error) => void, progress: ((progress: any) => void) | undefined}>} */
   #waiting = new Map();
   #asked = 0;
+  /** @type {Error | null} */
+  #gone = null;
   #worker = new Worker("/ui/browser/worker.js", { type: "module" });
 
   /** @param {(error: TierError) => void} lost told when the worker itself fails */
@@ -29,6 +31,7 @@ export class Crew {
   /** @param {string} name of the worker's job  @param {any} given  @param {{progress?: (progress: any) => void, transfer?: Transferable[]}} [options]
    * @returns {Promise<any>} */
   ask(name, given, { progress, transfer = [] } = {}) {
+    if (this.#gone) return Promise.reject(this.#gone);
     return new Promise((done, failed) => {
       this.#asked += 1;
       this.#waiting.set(this.#asked, { done, failed, progress });
@@ -38,6 +41,7 @@ export class Crew {
 
   /** End the worker and give its memory back; whoever waits is told. @param {Error} error */
   dismiss(error) {
+    this.#gone = error;
     this.#worker.terminate();
     for (const { failed } of this.#waiting.values()) failed(error);
     this.#waiting.clear();

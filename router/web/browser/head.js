@@ -13,6 +13,11 @@ export function headOf(told) {
   };
 }
 
+/** Whether two of the same set were fitted alike. @param {Head} one  @param {Head} other */
+export function alike(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
 /** Every label with its probability, the likeliest first. @param {Head} head  @param {Float32Array} vector */
 export function classified(head, vector) {
   const logits = head.weights.map((row, i) => dot(row, vector) + head.bias[i]);

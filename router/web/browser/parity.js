@@ -28,13 +28,14 @@ export function agreement(own, theirs) {
   return Math.min(...own.map((vector, i) => cosine(vector, theirs[i])));
 }
 
-/** Keep what was found of one version of a model, for when the server is away. @param {string} at  @param {number} found */
-export function keep(at, found) {
-  localStorage.setItem(KEPT, JSON.stringify({ at, found }));
+/** Keep what was found of one version of a model on a device, for when the server is away.
+ * @param {string} at  @param {string} device  @param {number} found */
+export function keep(at, device, found) {
+  localStorage.setItem(`${KEPT}.${device}`, JSON.stringify({ at, found }));
 }
 
-/** What was found of this version before; null where nothing was. @param {string} at  @returns {number | null} */
-export function before(at) {
-  const kept = JSON.parse(localStorage.getItem(KEPT) ?? "null");
+/** What was found of this version on this device before; null where nothing was. @param {string} at  @param {string} device  @returns {number | null} */
+export function before(at, device) {
+  const kept = JSON.parse(localStorage.getItem(`${KEPT}.${device}`) ?? "null");
   return kept?.at === at ? kept.found : null;
 }

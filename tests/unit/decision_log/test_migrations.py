@@ -5,9 +5,18 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from router.decision_log import migrations
 from router.decision_log.log import DecisionLog
 from router.decision_log.migrations import PUBLIC_VIEWS, STEPS
 from router.errors import LogError
+from tests.unit import schema
+
+COLUMNS = "schema_name, table_name, column_name, data_type, is_nullable"
+SAME = (
+    f"SELECT {COLUMNS} FROM duckdb_columns() WHERE NOT internal ORDER BY ALL",
+    "SELECT key, value FROM nearfar_log.meta WHERE key <> 'node_id' ORDER BY ALL",
+    "SELECT name FROM nearfar_log.migrations ORDER BY ALL",
+)
 
 
 def test_steps_are_applied_once(path: Path) -> None:
@@ -49,3 +58,14 @@ def test_a_renamed_file_still_opens(path: Path, rows) -> None:
         other.reader().sql(f"select * from {view}")
     assert 1 == len(other.reader().decisions()[0])
     other.close()
+
+
+def test_what_other_tests_make_by_one_script_is_what_the_steps_make() -> None:
+    """Every column of every table and view, the steps' names, and what else is kept of the log itself."""
+
+    def made(make) -> list[list[tuple]]:
+        with migrations._connected(None, None) as con:
+            make(con)
+            return [con.execute(query).fetchall() for query in SAME]
+
+    assert made(migrations.migrate) == made(schema.copied)

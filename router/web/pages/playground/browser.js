@@ -1,7 +1,7 @@
 // The tier in this page: load its models, try them, and let the policy choose between the page, the server and what is far.
 import { html, useState } from "/ui/vendor/htm/standalone.module.js";
-import { embedded } from "/ui/browser/hybrid.js";
-import { EMBEDDING, SPEECH, tier } from "/ui/browser/tier.js";
+import { served } from "/ui/browser/hybrid.js";
+import { BUILTIN, EMBEDDING, SPEECH, tier } from "/ui/browser/tier.js";
 import { BrowserTier, useTier } from "/ui/parts/browser_tier.js";
 import { Chip, Field, Section } from "/ui/parts/controls.js";
 import { Stoppable, useRunning } from "/ui/parts/running.js";
@@ -9,7 +9,6 @@ import { Failure } from "/ui/parts/states.js";
 import { Bars } from "/ui/pages/playground/bars.js";
 import { Drop } from "/ui/pages/playground/drop.js";
 
-const BUILTIN = "builtin"; // the server's own set of intents
 const MOST_BARS = 5;
 
 export default function Browser() {
@@ -39,14 +38,14 @@ function Anywhere({ model }) {
   const embed = (/** @type {Event} */ e) => {
     e.preventDefault();
     const lines = texts.split("\n").map((text) => text.trim()).filter(Boolean);
-    running.run(async (signal) => find(await embedded(model, lines, {}, signal)));
+    running.run(async (signal) => find(await served({ model, task: EMBEDDING, inputs: lines }, signal)));
   };
   return html`<${Section} title="Where it is best: this page, the server, or far"><form class="stack" onSubmit=${embed}>
       <${Field} label="Texts to embed" says="One a line. The policy is told what this page measured of itself."><textarea rows="3" required value=${texts} onInput=${(/** @type {any} */ e) => type(e.currentTarget.value)}></textarea></${Field}>
       <button>Embed where it is best</button></form>
     <${Stoppable} of=${running} what="Embedding" /><${Failure} error=${running.error} />
-    <div role="status">${found && html`<p>${found.vectors.length} vectors of ${found.vectors[0].length} numbers. ${found.unlogged}</p>
-      <${Chip} backend=${found.backend} model=${found.model} latencyMs=${found.ms} costUsd=${found.costUsd} decisionId=${found.decisionId} reason=${found.reason} />`}</div></${Section}>`;
+    <div role="status">${found && html`<p>${found.result.length} vectors of ${found.result[0].length} numbers. ${found.unlogged}</p>
+      <${Chip} backend=${found.backend} model=${found.model} latencyMs=${found.latency_ms} costUsd=${found.cost_usd} decisionId=${found.decision_id} reason=${found.reason} />`}</div></${Section}>`;
 }
 
 /** @param {{model: string}} props */

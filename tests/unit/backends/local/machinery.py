@@ -10,6 +10,7 @@ from backends.local.types import Answer, LocalFamily, LocalTask, Unit
 from backends.types import GenerationInput, GenerationOutput, Task, Usage
 
 LETTERS = GenerationInput(prompt="warm up")
+HANG_S = 60  # what does not come within it never does, however busy the machine
 
 
 class Parrot:
@@ -68,4 +69,4 @@ def ask(prompt, tenant="", emit=None, deadline=None, task=TASK):
 
 
 async def happened(event):
-    assert await asyncio.to_thread(event.wait, 10)
+    assert await asyncio.to_thread(event.wait, HANG_S)

@@ -29,6 +29,7 @@ from backends.types import (
     Task,
     Usage,
 )
+from tests.unit.backends.local.machinery import HANG_S
 from tests.unit.backends.local.test_model_source import model, safetensors
 
 MACHINE = Probe(platform="Linux x86_64", cores=4, ram_total_bytes=8 * GIB, ram_available_bytes=8 * GIB)
@@ -340,7 +341,7 @@ def test_a_full_queue_is_refused(tmp_path, target, parrot):
         parrot.running.clear()
         parrot.may_go_on.clear()
         running = asyncio.create_task(backend.infer(REQUEST, target))
-        assert await asyncio.to_thread(parrot.running.wait, 10)
+        assert await asyncio.to_thread(parrot.running.wait, HANG_S)
         waiting = asyncio.create_task(backend.infer(REQUEST, target))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded) as caught:

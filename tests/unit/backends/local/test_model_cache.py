@@ -11,7 +11,7 @@ import pytest
 from backends.errors import OutOfMemory, Overloaded, Unavailable
 from backends.local import residency
 from backends.local.model_cache import Key, ModelCache, Wanted
-from tests.unit.backends.local.machinery import Parrot, ask, family, happened
+from tests.unit.backends.local.machinery import HANG_S, Parrot, ask, family, happened
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_a_caller_that_leaves_does_not_stop_the_load():
         release = threading.Event()
 
         def load():
-            release.wait(10)
+            release.wait(HANG_S)
             return Parrot()
 
         first = asyncio.create_task(use(cache, "a", load=load))

@@ -12,6 +12,7 @@ import pytest
 
 from backends.errors import Unavailable
 from backends.local import residency
+from tests.unit.backends.local.machinery import HANG_S
 from tests.unit.backends.local.test_backend import (  # noqa: F401 -- fixtures
     REQUEST,
     asking,
@@ -56,7 +57,7 @@ def test_a_load_that_waits_for_its_place_reports_what_it_paid(tmp_path, target, 
         parrot.running.clear()
         parrot.may_go_on.clear()
         running = asyncio.create_task(backend.infer(REQUEST, target))
-        assert await asyncio.to_thread(parrot.running.wait, 10)
+        assert await asyncio.to_thread(parrot.running.wait, HANG_S)
         waiting = asyncio.create_task(backend.infer(REQUEST, other))
         cache = backend._machine.cache
         key = backend._looked_at[target].key
@@ -81,7 +82,7 @@ def test_a_waiting_model_counts_its_queue(tmp_path, target, other, parrot, crowd
         await room_for_one(backend, target, other)
         parrot.may_go_on.clear()
         running = asyncio.create_task(backend.infer(REQUEST, target))
-        assert await asyncio.to_thread(parrot.running.wait, 10)
+        assert await asyncio.to_thread(parrot.running.wait, HANG_S)
         waiting = [asyncio.create_task(backend.infer(REQUEST, other)) for _ in range(3)]
         await asyncio.sleep(0)
         held_since = time.perf_counter()
@@ -154,11 +155,11 @@ def test_closing_while_a_thorough_load_runs(tmp_path, target, parrot):  # noqa: 
         parrot.running.clear()
         parrot.may_go_on.clear()
         running = asyncio.create_task(backend.infer(REQUEST, target))
-        assert await asyncio.to_thread(parrot.running.wait, 10)
+        assert await asyncio.to_thread(parrot.running.wait, HANG_S)
         loading = asyncio.create_task(backend.load(target, thorough=True))
         await asyncio.sleep(0.01)
         await backend.aclose()
-        outcomes = await asyncio.wait_for(asyncio.gather(running, loading, return_exceptions=True), 5)
+        outcomes = await asyncio.wait_for(asyncio.gather(running, loading, return_exceptions=True), HANG_S)
 
         assert [Unavailable] * 2 == [type(outcome) for outcome in outcomes]
         assert [] == workers()

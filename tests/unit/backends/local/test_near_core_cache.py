@@ -10,7 +10,7 @@ import pytest
 from backends.errors import Overloaded, Unavailable
 from backends.local import residency
 from backends.local.residency import Resident, make_room
-from tests.unit.backends.local.machinery import Parrot, ask, happened
+from tests.unit.backends.local.machinery import HANG_S, Parrot, ask, happened
 from tests.unit.backends.local.test_model_cache import held, key, threads, use, wanted, within
 
 
@@ -36,7 +36,7 @@ class Heavy(Parrot):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not condition():  # noqa: ASYNC110 -- a thread or a clock makes it true, which tells nobody
             await asyncio.sleep(0.001)
 
@@ -52,7 +52,7 @@ def test_whoever_gives_up_in_front_lets_the_next_go():
         assert None is cache.peek(key("c"))
         large.cancel()
 
-        assert await asyncio.wait_for(small, 1)
+        assert await asyncio.wait_for(small, HANG_S)
         parrot.may_go_on.set()
         await asyncio.gather(running, large, return_exceptions=True)
 
@@ -106,7 +106,7 @@ def test_two_idle_workers_without_memory_do_not_wait_for_each_other():
     def hungry(number):
         def core(_parrot, contents, _control):
             begun[number].set()
-            gate.wait(10)
+            gate.wait(HANG_S)
             raise MemoryError
 
         return core
@@ -120,7 +120,7 @@ def test_two_idle_workers_without_memory_do_not_wait_for_each_other():
         await asyncio.gather(*users, return_exceptions=True)
         gate.set()
         await until(lambda: len(threads()) < 2)
-        await asyncio.wait_for(cache.aclose(), 5)
+        await asyncio.wait_for(cache.aclose(), HANG_S)
         assert [] == threads()
 
     within(check)
@@ -162,7 +162,7 @@ def test_a_dropped_model_holds_its_memory_until_it_is_gone():
         await asyncio.sleep(0.02)
         gate.set()
 
-        await asyncio.wait_for(asyncio.gather(running, dropping, other), 5)
+        await asyncio.wait_for(asyncio.gather(running, dropping, other), HANG_S)
 
     within(check)
 
@@ -177,7 +177,7 @@ def test_closing_waits_for_models_that_are_being_dropped():
         await cache.aclose()
 
         assert [] == threads()
-        outcomes = await asyncio.wait_for(asyncio.gather(running, dropping, return_exceptions=True), 5)
+        outcomes = await asyncio.wait_for(asyncio.gather(running, dropping, return_exceptions=True), HANG_S)
         assert isinstance(outcomes[0], Unavailable)
 
     within(check)
@@ -190,7 +190,7 @@ def test_closing_loads_nothing_more():
     def load():
         loads.append(1)
         begun.set()
-        release.wait(10)
+        release.wait(HANG_S)
         return Parrot()
 
     async def check(cache):
@@ -214,7 +214,7 @@ def test_what_was_evicted_is_gone_before_anything_else_is_loaded(quick):
 
     def slow():
         begun.set()
-        release.wait(10)
+        release.wait(HANG_S)
         return Parrot()
 
     async def check(cache):

@@ -13,7 +13,7 @@ from backends.errors import OutOfMemory, Unavailable
 from backends.local.types import LocalTask, Unit
 from backends.local.worker import Worker
 from backends.types import Delta, Task
-from tests.unit.backends.local.machinery import LETTERS, Parrot, ask, core, family, happened, post, pre
+from tests.unit.backends.local.machinery import HANG_S, LETTERS, Parrot, ask, core, family, happened, post, pre
 from tests.unit.backends.local.test_worker import busy, queue, within
 
 
@@ -27,7 +27,7 @@ class Thing:
 
 async def gone(ref):
     """Wait until nothing holds what `ref` refers to; no collector runs here, so nothing may hold it in a circle."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while ref() is not None:  # noqa: ASYNC110 -- a thread lets go of it, which tells nobody
             await asyncio.sleep(0.001)
 
@@ -46,7 +46,7 @@ def test_a_panic_fails_its_sender_only(broken):
 
     async def check(worker, _parrot):
         with pytest.raises(Unavailable, match=r"^'parrot' failed on this machine: Panic$"):
-            await asyncio.wait_for(worker.submit(ask("x", task=broken)), 5)
+            await asyncio.wait_for(worker.submit(ask("x", task=broken)), HANG_S)
         assert "FINE" == (await worker.submit(ask("fine"))).answer.output.text
 
     within(check)
@@ -62,7 +62,7 @@ def test_a_panicking_core_fails_its_sender_only():
 
     async def check(worker, _parrot):
         with pytest.raises(Unavailable, match=r"^'parrot' failed on this machine: Panic$"):
-            await asyncio.wait_for(worker.submit(ask("panic")), 5)
+            await asyncio.wait_for(worker.submit(ask("panic")), HANG_S)
         assert "FINE" == (await worker.submit(ask("fine"))).answer.output.text
 
     within(check, core=panics_once)
@@ -73,7 +73,7 @@ def test_a_panicking_load_is_a_failed_load():
 
     async def check(worker, _parrot):
         with pytest.raises(Unavailable, match="Panic"):
-            await asyncio.wait_for(worker.submit(ask("x")), 5)
+            await asyncio.wait_for(worker.submit(ask("x")), HANG_S)
 
     within(check, load=panicking)
 
@@ -83,7 +83,7 @@ def test_a_core_that_loses_a_result_fails_its_batch():
 
     async def check(worker, _parrot):
         with pytest.raises(Unavailable, match="1 results for 2 inputs"):
-            await asyncio.wait_for(worker.submit(ask("a b")), 5)
+            await asyncio.wait_for(worker.submit(ask("a b")), HANG_S)
 
     within(check, core=lambda _parrot, _contents, _control: ["A"])
 
@@ -172,7 +172,7 @@ def test_a_request_is_not_counted_as_waiting_once_the_thread_has_begun_it():
 
     def slow(parrot, payload):
         begun.set()
-        may_go_on.wait(10)
+        may_go_on.wait(HANG_S)
         return pre(parrot, payload)
 
     async def check(worker, _parrot):
@@ -220,7 +220,7 @@ def test_the_load_is_paid_by_whoever_is_left_to_pay():
 
         assert (await second).timings.load_s == worker.load_s > 0
 
-    within(check, load=lambda: release.wait(10) and Parrot())
+    within(check, load=lambda: release.wait(HANG_S) and Parrot())
 
 
 def test_the_expected_wait_counts_everything_the_thread_does():
@@ -399,7 +399,7 @@ def test_a_failure_told_twice_stops_nobody_who_heard_it_before():
             await worker.submit(ask("two"))
         go_on.set()
 
-        assert "went on" == await asyncio.wait_for(going, 5)
+        assert "went on" == await asyncio.wait_for(going, HANG_S)
 
     within(check, load=broken)
 
@@ -432,7 +432,7 @@ def test_an_error_raised_again_and_again_stops_nobody():
             await worker.submit(ask("four"))
         go_on.set()
 
-        assert ["one", "two"] == await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        assert ["one", "two"] == await asyncio.wait_for(asyncio.gather(*tasks), HANG_S)
 
     within(check, core=broken)
 

@@ -12,7 +12,7 @@ import pytest
 from backends.errors import OutOfMemory, Overloaded, Timeout, Unavailable
 from backends.local.worker import Worker
 from backends.types import Delta
-from tests.unit.backends.local.machinery import Parrot, ask, family, happened
+from tests.unit.backends.local.machinery import HANG_S, Parrot, ask, family, happened
 
 
 def within(check, max_queue=8, make_room=lambda: False, load=None, **kind):
@@ -299,7 +299,7 @@ def test_the_request_that_waited_for_the_load_says_so():
         assert first.timings.load_s == worker.load_s > 0
         assert None is second.timings.load_s
 
-    within(check, load=lambda: asked.wait(10) and Parrot())
+    within(check, load=lambda: asked.wait(HANG_S) and Parrot())
 
 
 def test_closing_fails_what_waits_and_stops_what_runs():

@@ -13,7 +13,7 @@ from backends.local import weight_packages
 from backends.local.weight_packages import PIN_FILE
 from router.app import create_app
 from router.decision_log.log import DecisionLog
-from router.http.browser_models import LIBRARIES, MODELS, PLACE
+from router.http.browser_models import MODELS, ON_CARD, ON_PROCESSOR, PLACE
 from router.sections import AuthSettings, LocalSettings, Settings
 from router.settings import Secrets
 
@@ -85,8 +85,11 @@ def test_the_index_says_what_is_here(http: TestClient, fetched: str) -> None:
     told = http.get(PLACE).json()
     [model] = [one for one in told["models"] if one["name"] == MODEL.name]
 
-    assert all((WEB / file).is_file() for file in LIBRARIES) is told["libraries"]["available"]
-    assert told["libraries"]["available"] is (told["libraries"]["bytes"] is not None)
+    for libraries, files in ((told["libraries"], ON_PROCESSOR), (told["libraries"]["gpu"], ON_CARD)):
+        sizes = [(WEB / file).stat().st_size for file in files if (WEB / file).is_file()]
+        whole = len(sizes) == len(files)
+        assert (whole, sum(sizes) if whole else None) == (libraries["available"], libraries["bytes"])
+        assert whole is (libraries["why"] is None)
     assert fetched == f"{PLACE}/{model['at']}"
     assert (True, None, "feature-extraction", "Apache-2.0") == tuple(
         model[k] for k in ("available", "why", "task", "license")
