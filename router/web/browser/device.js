@@ -3,6 +3,8 @@
 export const CARD = "webgpu";
 export const PROCESSOR = "wasm";
 
+const PATIENCE_MS = 60_000;
+
 /** `why` it is not the graphics card. @typedef {{device: "webgpu" | "wasm", why: string}} Choice */
 
 /** The weights are the same 8-bit file on both, so the vectors lie in one space; whether they do is probed after loading.
@@ -17,6 +19,14 @@ export async function chosen(task, runtime) {
   if (!adapter) return processor("no graphics card answers");
   if (adapter.info?.isFallbackAdapter) return processor("the only graphics card is one that the processor imitates");
   return { device: CARD, why: "" };
+}
+
+/** Ends what has been silent for a minute: some cards neither answer nor fail.
+ * @param {(why: string) => void} end  @returns {{heard: () => void, stop: () => void}} */
+export function patience(end) {
+  const wait = () => setTimeout(() => end(`it did not answer for ${PATIENCE_MS / 1000} s`), PATIENCE_MS);
+  let timer = wait();
+  return { heard() { clearTimeout(timer); timer = wait(); }, stop() { clearTimeout(timer); } };
 }
 
 /** @param {string} why  @returns {Choice} */

@@ -1,7 +1,7 @@
 // The browser as a tier of its own: models loaded into this page, and what can be asked of them. One for the whole tab.
 import { ask } from "/ui/api.js";
 import { Crew, TierError } from "/ui/browser/crew.js";
-import { CARD, PROCESSOR, chosen } from "/ui/browser/device.js";
+import { CARD, PROCESSOR, chosen, patience } from "/ui/browser/device.js";
 import { alike, classified, cosine, headOf } from "/ui/browser/head.js";
 import { forgetOlder, intentHead, keepPages } from "/ui/browser/offline.js";
 import { FLOOR, PROBES, agreement, before, keep, servers } from "/ui/browser/parity.js";
@@ -146,11 +146,17 @@ export class Tier extends EventTarget {
     const crew = new Crew((error) => { if (this.ready(task)) this.#failed(task, error); });
     this.#crews.set(task, crew);
     this.#tell(task, { device, notCard });
-    this.#set(await crew.ask("start", { threads: threads(), device }));
-    await crew.ask("load", { task, at, device }, { progress: (done) => this.#tell(task, done) });
-    if (task !== EMBEDDING) return;
-    await this.#prove(crew, at, device, await theirs);
-    this.#tell(task, { speed: await crew.ask("measure", { text: MEASURED, rounds: ROUNDS }) });
+    const watch = device === CARD ? patience((silent) => crew.dismiss(new TierError(silent))) : null;
+    try {
+      this.#set(await crew.ask("start", { threads: threads(), device }));
+      await crew.ask("load", { task, at, device }, { progress: (done) => { watch?.heard(); this.#tell(task, done); } });
+      if (task !== EMBEDDING) return;
+      await this.#prove(crew, at, device, await theirs);
+      watch?.heard();
+      this.#tell(task, { speed: await crew.ask("measure", { text: MEASURED, rounds: ROUNDS }) });
+    } finally {
+      watch?.stop();
+    }
   }
 
   /** Let nothing be served here that is not what the server would give.

@@ -34,7 +34,7 @@ function Explained({ decision, again }) {
       <p class="quiet" role="status">${decision.task ?? "A request"} at ${instant(decision.ts)}: <b class=${`status ${decision.status}`}>${decision.status}</b>. ${decision.status === "open" && `It is looked at again every ${EVERY_MS / 1000} s.`}</p>
       ${decision.error && html`<p class="failure" role="note">${decision.error_class}: ${decision.error}</p>`}
       <${Limits} limits=${why.limits} /></${Section}>
-    <${Section} title="Candidates"><${Slate} decision=${decision} /></${Section}>
+    <${Section} title="Candidates"><div class="slate"><${Slate} decision=${decision} /></div></${Section}>
     <${Section} title="What happened"><${Timeline} decision=${decision} /></${Section}>
     <div class="grid">
       <${Section} title="Predicted against what happened"><${Predicted} guess=${why.prediction} /></${Section}>
