@@ -153,7 +153,8 @@ class Run:
         clock = _Stopwatch()
         result: InferenceResult | None = None
         error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
-        start = self._runner.lessons.begin(self.candidate)
+        teaches = self._plan.call.pinned is None
+        start = self._runner.lessons.begin(self.candidate, teaches=teaches)
         try:
             self._stay = self._runner.ledger.stay(self.candidate)
             async with aclosing(self._called()) as pieces:
@@ -176,7 +177,8 @@ class Run:
                 self.attempt = self._finished(result, error, clock)
                 if self._errand.reservation is not None:
                     self._errand.reservation.settle(self.attempt.cost.usd)
-                self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
+                if teaches:
+                    self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
             finally:
                 self._runner.lessons.ended(self.candidate, start)
 

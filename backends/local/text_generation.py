@@ -155,7 +155,12 @@ def _config(model: CausalLM, wanted: Sampling, max_new_tokens: int) -> Any:
 
 
 def load(opening: Opening) -> LanguageModel:
-    """Load the model in the runtime that was measured to be best; in torch where none was, or it serves no more."""
+    """Load the model in the runtime that was measured to be best; in torch where none was, or it serves no more.
+
+    One that is asked for by name serves, or nobody does.
+    """
+    if opening.runtime is not None:
+        return llama_cpp.load(opening) if opening.runtime == llama_cpp.NAME else load_reference(opening)
     if opening.device == "cpu" and opening.runtimes.get("runtime") == llama_cpp.NAME:
         try:
             return llama_cpp.load(opening)

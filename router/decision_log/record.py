@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-Mode = Literal["policy", "refused"]
+Mode = Literal["policy", "refused", "pinned"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
 AttemptRole = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 AttemptStatus = Literal["ok", "error", "cancelled"]
