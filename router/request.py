@@ -84,8 +84,8 @@ class Call(Struct, frozen=True, kw_only=True):
         traceparent: The header that its sender sent, empty without one; None where no traces are kept.
         page: The browser that could serve it itself; None where its sender is no page, or offers nothing.
         measures: How large it is, where only that was sent and its payload is empty.
-        pinned: Whom it is for, and nobody else: it is asked to measure that one. No route, policy or answer given before
-            stands between, and nothing is learnt of it.
+        pinned: Whom it is for, and nobody else, to be measured: no route, policy or answer given before stands between,
+            and nothing is learnt of it.
     """
 
     request: InferenceRequest

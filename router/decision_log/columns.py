@@ -27,8 +27,8 @@ _DECISIONS = {
     "stream": "Whether the answer was wanted piece by piece.",
     "error_class": "Kind of the error it ended with.",
     "error": "What the sender was told.",
-    "mode": "`policy` where a policy was asked, `refused` where it did not come to that, `pinned` where a comparison asked "
-    "one candidate by name: no replay reads these.",
+    "mode": "`policy` where a policy was asked, `refused` where it did not come to that, `pinned` where a comparison "
+    "asked one candidate by name: no replay reads these.",
     "chosen": "candidate_id that was put first; NULL when nothing was eligible.",
     "policy_version": "The policy's code and parameters: see `policies`.",
     "price_book": "The prices in force: see `price_books`.",
