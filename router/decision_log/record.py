@@ -11,6 +11,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+from router.decision_log.comparison_rows import CompareRunRow, CompareTrialRow
+
 Mode = Literal["policy", "refused", "pinned"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
 AttemptRole = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
@@ -248,6 +250,8 @@ Row = (
     | FeedbackRow
     | ShadowRow
     | PredictorRow
+    | CompareRunRow
+    | CompareTrialRow
 )
 
 KINDS: dict[type, str] = {row: row.__struct_config__.tag for row in get_args(Row)}
