@@ -71,7 +71,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     queue_s: float | None = None  # what the backend measured itself
     service_s: float | None = None
     status: TrialStatus
-    error: str | None = None  # the kind: timeout, rate_limited, ...
+    error: str | None = None  # its class in the log: Timeout, RateLimited, ...
     truncated: bool = False  # the answer stopped at a limit of length
     input_tokens: int | None = None
     output_tokens: int | None = None

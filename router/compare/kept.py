@@ -1,0 +1,56 @@
+"""A run as rows of the log, and back. Values in, values out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from router.compare.run import Run, Trial
+from router.decision_log.comparison_rows import CompareRunRow, CompareTrialRow
+from router.ledger import now_us
+
+encode = msgspec.json.encode
+
+
+def run_row(run: Run, tenant: str, digest: str) -> CompareRunRow:
+    """The run as it is now, without its trials."""
+    return CompareRunRow(
+        run_id=run.run_id,
+        ts_us=now_us(),
+        tenant=tenant or None,
+        suite=run.suite,
+        digest=digest,
+        task=run.task,
+        metric=run.metric,
+        reference=run.reference,
+        seed=run.seed,
+        loads=encode(run.loads).decode(),
+        repeats=run.repeats,
+        warm_up=run.warm_up,
+        inputs=run.inputs,
+        candidates=encode(run.candidates).decode(),
+        budget_usd=run.budget_usd,
+        planned=run.planned,
+        started_us=_us(run.started_at),
+        ended_us=None if run.ended_at is None else _us(run.ended_at),
+        stopped=run.stopped,
+        machine=encode(run.machine).decode(),
+    )
+
+
+def trial_row(trial: Trial, run_id: str, tenant: str) -> CompareTrialRow:
+    """A trial as it is now."""
+    return CompareTrialRow(run_id=run_id, ts_us=now_us(), tenant=tenant or None, **msgspec.structs.asdict(trial))
+
+
+def run_of(row: dict[str, Any]) -> Run:
+    """The run that the log tells of; its trials where it tells of them."""
+    lists = {name: msgspec.json.decode(row[name]) for name in ("loads", "candidates", "machine")}
+    whole = row | lists | {"started_at": row["started"], "ended_at": row["ended"]}
+    return msgspec.convert(whole, Run)
+
+
+def _us(moment: datetime) -> int:
+    return round(moment.astimezone(UTC).timestamp() * 1_000_000)
