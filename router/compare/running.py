@@ -88,15 +88,16 @@ class Running:
         Cancelled, it is left so that it can be gone on with.
         """
         self._keep_head()
-        why: str | None = INTERRUPTED
         try:
             await self._all()
-            why = self._stopped
+        except asyncio.CancelledError:
+            self.stop(INTERRUPTED)
+            raise
         except Exception as error:
-            why = f"a bug ({type(error).__name__})"  # what a bug says may hold anything
+            self.stop(f"a bug ({type(error).__name__})")  # what a bug says may hold anything
             raise
         finally:
-            self._head = replace(self._head, ended_at=datetime.now(UTC), stopped=why)
+            self._head = replace(self._head, ended_at=datetime.now(UTC), stopped=self._stopped)
             self._keep_head()
         return self.run
 
