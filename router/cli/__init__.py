@@ -6,6 +6,7 @@ import router
 from router.cli.batch import batch
 from router.cli.calibrate import calibrate
 from router.cli.catalogue import aliases, routes
+from router.cli.compare import compare
 from router.cli.console import sealed
 from router.cli.dashboard import dashboard
 from router.cli.doctor import doctor
@@ -38,6 +39,6 @@ def main() -> None:
 
 for command in (
     serve, run, route, models, aliases, routes, intents, batch, keys, calibrate, doctor, report, explain, replay,
-    export, dashboard,
+    export, dashboard, compare,
 ):  # fmt: skip
     main.add_command(command)

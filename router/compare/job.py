@@ -90,7 +90,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     Attributes:
         left_out: Candidates that cannot be asked and need not be, each with why.
-        digest: Keyed hash of the suite with its inputs.
+        digest: Keyed hash of the suite with its inputs, and of whom it asks.
     """
 
     suite: Suite
@@ -137,7 +137,7 @@ async def prepared(parts: Parts, suite: Suite, folder: Path | None, tenant: str 
     if len(found) < 2:
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise InvalidRequest(f"candidates: fewer than two can be asked here ({why}).", param="candidates")
-    whole = msgspec.json.encode((suite, inputs)).decode()
+    whole = msgspec.json.encode((suite, inputs, [one.candidate.target for one in found])).decode()
     job = Job(
         suite=suite,
         inputs=inputs,

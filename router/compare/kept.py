@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from router.compare.run import Run, Trial
 from router.decision_log.comparison_rows import CompareRunRow, CompareTrialRow
+from router.errors import InvalidRequest, NoSuchResource
 from router.ledger import now_us
 
+if TYPE_CHECKING:
+    from router.decision_log.queries import LogReader
+
 encode = msgspec.json.encode
+
+
+class Before(Struct, frozen=True):
+    """A run that is gone on with.
+
+    Attributes:
+        billed: Every trial that was sent, by number, also one that was sent again or cut off; None: at an unknown cost.
+    """
+
+    run: Run
+    billed: tuple[tuple[int, float | None], ...]
+
+
+def before(reader: LogReader, run_id: str, digest: str) -> Before:
+    """What the log knows of a run of this suite. Blocks.
+
+    Raises:
+        NoSuchResource: there is none to see.
+        InvalidRequest: it is another suite's, or that has changed since.
+    """
+    row = reader.comparison(run_id)
+    if row is None:
+        raise NoSuchResource("run", run_id)
+    if row["digest"] != digest:
+        raise InvalidRequest(
+            f"{run_id}: is a run of {row['suite']!r} as it was then; this suite, its inputs or who of it can be asked "
+            "here are others: begin a new run.",
+            param="resume",
+        )
+    return Before(run_of(row), tuple(reader.compared(run_id)))
 
 
 def run_row(run: Run, tenant: str, digest: str) -> CompareRunRow:

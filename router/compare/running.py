@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from backends.types import InferenceResult
     from router.compare.job import Contender, Job, Parts
+    from router.compare.kept import Before
     from router.compare.plan import Slot
     from router.compare.run import TrialStatus
 
@@ -47,19 +48,20 @@ class Running:
     """
 
     def __init__(
-        self, parts: Parts, job: Job, before: Run | None = None, tell: Callable[[Running], None] = lambda _: None
+        self, parts: Parts, job: Job, before: Before | None = None, tell: Callable[[Running], None] = lambda _: None
     ) -> None:
         self._parts, self._job, self._tell = parts, job, tell
         self._contenders = {one.name: one for one in job.contenders}
         self._slots = planned(job.shape)
-        self._head = _begun(parts, job) if before is None else replace(before, ended_at=None, stopped=None, trials=())
-        done = () if before is None else before.trials
-        self._trials = {trial.number: trial for trial in done}
+        self._head = (
+            _begun(parts, job) if before is None else replace(before.run, ended_at=None, stopped=None, trials=())
+        )
+        self._trials = {} if before is None else {trial.number: trial for trial in before.run.trials}
         self._scores = Scores(job.suite.metric, job.suite.reference, [one.expected for one in job.inputs])
         self._began = time.monotonic() - (datetime.now(UTC) - self._head.started_at).total_seconds()
         self._stopped: str | None = None
         self._reserved_usd = 0.0
-        self.spent_usd = sum(_spent(trial, self._contenders[trial.candidate]) for trial in done)
+        self.spent_usd = sum(self._charge(self._slots[number], usd) for number, usd in before.billed) if before else 0.0
 
     @property
     def run(self) -> Run:
@@ -86,15 +88,16 @@ class Running:
         Cancelled, it is left so that it can be gone on with.
         """
         self._keep_head()
-        why: str | None = INTERRUPTED
         try:
             await self._all()
-            why = self._stopped
+        except asyncio.CancelledError:
+            self.stop(INTERRUPTED)
+            raise
         except Exception as error:
-            why = f"a bug ({type(error).__name__})"  # what a bug says may hold anything
+            self.stop(f"a bug ({type(error).__name__})")  # what a bug says may hold anything
             raise
         finally:
-            self._head = replace(self._head, ended_at=datetime.now(UTC), stopped=why)
+            self._head = replace(self._head, ended_at=datetime.now(UTC), stopped=self._stopped)
             self._keep_head()
         return self.run
 
@@ -159,7 +162,7 @@ class Running:
         finally:
             self._reserved_usd -= _expected(contender, slot.input)
         trial = _trial(slot, heard, due_s, sent_s)
-        self.spent_usd += _spent(trial, contender)
+        self.spent_usd += self._charge(slot, trial.cost_usd)
         self._keep(trial)
         if heard.result is not None:
             for scored in self._scores.of(trial, heard.result.output):
@@ -187,6 +190,13 @@ class Running:
 
     def _keep_head(self) -> None:
         self._parts.log.append(run_row(self._head, self._job.tenant, self._job.digest))
+
+    def _charge(self, slot: Slot, usd: float | None) -> float:
+        """What a trial cost far; where nobody knows, what it might."""
+        contender = self._contenders[slot.candidate]
+        if contender.candidate.near:
+            return 0.0
+        return _expected(contender, slot.input) if usd is None else usd
 
     def _now(self) -> float:
         return time.monotonic() - self._began
@@ -257,7 +267,7 @@ def _begun(parts: Parts, job: Job) -> Run:
         suite=suite.name,
         task=suite.task,
         metric=suite.metric,
-        reference=suite.reference,
+        reference=suite.reference if suite.metric and all(one.expected is None for one in job.inputs) else None,
         seed=suite.seed,
         loads=suite.loads,
         repeats=suite.repeats,
@@ -274,10 +284,3 @@ def _begun(parts: Parts, job: Job) -> Run:
 def _expected(contender: Contender, number: int) -> float:
     """What a trial may cost far; 0 where nobody counts."""
     return contender.expected_usd[number] if contender.expected_usd else 0.0
-
-
-def _spent(trial: Trial, contender: Contender) -> float:
-    """What a trial cost far; where nobody knows, what it might."""
-    if contender.candidate.near:
-        return 0.0
-    return _expected(contender, trial.input) if trial.cost_usd is None else trial.cost_usd

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from router.compare.run import Load
 
 MOST_INPUTS, MOST_TRIALS = 10_000, 1_000_000
+STREAMED = frozenset({Task.TEXT_GENERATION, Task.TEXT_TO_IMAGE, Task.AUTOMATIC_SPEECH_RECOGNITION})
 SUITES = "suites"  # where those of ours lie, in this package
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 Rate = Annotated[float, Meta(gt=0, le=10_000)]
@@ -97,7 +98,7 @@ class Suite(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout_s: Positive = 60.0  # for one trial
     budget_usd: NonNegative | None = None  # what may be spent far
     metric: Metric | None = None
-    reference: str | None = None  # the candidate whose answers are the measure, and whom the others are compared with
+    reference: str | None = None  # whose answers are the measure, where no input says what is expected
 
     @property
     def loads(self) -> tuple[Load, ...]:
@@ -184,6 +185,8 @@ def check(suite: Suite) -> None:
     for place, entry in enumerate(suite.inputs):
         if isinstance(entry, InputEntry) and (entry.input is None) == (entry.file is None):
             raise _wrong(f"inputs[{place}]", "give either input or file")
+    if suite.stream and suite.task not in STREAMED:
+        raise _wrong("stream", f"{suite.task} cannot be streamed")
     _check_candidates(suite)
     _check_metric(suite)
 
@@ -205,8 +208,10 @@ def _check_metric(suite: Suite) -> None:
     if suite.task not in _SCORES[suite.metric]:
         raise _wrong("metric", f"{suite.metric} cannot score {suite.task}")
     entries = [entry for entry in suite.inputs if isinstance(entry, InputEntry)]
-    told = len(entries) == len(suite.inputs) and all(entry.expected is not None for entry in entries)
-    expects = told if suite.data is None else suite.data.expected is not None
+    told = sum(entry.expected is not None for entry in entries)
+    if suite.data is None and 0 < told < len(suite.inputs):
+        raise _wrong("inputs", "say what is expected of every input, or of none")
+    expects = told > 0 if suite.data is None else suite.data.expected is not None
     if suite.reference is None and not expects:
         raise _wrong("metric", f"{suite.metric} needs what is expected of every input, or a reference candidate")
 

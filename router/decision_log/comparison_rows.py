@@ -15,7 +15,7 @@ class CompareRunRow(Struct, frozen=True, kw_only=True, tag="compare_run"):
     ts_us: int
     tenant: str | None
     suite: str
-    digest: str  # keyed hash of the suite with its inputs: what another suite is told apart by
+    digest: str  # keyed hash of the suite, its inputs and whom it asks: what another one is told apart by
     task: str
     metric: str | None
     reference: str | None

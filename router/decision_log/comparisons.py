@@ -16,6 +16,16 @@ _RUNS = """
     FROM compare_runs r WHERE {mine}"""
 _DIGEST = "SELECT digest FROM nearfar_log.compare_runs WHERE run_id = ?::UUID ORDER BY ts DESC LIMIT 1"
 
+_BILLED = """
+    SELECT split_part(request_id, '/', 2)::INTEGER AS number, cost_usd FROM decisions
+    WHERE mode = 'pinned' AND starts_with(request_id, ? || '/') AND ts >= (
+        SELECT make_timestamp(min(started_us)) FROM nearfar_log.compare_runs WHERE run_id = ?::UUID)"""
+
+
+def billed(con: duckdb.DuckDBPyConnection, run_id: str) -> list[tuple[int, float | None]]:
+    """Number and cost of every trial of a run that was sent, each time; None is an unknown cost."""
+    return con.execute(_BILLED, [run_id, run_id]).fetchall()
+
 
 def runs(con: duckdb.DuckDBPyConnection, sees: str | None, limit: int) -> list[dict[str, Any]]:
     """The newest runs, each with how many of its trials have `finished`; without the trials."""

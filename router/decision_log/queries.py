@@ -210,6 +210,15 @@ class LogReader:
         with self._reading() as con:
             return comparisons.run(con, run_id, self.sees)
 
+    def compared(self, run_id: str) -> list[tuple[int, float | None]]:
+        """Return the number and the cost of every trial of a run that was sent, each time.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return comparisons.billed(con, run_id)
+
     def ask(
         self,
         question: str,
