@@ -25,13 +25,20 @@ METRICS: dict[Metric, str] = {
     "word_error_rate": "1 - word error rate",
     "vote": "votes",
 }
-WHAT = {"latency": "Latency", "first_token": "First token", "cost": "Cost", "quality": "Quality"}
+ALIKE = {
+    "latency": "equally quick each time",
+    "first_token": "equally soon each time",
+    "cost": "the same cost each time",
+    "quality": "equally good each time",
+}
 
 
 def verdict(pair: Pair) -> str:
     """What a comparison says, in a sentence without its full stop."""
     if pair.p_holm is None or pair.least is None:
         return f"{pair.one} and {pair.other}: not tested on {pair.units} {pair.unit}s, {FEW_UNITS} are the least"
+    if pair.low == pair.high:
+        return f"{pair.one} and {pair.other}: {ALIKE[pair.measure]}"
     if not pair.differs:
         return f"{pair.one} and {pair.other}: no difference shown ({_p(pair)}); {_seen(pair)} would have been seen"
     return f"{_difference(pair)}, {_p(pair)}"

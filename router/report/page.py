@@ -50,6 +50,7 @@ svg .quiet,svg .label{fill:var(--quiet)}svg .name,svg .figure{fill:var(--ink)}
 )
 STYLE += """
 .line.far{stroke-dasharray:7 3}.line.third{stroke-dasharray:2 3}.line.fourth{stroke-dasharray:9 3 2 3}
+.line.fifth{stroke-dasharray:4 2}.line.sixth{stroke-dasharray:12 4}
 @media print{:root{--paper:#fff;--ink:#000;--quiet:#444;--grid:#ccc;--card:#fff;--near:#0072b2;--far:#c2540a}
 body{max-width:none;padding:0;font-size:10.5px}h1{font-size:20px}h2{font-size:15px;margin:22px 0 2px}
 h2,h2+p,h3{break-after:avoid}.pair{grid-template-columns:minmax(0,58%) minmax(0,1fr);gap:4px 14px}
@@ -60,11 +61,12 @@ th,td{padding:2px 5px 2px 0;min-width:0}.tiles{grid-template-columns:repeat(4,1f
 
 
 class Table(NamedTuple):
-    """Figures as text: the first column names the row."""
+    """Figures as text: the first column names the row. In the page stand the last `most` rows."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    most: int = MOST_ROWS
 
 
 class Tile(NamedTuple):
@@ -154,8 +156,8 @@ def _part(part: Part) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    left_out = len(table.rows) - MOST_ROWS
-    more = f" (the last {MOST_ROWS} of {len(table.rows)} rows; --json has all)" if left_out > 0 else ""
+    left_out = len(table.rows) - table.most
+    more = f" (the last {table.most} of {len(table.rows)} rows; --json has all)" if left_out > 0 else ""
     yield f'<div class="table"><table><caption>{written(table.caption + more)}</caption><thead><tr>'
     yield "".join(f'<th scope="col">{written(column)}</th>' for column in table.columns)
     yield "</tr></thead><tbody>"
