@@ -50,7 +50,7 @@ class InTheName:
 
 
 class World:
-    """The app, and what each tenant did there: `ids` are the decisions of each, `kept` its file, its batch and its run."""
+    """The app, and what each tenant did there: `ids` are its decisions, `kept` its file, its batch and its run."""
 
     def __init__(self, folder: Path) -> None:
         self.log_path = folder / "log.duckdb"
