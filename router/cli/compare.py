@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from router.cli import compare_shown
 from router.cli.console import (
     config_option,
     configured,
     existing_log,
     json_option,
+    log_file,
     offline_option,
     opened_log,
     reported,
@@ -24,10 +27,9 @@ from router.cli.console import (
 )
 from router.compare.job import prepared
 from router.compare.kept import before, run_of
-from router.compare.report import report_of
 from router.compare.running import Running
 from router.compare.suite import built_in, opened
-from router.errors import NoSuchResource, RouterError
+from router.errors import NoSuchResource
 from router.house import open_house
 from router.http.comparing import parts_of
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from router.compare.job import Job
     from router.compare.run import Run
     from router.compare.suite import Suite
+    from router.decision_log.log import DecisionLog
     from router.sections import Settings
     from router.settings import Secrets
 
@@ -45,6 +48,7 @@ class Asked(NamedTuple):
     suite: Suite
     folder: Path
     resume: str | None
+    save: bool
 
 
 @click.command()
@@ -52,6 +56,7 @@ class Asked(NamedTuple):
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page with plots to FILE.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write tables for a README to FILE.")
 @click.option("--save-priors", is_flag=True, help="Let routing begin with what was measured of speed and quality.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of the order, in place of the suite's own.")
 @click.option("--resume", metavar="RUN", help="Go on with a run of this suite that was stopped.")
 @click.option("--show", metavar="RUN", help="Show a run of the log; nothing is asked.")
 @click.option("--list", "listed", is_flag=True, help="List the ready-made suites, and the runs of the log.")
@@ -69,18 +74,21 @@ def compare(suite: str | None, *, config: Path | None, offline: bool, listed: bo
             _list(config, as_json=given["as_json"])
             return
         if given["show"] is not None:
-            run = _kept(config, given["show"])
+            run, said = _kept(config, given["show"], save=given["save_priors"])
         elif suite is None:
             raise click.UsageError("Name a SUITE, or use --list or --show RUN.")
         else:
-            asked = Asked(*opened(suite), given["resume"])
-            run = asyncio.run(_compared(*configured(config, offline=offline), asked))
-        _tell(run, given)
+            found, folder = opened(suite)
+            if given["seed"] is not None:
+                found = replace(found, seed=given["seed"])
+            asked = Asked(found, folder, given["resume"], given["save_priors"])
+            run, said = asyncio.run(_compared(*configured(config, offline=offline), asked))
+        compare_shown.show(run, said, as_json=given["as_json"], out=given["out"], readme=given["markdown"])
         if run.stopped is not None or _silent(run):
             raise click.exceptions.Exit(1)
 
 
-async def _compared(settings: Settings, secrets: Secrets, asked: Asked) -> Run:
+async def _compared(settings: Settings, secrets: Secrets, asked: Asked) -> tuple[Run, list[str]]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with open_house(settings, secrets, opened_log(settings)) as house:
@@ -101,11 +109,12 @@ async def _compared(settings: Settings, secrets: Secrets, asked: Asked) -> Run:
 
             running = Running(parts, job, kept, tell)
             try:
-                return await running.go()
+                run = await running.go()
             except asyncio.CancelledError:
                 kept_now = f"{running.finished} of {running.planned} trials are kept"
                 click.echo(f"{kept_now}: go on with --resume {running.run.run_id}", err=True)
                 raise
+        return run, await compare_shown.taken(house, run) if asked.save else []
 
 
 def _left_out(job: Job) -> None:
@@ -113,10 +122,24 @@ def _left_out(job: Job) -> None:
         click.echo(f"left out: {name}: {why}", err=True)
 
 
-def _kept(config: Path | None, run_id: str) -> Run:
-    settings, _ = configured(config)
+def _kept(config: Path | None, run_id: str, *, save: bool) -> tuple[Run, list[str]]:
+    """A run of the log; what of it was taken into routing, if that is wanted."""
+    settings, secrets = configured(config)
+    if save:
+        return asyncio.run(_saved(settings, secrets, run_id))
     with existing_log(settings) as log:
-        row = log.reader().comparison(run_id)
+        return _read(log, run_id), []
+
+
+async def _saved(settings: Settings, secrets: Secrets, run_id: str) -> tuple[Run, list[str]]:
+    log_file(settings)
+    async with open_house(settings, secrets, opened_log(settings)) as house:
+        run = await asyncio.to_thread(_read, house.log, run_id)
+        return run, await compare_shown.taken(house, run)
+
+
+def _read(log: DecisionLog, run_id: str) -> Run:
+    row = log.reader().comparison(run_id)
     if row is None:
         raise NoSuchResource("run", run_id)
     return run_of(row)
@@ -143,20 +166,7 @@ def _row(run: dict[str, Any]) -> tuple[Any, ...]:
     return run["run_id"], run["suite"], run["started"][:16].replace("T", " "), run["finished"], run["planned"], ended
 
 
-def _tell(run: Run, given: dict[str, Any]) -> None:
-    report = report_of(run)
-    show_json(report)
-
-
 def _silent(run: Run) -> set[str]:
     """Who was asked and answered nothing."""
     asked = {trial.candidate for trial in run.counted}
     return asked - {trial.candidate for trial in run.counted if trial.status == "ok"}
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RouterError(f"{file.name}: cannot be written ({type(error).__name__}).") from error
-    click.echo(str(file), err=True)

@@ -57,10 +57,15 @@ class Prior(Struct, frozen=True, kw_only=True):
 
 def priors_of(run: Run) -> tuple[Prior, ...]:
     """A prior for every candidate that answered under the lightest load; the reference has no quality of its own."""
-    load = min(range(len(run.loads)), key=lambda at: _weight(run.loads[at]))
+    load = lightest(run.loads)
     mine = [trial for trial in answers(run.trials) if trial.load == load]
     found = ((served, [trial for trial in mine if trial.candidate == served.name]) for served in run.candidates)
     return tuple(_prior(run, load, served, trials) for served, trials in found if trials)
+
+
+def lightest(loads: tuple[Load, ...]) -> int:
+    """Which load leaves the candidates the most to themselves."""
+    return min(range(len(loads)), key=lambda at: _weight(loads[at]))
 
 
 def _weight(load: Load) -> float:
