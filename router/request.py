@@ -77,7 +77,7 @@ class Call(Struct, frozen=True, kw_only=True):
     Attributes:
         request: What is asked.
         routing: How it may be routed.
-        surface: The route's pattern, or `cli`.
+        surface: The route's pattern, `cli`, or `compare`.
         request_id: The sender's own id, echoed.
         input_bytes: Size of the body as received.
         received: Monotonic seconds when it came in.

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from backends.errors import BackendError
 from backends.types import InferenceRequest, Payload, Task
 from router.compare.inputs import Input, inputs_of
+from router.compare.machine import Machine, machine_of
 from router.compare.plan import Shape
 from router.compare.run import Served
 from router.compare.suite import MOST_TRIALS, Suite
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.base import Backend
+    from backends.hardware import Probe
     from router.candidates import CandidateFinder
-    from router.compare.machine import Machine
     from router.compare.suite import CandidateEntry
     from router.decision_log.log import DecisionLog
     from router.dispatch import Dispatcher
@@ -52,7 +53,7 @@ class Parts(NamedTuple):
     backends: Mapping[str, Backend]
     log: DecisionLog
     hasher: Hasher
-    machine: Machine
+    probe: Probe
     payloads: Payloads
     traced: bool = False
 
@@ -91,6 +92,7 @@ class Job(Struct, frozen=True, kw_only=True):
     Attributes:
         left_out: Candidates that cannot be asked and need not be, each with why.
         digest: Keyed hash of the suite with its inputs, and of whom it asks.
+        machine: What it runs on, as it is now.
     """
 
     suite: Suite
@@ -99,6 +101,7 @@ class Job(Struct, frozen=True, kw_only=True):
     left_out: dict[str, str]
     tenant: str
     digest: str
+    machine: Machine
 
     @property
     def shape(self) -> Shape:
@@ -145,6 +148,7 @@ async def prepared(parts: Parts, suite: Suite, folder: Path | None, tenant: str 
         left_out=left_out,
         tenant=tenant,
         digest=parts.hasher.of(tenant, whole),
+        machine=await asyncio.to_thread(machine_of, parts.probe),
     )
     if job.shape.trials > MOST_TRIALS:
         raise InvalidRequest(f"repeats: {job.shape.trials} trials are more than {MOST_TRIALS}.", param="repeats")
@@ -200,6 +204,7 @@ async def _found(parts: Parts, suite: Suite, entry: CandidateEntry, tenant: str)
     only = (entry.provider,) if entry.provider else ()
     offered = parts.finder.of_model(model, only)
     meant = [one for one in offered if _is_meant(one, entry)]
+    meant = [one for one in meant if one.target.runtime == entry.runtime] or meant
     if len(meant) != 1:
         which = "which of them is meant" if meant else "there is no such one"
         there = ", ".join(dict.fromkeys(one.id for one in meant or offered))

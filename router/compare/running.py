@@ -53,9 +53,7 @@ class Running:
         self._parts, self._job, self._tell = parts, job, tell
         self._contenders = {one.name: one for one in job.contenders}
         self._slots = planned(job.shape)
-        self._head = (
-            _begun(parts, job) if before is None else replace(before.run, ended_at=None, stopped=None, trials=())
-        )
+        self._head = _begun(job) if before is None else replace(before.run, ended_at=None, stopped=None, trials=())
         self._trials = {} if before is None else {trial.number: trial for trial in before.run.trials}
         self._scores = Scores(job.suite.metric, job.suite.reference, [one.expected for one in job.inputs])
         self._began = time.monotonic() - (datetime.now(UTC) - self._head.started_at).total_seconds()
@@ -260,7 +258,7 @@ def _trial(slot: Slot, heard: _Heard, due_s: float, sent_s: float) -> Trial:
     )
 
 
-def _begun(parts: Parts, job: Job) -> Run:
+def _begun(job: Job) -> Run:
     suite = job.suite
     return Run(
         run_id=str(uuid_utils.uuid7()),
@@ -277,7 +275,7 @@ def _begun(parts: Parts, job: Job) -> Run:
         budget_usd=suite.budget_usd,
         planned=job.shape.trials,
         started_at=datetime.now(UTC),
-        machine=parts.machine,
+        machine=job.machine,
     )
 
 

@@ -23,7 +23,7 @@ _DECISIONS = {
     "prompt_tokens": "Tokens that went in, as whoever answered counts.",
     "completion_tokens": "Tokens that were generated.",
     "reason": "Why the first candidate came first, in a sentence.",
-    "surface": "The route's pattern, or `cli`.",
+    "surface": "The route's pattern, `cli`, or `compare`: a trial of a comparison.",
     "stream": "Whether the answer was wanted piece by piece.",
     "error_class": "Kind of the error it ended with.",
     "error": "What the sender was told.",

@@ -56,7 +56,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
     decision_id: str  # UUIDv7
     ts_us: int  # microseconds since 1970, UTC
     seq: int  # gapless per boot: proves no row was lost
-    surface: str  # the route's pattern, or `cli`
+    surface: str  # the route's pattern, `cli`, or `compare`
     request_id: str | None
     mode: Mode
     reason: str

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from router.compare.job import Parts
-from router.compare.machine import machine_of
 from router.http.parameters import payload_for
 from router.privacy.keyed import Hasher
 
@@ -27,7 +26,7 @@ async def parts_of(house: Services) -> Parts:
         backends=house.backends,
         log=house.log,
         hasher=await asyncio.to_thread(Hasher.beside, house.log.path),
-        machine=await asyncio.to_thread(machine_of, house.probe),
+        probe=house.probe,
         payloads=partial(payload_for, max_items=house.settings.server.max_batch_items),
         traced=house.traces is not None,
     )

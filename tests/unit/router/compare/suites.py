@@ -30,9 +30,9 @@ def suite(**given: Any) -> Suite:
     return made
 
 
-def candidate(provider: str, **given: Any) -> CandidateEntry:
-    """A candidate that pretends to be served by `provider`, and is called like it."""
-    return CandidateEntry(**{"model": CHAT, "provider": provider, "name": provider} | given)
+def candidate(name: str, **given: Any) -> CandidateEntry:
+    """A candidate that pretends to be served by a provider of this name, and is called like it."""
+    return CandidateEntry(**{"model": CHAT, "provider": name, "name": name} | given)
 
 
 async def made(house: House, asked: Suite) -> tuple[Parts, Job]:

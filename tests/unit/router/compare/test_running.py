@@ -165,7 +165,8 @@ async def test_a_run_that_was_interrupted_is_gone_on_with() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         cut = await kept(house, seen[0].run.run_id)
-        assert (11, INTERRUPTED) == (len(cut.trials), cut.stopped)
+        assert 11 <= len(cut.trials) < cut.planned
+        assert INTERRUPTED == cut.stopped
 
         found = await asyncio.to_thread(before, house.services.log.reader(), cut.run_id, job.digest)
         whole = await Running(parts, job, found).go()

@@ -79,7 +79,7 @@ def test_one_runs_at_a_time_and_can_be_cancelled(client: TestClient) -> None:
         ({"metric": "cosine"}, "metric"),
         ({"parameters": {"max_tokens": 0}}, "parameters.max_tokens"),
         ({"candidates": [*SUITE["candidates"][:1], {"model": "no/such"}]}, "candidates[1]"),
-        ({"inputs": [{"file": "secrets.txt"}]}, "inputs[*].file"),
+        ({"inputs": [{"file": "secrets.txt"}]}, "inputs[0].file"),
         ({"nope": 1}, "nope"),
     ],
 )
