@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from html import escape
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from router.compare.table import heading, notes, tables
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from router.compare.run import Run
     from router.report.page import Table
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
 def markdown(report: Report, made: str) -> str:
@@ -24,7 +26,7 @@ def markdown(report: Report, made: str) -> str:
 
 def again(run: Run) -> str:
     """The command that runs the same plan again."""
-    return f"nearfar compare {run.suite} --seed {run.seed}"
+    return f"nearfar compare {quote(run.suite)} --seed {run.seed}"
 
 
 def machine_told(run: Run) -> str:
@@ -46,7 +48,7 @@ def _lines(report: Report, made: str) -> Iterator[str]:
         yield from _table(table)
     yield from ("Before it is believed:", "")
     yield from (f"- {_plain(note)}" for note in notes(report))
-    yield from ("", f"Machine: {_plain(machine_told(report.run))}. To run it again: `{again(report.run)}`.", "")
+    yield from ("", f"Machine: {_plain(machine_told(report.run))}. To run it again: <code>{_plain(again(report.run))}</code>.", "")
     yield from (_plain(report.method), "", _plain(made))
 
 
@@ -62,4 +64,5 @@ def _row(cells: Sequence[str], *, raw: bool = False) -> str:
 
 def _plain(words: str) -> str:
     """Words that Markdown takes as words, on one line but for the breaks within a cell."""
-    return _SPECIAL.sub(r"\\\1", "".join(c if c.isprintable() or c == "\n" else " " for c in words))
+    printed = "".join(c if c.isprintable() or c == "\n" else " " for c in words)
+    return _SPECIAL.sub(r"\\\1", escape(printed, quote=False))

@@ -28,8 +28,9 @@ p{margin:6px 0;max-width:76ch;overflow-wrap:anywhere}.quiet,.none{color:var(--qu
 color:var(--quiet)}
 .pair{display:grid;grid-template-columns:minmax(0,600px) minmax(0,1fr);gap:10px 26px;align-items:start;margin-top:10px}
 @media (max-width:980px){.pair{grid-template-columns:minmax(0,1fr)}}
-figure{margin:0}figcaption{font-weight:600;font-size:14px;margin:0 0 6px}
+figure{margin:0;overflow-x:auto}figcaption{font-weight:600;font-size:14px;margin:0 0 6px}
 svg{display:block;width:100%;height:auto;max-width:640px}
+@media (max-width:600px){svg{min-width:540px}body{padding:16px 12px 40px}}
 .table{overflow-x:auto}table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--quiet);font-size:12px;padding:0 0 4px}
 th,td{text-align:right;padding:3px 8px 3px 0;border-bottom:1px solid var(--grid);vertical-align:top}

@@ -21,12 +21,14 @@ def changed(run, change):
 
 
 def big(**about):
-    return simulated(1, inputs=40, repeats=20, **about)
+    """A run that is long enough, of one candidate near and one far."""
+    run = simulated(1, inputs=40, repeats=20, load=Open(rate_per_s=10.0), **about)
+    return replace(run, candidates=(served("a"), served("b", "remote")))
 
 
 def test_a_long_run_in_an_open_loop_leaves_no_doubt() -> None:
     """So that each doubt below is its own."""
-    assert set() == kinds(big(load=Open(rate_per_s=10.0)))
+    assert set() == kinds(big())
 
 
 @pytest.mark.parametrize(
@@ -42,8 +44,7 @@ def test_a_long_run_in_an_open_loop_leaves_no_doubt() -> None:
 )
 def test_a_doubt_of_the_run(about, kind) -> None:
     """How it ended, and how it asked."""
-    far = (served("a"), served("b", "remote"))
-    run = replace(big(load=Open(rate_per_s=10.0)), candidates=far)
+    run = big()
 
     assert kind not in kinds(run)
     assert kind in kinds(replace(run, **about))
@@ -84,7 +85,7 @@ def test_a_doubt_of_how_much_was_measured(inputs, repeats, expected) -> None:
 
 def test_a_sender_that_is_late_says_so() -> None:
     """Where that is much beside the latency."""
-    run = big(load=Open(rate_per_s=10.0))
+    run = big()
 
     assert "late" in kinds(changed(run, lambda each: replace(each, sent_s=each.due_s + 0.01)))
     assert "late" not in kinds(changed(run, lambda each: replace(each, sent_s=each.due_s + 1e-5)))

@@ -61,15 +61,15 @@ def test_one_caller_s_rate_is_the_inverse_of_the_mean() -> None:
 
 def test_several_callers_rate_is_over_their_block() -> None:
     """Four answers within a second are four a second, though each took one."""
-    load = Closed(concurrency=4)
-    found = figures([trial(n, due_s=0.0, sent_s=0.0, total_s=1.0) for n in range(4)], loads=(load,))
+    trials = [trial(n, due_s=0.0, sent_s=0.0, total_s=1.0) for n in range(4)]
+    found = figures(trials, load=Closed(concurrency=4))
 
     assert Bounds(4.0) == found.requests_per_s
 
 
 def test_an_open_loop_s_rate_is_what_was_asked() -> None:
     """From the first that was sent to the last that was answered, without an interval."""
-    found = figures([trial(n) for n in range(10)], loads=(Open(rate_per_s=1.0),))
+    found = figures([trial(n) for n in range(10)], load=Open(rate_per_s=1.0))
 
     assert Bounds(10 / 9.5) == found.requests_per_s
 

@@ -106,7 +106,7 @@ def test_nothing_but_equal_pairs_is_no_difference() -> None:
 
 
 def test_holm_corrects_the_smallest_most() -> None:
-    """The example of Holm's paper: times what is left to reject, and never smaller than the one before."""
+    """Times how many are left to reject, and never smaller than the one before."""
     after = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
 
     assert {"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06} == pytest.approx(after)
