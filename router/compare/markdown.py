@@ -48,7 +48,11 @@ def _lines(report: Report, made: str) -> Iterator[str]:
         yield from _table(table)
     yield from ("Before it is believed:", "")
     yield from (f"- {_plain(note)}" for note in notes(report))
-    yield from ("", f"Machine: {_plain(machine_told(report.run))}. To run it again: <code>{_plain(again(report.run))}</code>.", "")
+    yield from (
+        "",
+        f"Machine: {_plain(machine_told(report.run))}. To run it again: <code>{_plain(again(report.run))}</code>.",
+        "",
+    )
     yield from (_plain(report.method), "", _plain(made))
 
 
