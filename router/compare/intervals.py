@@ -7,22 +7,29 @@ stretches of time at a time, and added up less what both count (two-way clusters
 * Quantiles: from one order statistic to another (Thompson 1936; between two by interpolation, Nyblom 1992), at the
   number of independent trials that has the same variance of the share below the quantile (Woodruff 1952; Korn and
   Graubard 1998). Where not so many trials reach beyond it, there is no end: p99 of 30 trials has no upper one.
-* Means: Student's t with inputs as what is independent, and for figures in 0..1 Wilson's at the number of independent
-  answers (both `router.replay.intervals`). Repeats of an input do not make more inputs of it, so that with fewer than
-  `FEW_INPUTS` of them there is no interval.
+* Means of money and of time: Student's t with inputs as what is independent, freed of their skewness by Hall's
+  transformation (1992): a few slow requests push a mean up, and its interval with it. Where one in 25 requests stalls
+  for up to twenty times as long, and none or a few of them are among a hundred, no interval of these can tell how many
+  there will be: it then holds in 91 to 94 of 100 runs (simulated), bootstraps too.
+* Figures in 0..1: Wilson's, at the number of independent answers (`router.replay.intervals`).
+
+Repeats of an input do not make more inputs of it, so that with fewer than `FEW_INPUTS` of them means have no interval.
 """
 
 from __future__ import annotations
 
-from math import exp, floor, inf, lgamma, log
+from math import copysign, exp, floor, inf, lgamma, log, sqrt
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from router.replay.intervals import LEVEL, by_cluster, mean_of, share, student, t_quantile
+from router.replay.intervals import LEVEL, Interval, by_cluster, mean_of, share, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from router.replay.intervals import Sums
 
 STRETCHES = 20
 FEW_INPUTS = 5
@@ -65,46 +72,67 @@ def quantile_bounds(sample: Sample, p: float) -> Bounds:
 def effective(sample: Sample, value: float, p: float) -> float:
     """How many independent trials would tell the share at or below `value` as well as these do."""
     n = len(sample.values)
-    below = [float(one <= value) for one in sample.values]
-    alone = p * (1 - p) / n
-    stretches = min(STRETCHES, n // 2)
+    stretches, inputs = min(STRETCHES, n // 2), len(set(sample.inputs))
     if stretches < 2:
         return n
-    by_time = _variance([at * stretches // n for at in range(n)], below)
-    parts, dof = [by_time], stretches - 1
-    if FEW_INPUTS <= len(set(sample.inputs)) < n:
+    below, alone = [float(one <= value) for one in sample.values], p * (1 - p) / n
+    parts = [_variance([at * stretches // n for at in range(n)], below)]
+    if FEW_INPUTS <= inputs < n:
         parts.append(_variance(sample.inputs, below))
-        dof = min(dof, len(set(sample.inputs)) - 1)
-    together = sum(parts) - (len(parts) - 1) * alone
+    together = sum(variance for variance, _ in parts) - (len(parts) - 1) * alone
     if together <= alone:
         return n
+    dof = min(dof for _, dof in parts)
     return alone / together * n * (t_quantile(0.975, inf) / t_quantile(0.975, dof)) ** 2
 
 
 def mean_bounds(sample: Sample) -> Bounds:
     """A mean of what has no upper limit and is never below 0."""
-    value, error, inputs = _mean(sample)
-    if inputs < FEW_INPUTS:
-        return Bounds(value)
-    found = student(value, error, inputs - 1)
-    return Bounds(value, max(0.0, found.low), found.high)
+    groups = by_cluster(sample.inputs, (sample.values, [1.0] * len(sample.values)))
+    if len(groups) < FEW_INPUTS:
+        return Bounds(mean_of(groups)[0])
+    found = skewed(groups)
+    return Bounds(found.estimate, max(0.0, found.low), found.high)
+
+
+def skewed(groups: Sequence[Sums]) -> Interval:
+    """The mean of (total, count) pairs, whose distribution need not be symmetric."""
+    value, error = mean_of(groups)
+    off = [total - value * count for total, count in groups]
+    square = fmean(one * one for one in off)
+    skewness = fmean(one**3 for one in off) / square**1.5 if square else 0.0
+    bend, t = skewness / sqrt(len(groups)), t_quantile(0.975, len(groups) - 1)
+    return Interval(value, value - error * _unbent(t, bend), value - error * _unbent(-t, bend))
+
+
+def _unbent(t: float, bend: float) -> float:
+    """The studentised mean that Hall's cubic makes this t of."""
+    if abs(bend) < 1e-6:
+        return t
+    inside = 1 + bend * (t - bend / 6)
+    return 3 / bend * (copysign(abs(inside) ** (1 / 3), inside) - 1)
 
 
 def share_bounds(sample: Sample, *, as_many: int | None = None) -> Bounds:
     """A mean of figures in 0..1; where all are the same, as uncertain as so many independent ones (default: inputs)."""
-    value, error, inputs = _mean(sample)
-    if inputs < FEW_INPUTS:
-        return Bounds(value)
-    return Bounds(*share(value, error, inputs - 1, as_many or inputs))
-
-
-def _mean(sample: Sample) -> tuple[float, float, int]:
     groups = by_cluster(sample.inputs, (sample.values, [1.0] * len(sample.values)))
-    return *mean_of(groups), len(groups)
+    value, error = mean_of(groups)
+    if len(groups) < FEW_INPUTS:
+        return Bounds(value)
+    return Bounds(*share(value, error, len(groups) - 1, as_many or len(groups)))
 
 
-def _variance(clusters: Sequence[int], values: Sequence[float]) -> float:
-    return mean_of(by_cluster(clusters, (values, [1.0] * len(values))))[1] ** 2
+def _variance(clusters: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
+    """The variance of a mean of clusters, and the degrees of freedom that it is known with (Satterthwaite's).
+
+    Where a few clusters make most of it, as in a tail, it is not known as well as their number says.
+    """
+    groups = by_cluster(clusters, (values, [1.0] * len(values)))
+    value, error = mean_of(groups)
+    squares = [(total - value * count) ** 2 for total, count in groups]
+    fourth = fmean(one * one for one in squares)
+    peaked = fourth / fmean(squares) ** 2 if fourth else 3.0
+    return error**2, min(len(groups) - 1.0, 2 * len(groups) / max(peaked - 1, 0.1))
 
 
 def _rank(m: int, p: float, probability: float) -> float:

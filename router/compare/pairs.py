@@ -5,7 +5,7 @@ that chance put in order: the inputs, where there are `FEW_UNITS` of them or mor
 inputs like these; else the single pairs, so that it holds for these inputs alone; with several callers, whole blocks.
 
 * Time: the typical ratio. The differences of logarithms are brought to one a unit, and tested by their signed ranks.
-* Money and quality: the mean difference, by inputs alone, tested by their signs; its interval is Student's.
+* Money and quality: the mean difference, by inputs alone, tested by their signs; its interval is that of a mean.
 
 The p-values of one measure under one load are a family, corrected by Holm.
 """
@@ -22,9 +22,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from router.compare.figures import answers
+from router.compare.intervals import skewed
 from router.compare.run import Closed, Trial
 from router.compare.signs import ALPHA, holm, mean_sign, signed_rank, typical
-from router.replay.intervals import mean_of, student
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -150,8 +150,7 @@ def _difference(both: _Both) -> dict[str, Any]:
     found = {"value": value, "unit": "input", "units": len(units)}
     if few:
         return found
-    error = mean_of([(each, 1.0) for each in units])[1]
-    interval = student(value, error, len(units) - 1)
+    interval = skewed([(each, 1.0) for each in units])
     return found | {"low": interval.low, "high": interval.high, "p": mean_sign(units)}
 
 

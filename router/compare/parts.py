@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from router.compare.charts import Point, Ways, course, curve, front, inks, spread, throughput
 from router.compare.figures import QUANTILES
+from router.compare.intervals import Bounds
 from router.compare.run import Closed
 from router.compare.table import TITLES
-from router.compare.words import METRICS, between, load_told, thousand
+from router.compare.words import METRICS, between, load_told, probability, thousand
 from router.report.charts import Names, Row, Ruler, intervals
 from router.report.page import Part, Plot, Table
 from router.report.scales import figure
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from router.compare.figures import Figures
-    from router.compare.intervals import Bounds
     from router.compare.pairs import Pair
     from router.compare.report import Report
     from router.compare.run import Run
@@ -64,9 +64,13 @@ def compared(report: Report, load: int) -> Iterator[Part]:
         marks = [_mark(pair, kind) for pair in pairs]
         ruler = Ruler(kind, 1.0 if ratio else 0.0, log=ratio)
         heard = Names(f"pairs-{name}", f"{title} compared", f"{len(pairs)} pairs of candidates.")
-        rows = [[mark.name, mark.note, "" if pair.p_holm is None else f"{pair.p_holm:.4f}"]
-                for mark, pair in zip(marks, pairs, strict=True)]  # fmt: skip
-        table = Table("p after Holm's correction.", ["pair", "value", "p"], rows, most=len(rows))
+        rows = [
+            [mark.name, _interval(pair, kind), probability(pair.p_holm)]
+            for mark, pair in zip(marks, pairs, strict=True)
+        ]
+        table = Table(
+            "With 95 % intervals, which are not corrected.", ["pair", "value", "after Holm"], rows, most=len(rows)
+        )
         plot = Plot(f"{title}: {'times as long' if ratio else 'difference'}", intervals(heard, marks, ruler), table)
         yield Part(f"{title} compared{_under(report.run, load)}", _COMPARED[ratio], [plot])
 
@@ -82,11 +86,23 @@ def _kind(pair: Pair) -> Kind:
 
 
 def _mark(pair: Pair, kind: Kind) -> Row:
+    value, low, high = _scaled(pair)
+    return Row(_named(pair), value, low, high, "near" if pair.differs else "sixth", figure(value, kind))
+
+
+def _named(pair: Pair) -> str:
+    return f"{pair.one} / {pair.other}"
+
+
+def _interval(pair: Pair, kind: Kind) -> str:
+    return between(Bounds(*_scaled(pair)), kind)
+
+
+def _scaled(pair: Pair) -> tuple[float, float | None, float | None]:
+    """Of money what a thousand requests differ by."""
     scale = 1000.0 if pair.measure == "cost" else 1.0
-    value, low, high = (None if each is None else each * scale for each in (pair.value, pair.low, pair.high))
-    shown = figure(value, kind)
-    note = shown if low is None or high is None else f"{shown} ({figure(low, kind)} to {figure(high, kind)})"
-    return Row(f"{pair.one} / {pair.other}", value or 0.0, low, high, "near" if pair.differs else "sixth", note)
+    low, high = (None if end is None else end * scale for end in (pair.low, pair.high))
+    return pair.value * scale, low, high
 
 
 def fronts(run: Run, report: Report, load: int) -> Iterator[Part]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from router.compare.intervals import FEW_INPUTS, Bounds
+from router.compare.intervals import FEW_INPUTS, Bounds, skewed
 from router.compare.run import Closed
-from router.replay.intervals import mean_of, student
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,8 +50,7 @@ def _inverse(groups: Sequence[tuple[float, float]]) -> Bounds | None:
         return None
     if len(groups) < FEW_INPUTS:
         return Bounds(amount / seconds)
-    each, error = mean_of(groups)
-    found = student(each, error, len(groups) - 1)
+    found = skewed(groups)
     return Bounds(amount / seconds, 1 / found.high, 1 / found.low if found.low > 0 else None)
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 METHOD = (
     "Intervals are 95 %. Latency quantiles lie between order statistics (Thompson 1936, Nyblom 1992), at as many "
     "independent trials as the inputs and twenty stretches of time leave (Woodruff 1952; Cameron, Gelbach and Miller "
-    "2011). Means of money are Student's by inputs, quality and failures Wilson's by inputs. Times are compared where "
+    "2011). Means of money and rates are Student's by inputs, less their skewness (Hall 1992); quality and failures "
+    "Wilson's by inputs. Times are compared where "
     "both answered the same input in the same repeat: the typical ratio is Hodges and Lehmann's, its test Wilcoxon's "
     "signed ranks by inputs, single pairs or blocks; money and quality by the signs of the inputs' differences. "
     "P-values are two-sided and corrected by Holm over the pairs of one measure under one load; the intervals of pairs "

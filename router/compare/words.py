@@ -37,7 +37,7 @@ def verdict(pair: Pair) -> str:
     """What a comparison says, in a sentence without its full stop."""
     if pair.p_holm is None or pair.least is None:
         return f"{pair.one} and {pair.other}: not tested on {pair.units} {pair.unit}s, {FEW_UNITS} are the least"
-    if pair.low == pair.high:
+    if pair.low == pair.high == pair.value == (1.0 if pair.measure in {"latency", "first_token"} else 0.0):
         return f"{pair.one} and {pair.other}: {ALIKE[pair.measure]}"
     if not pair.differs:
         return f"{pair.one} and {pair.other}: no difference shown ({_p(pair)}); {_seen(pair)} would have been seen"
@@ -126,6 +126,8 @@ def _p(pair: Pair) -> str:
     return f"{probability(pair.p_holm or 0.0)}{family}"
 
 
-def probability(p: float) -> str:
-    """A p-value: never 0."""
+def probability(p: float | None) -> str:
+    """A p-value: never 0; nothing where nothing was tested."""
+    if p is None:
+        return ""
     return "p < 0.0001" if p < 0.0001 else f"p = {significant(p, 2) if p < 0.1 else format(p, '.2f')}"

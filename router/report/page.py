@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 12
 """Of a table in the page; where there are more, it says so. The data of all are in `--json`."""
 
+NEW_LINE = "\n"
+
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--quiet:#5b6470;--grid:#e3e6ea;--band:#e4f1e6;--card:#f6f7f9;
 --near:#0072b2;--far:#c2540a;--third:#00795a;--fourth:#9a4a86;--fifth:#8a6d00;--sixth:#3f4a57}
@@ -31,7 +33,8 @@ color:var(--quiet)}
 figure{margin:0;overflow-x:auto}figcaption{font-weight:600;font-size:14px;margin:0 0 6px}
 svg{display:block;width:100%;height:auto;max-width:640px}
 @media (max-width:600px){svg{min-width:540px}body{padding:16px 12px 40px}}
-.table{overflow-x:auto}table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
+.table{overflow-x:auto;margin:0 0 14px}
+table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--quiet);font-size:12px;padding:0 0 4px}
 th,td{text-align:right;padding:3px 8px 3px 0;border-bottom:1px solid var(--grid);vertical-align:top}
 th{font-weight:600;color:var(--quiet)}td{white-space:nowrap}
@@ -163,6 +166,6 @@ def _table(table: Table) -> Iterator[str]:
     yield "".join(f'<th scope="col">{written(column)}</th>' for column in table.columns)
     yield "</tr></thead><tbody>"
     for row in table.rows[max(0, left_out) :]:
-        cells = "".join(f"<td>{written(cell)}</td>" for cell in row)
+        cells = "".join(f"<td>{'<br>'.join(map(written, cell.split(NEW_LINE)))}</td>" for cell in row)
         yield f"<tr>{cells}</tr>"
     yield "</tbody></table></div>"

@@ -21,6 +21,7 @@ def simulated(
     repeats: int = 5,
     load: Load | None = None,
     remembers: float = 0.9,
+    stalls: float = 0.04,
     **about,
 ) -> Run:
     """A run in which each candidate takes so many times as long as the machine's own pace for the input.
@@ -35,7 +36,7 @@ def simulated(
     for block, (repeat, at) in enumerate(_shuffled(chance, repeats, inputs)):
         for name in chance.sample(sorted(factors), len(factors)):
             pace = remembers * pace + math.sqrt(1 - remembers**2) * chance.gauss(0, 0.2)
-            took = 0.02 * factors[name] * lengths[at] * math.exp(pace) * _tail(chance)
+            took = 0.02 * factors[name] * lengths[at] * math.exp(pace) * _tail(chance, stalls)
             trials.append(
                 Trial(number=len(trials), block=block, repeat=repeat, input=at, candidate=name, due_s=now, sent_s=now,
                       total_s=took, status="ok", input_tokens=10, cost_usd=took * 1e-5, cost_source="measured")
@@ -62,6 +63,6 @@ def _shuffled(chance: random.Random, repeats: int, inputs: int) -> list[tuple[in
     return order
 
 
-def _tail(chance: random.Random) -> float:
-    stalled = min(20.0, chance.paretovariate(1.1)) if chance.random() < 0.04 else 1.0
+def _tail(chance: random.Random, stalls: float) -> float:
+    stalled = min(20.0, chance.paretovariate(1.1)) if chance.random() < stalls else 1.0
     return chance.lognormvariate(0, 0.1) * stalled

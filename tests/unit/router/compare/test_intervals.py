@@ -74,13 +74,24 @@ def test_neighbours_in_time_that_are_alike_do_not_narrow_a_quantile() -> None:
 
 
 def test_a_mean_is_as_sure_as_its_inputs_are_many() -> None:
-    """Each value tenfold says what it says once."""
-    once = mean_bounds(Sample([1.0, 4.0, 2.0, 8.0, 5.0], [0, 1, 2, 3, 4]))
-    tenfold = mean_bounds(Sample([1.0, 4.0, 2.0, 8.0, 5.0] * 10, [0, 1, 2, 3, 4] * 10))
-    low, high = stats.t.interval(0.95, 4, 4.0, stats.sem([1.0, 4.0, 2.0, 8.0, 5.0]))
+    """Student's, where values lie evenly; and each value tenfold says what it says once."""
+    values = [2.0, 3.0, 4.0, 5.0, 6.0]
+    once, tenfold = (mean_bounds(Sample(values * n, list(range(5)) * n)) for n in (1, 10))
 
-    assert (4.0, max(0.0, low), high) == pytest.approx((once.value, once.low, once.high), rel=0.01)
+    assert stats.t.interval(0.95, 4, 4.0, stats.sem(values)) == pytest.approx((once.low, once.high), rel=0.01)
     assert (once.value, once.low, once.high) == pytest.approx((tenfold.value, tenfold.low, tenfold.high))
+
+
+def test_a_few_large_values_push_the_interval_up() -> None:
+    """Both of its ends, as such a mean is mostly too low; turned round, they pull it down."""
+    values = [1.0] * 15 + [2.0] * 4 + [9.0]
+    even = stats.t.interval(0.95, 19, sum(values) / 20, stats.sem(values))
+    bounds = mean_bounds(Sample(values, list(range(20))))
+    turned = mean_bounds(Sample([10.0 - value for value in values], list(range(20))))
+
+    assert bounds.low > even[0]
+    assert bounds.high > even[1]
+    assert (10 - bounds.high, 10 - bounds.low) == pytest.approx((turned.low, turned.high))
 
 
 def test_few_inputs_say_nothing_of_others() -> None:
