@@ -49,8 +49,26 @@ def inputs_of(suite: Suite, folder: Path | None) -> tuple[Input, ...]:
         raise InvalidRequest("data: there is no input in it.", param="data")
     if len(found) > MOST_INPUTS:
         raise InvalidRequest(f"inputs: there are more than {MOST_INPUTS}; set data.limit.", param="inputs")
+    for number, one in enumerate(found):
+        if one.expected is not None and not _can_be_right(one.expected):
+            raise InvalidRequest(
+                f"inputs[{number}].expected: must be a text, a list of texts, or vectors.",
+                param=f"inputs[{number}].expected",
+            )
     chats = suite.task == Task.TEXT_GENERATION
     return tuple(Input(_chat(one.value), one.expected) if chats else one for one in found)
+
+
+def _can_be_right(value: Any) -> bool:
+    """Whether a metric can make sense of it: a text, or a list of texts, of numbers, or of lists of numbers."""
+    if isinstance(value, str):
+        return True
+    if not isinstance(value, list) or not value:
+        return False
+    rows = value if all(isinstance(row, list) for row in value) else [value]
+    return all(isinstance(one, str) for one in value) or all(
+        row and all(isinstance(one, int | float) for one in row) for row in rows
+    )
 
 
 def _chat(value: str | list[Any]) -> list[Any]:

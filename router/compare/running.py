@@ -28,7 +28,7 @@ from router.outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backends.types import InferenceResult
+    from backends.types import InferenceResult, Output
     from router.compare.job import Contender, Job, Parts
     from router.compare.kept import Before
     from router.compare.plan import Slot
@@ -57,6 +57,7 @@ class Running:
         self._trials = {} if before is None else {trial.number: trial for trial in before.run.trials}
         self._scores = Scores(job.suite.metric, job.suite.reference, [one.expected for one in job.inputs])
         self._began = time.monotonic() - (datetime.now(UTC) - self._head.started_at).total_seconds()
+        self._scoring = asyncio.Lock()
         self._stopped: str | None = None
         self._reserved_usd = 0.0
         self.spent_usd = sum(self._charge(self._slots[number], usd) for number, usd in before.billed) if before else 0.0
@@ -163,9 +164,14 @@ class Running:
         self.spent_usd += self._charge(slot, trial.cost_usd)
         self._keep(trial)
         if heard.result is not None:
-            for scored in self._scores.of(trial, heard.result.output):
-                self._keep(scored)
+            await self._scored(trial, heard.result.output)
         self._tell(self)
+
+    async def _scored(self, trial: Trial, output: Output) -> None:
+        """Score it off the loop, where others are timed; one at a time, as some wait for others' outputs."""
+        async with self._scoring:
+            for scored in await asyncio.to_thread(self._scores.of, trial, output):
+                self._keep(scored)
 
     async def _asked(self, slot: Slot, contender: Contender) -> _Heard:
         """Ask, and listen to the end."""

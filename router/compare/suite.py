@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from router.compare.run import Load
 
 MOST_INPUTS, MOST_TRIALS = 10_000, 1_000_000
+PRINTED = r"^[^\x00-\x1f\x7f]*$"  # of names, which stand in tables
 STREAMED = frozenset({Task.TEXT_GENERATION, Task.TEXT_TO_IMAGE, Task.AUTOMATIC_SPEECH_RECOGNITION})
 SUITES = "suites"  # where those of ours lie, in this package
 Count = Annotated[int, Meta(ge=1, le=100_000)]
@@ -63,7 +64,7 @@ class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     model: str
-    name: str = ""  # by default what tells it apart
+    name: Annotated[str, Meta(max_length=100, pattern=PRINTED)] = ""  # by default what tells it apart
     candidate: str | None = None  # its id, as the catalogue's
     backend: Literal["local", "remote", "fake"] | None = None
     provider: str | None = None
@@ -81,7 +82,7 @@ class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Suite(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a comparison is made of."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=PRINTED)]
     task: str
     candidates: Annotated[tuple[CandidateEntry, ...], Meta(min_length=2, max_length=64)]
     description: str = ""

@@ -13,7 +13,7 @@ from router.compare.kept import run_of
 from router.compare.report import report_of
 from router.compare.run import Metric, Run
 from router.compare.service import Comparisons
-from router.compare.suite import Suite, check
+from router.compare.suite import PRINTED, Suite, check
 from router.errors import InvalidRequest, NoSuchResource
 from router.http.comparing import parts_of
 from router.http.schemas import Body, Name, NonNegative, Seed, check_within
@@ -37,7 +37,7 @@ class CandidateBody(Body, kw_only=True, forbid_unknown_fields=True):
     """One candidate of a model, by what tells it apart; `runtime` is what computes it here."""
 
     model: Name
-    name: Name = ""
+    name: Annotated[str, Meta(max_length=100, pattern=PRINTED)] = ""
     candidate: Name | None = None
     backend: Literal["local", "remote", "fake"] | None = None
     provider: Name | None = None
@@ -51,7 +51,7 @@ class CompareBody(Body, kw_only=True, forbid_unknown_fields=True):
     task: Name
     inputs: Annotated[list[str | InputBody], Meta(min_length=1, max_length=MOST_INPUTS)]
     candidates: Annotated[list[CandidateBody], Meta(min_length=2, max_length=MOST_CANDIDATES)]
-    name: Annotated[str, Meta(min_length=1, max_length=100)] = "compare"
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=PRINTED)] = "compare"
     parameters: dict[str, Any] = field(default_factory=dict)
     concurrency: Annotated[int, Meta(ge=1, le=MOST_CALLERS)] | None = None
     rate_per_s: Annotated[float, Meta(gt=0, le=100)] | None = None

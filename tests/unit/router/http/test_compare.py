@@ -81,6 +81,8 @@ def test_one_runs_at_a_time_and_can_be_cancelled(client: TestClient) -> None:
         ({"parameters": {"max_tokens": 0}}, "parameters.max_tokens"),
         ({"candidates": [*SUITE["candidates"][:1], {"model": "no/such"}]}, "candidates[1]"),
         ({"inputs": [{"file": "secrets.txt"}]}, "inputs[0].file"),
+        ({"inputs": [{"input": "x", "expected": [["a"]]}]}, "inputs[0].expected"),
+        ({"name": "a\u0000b"}, "name"),
         ({"nope": 1}, "nope"),
     ],
 )
