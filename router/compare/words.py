@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 THOUSAND = 1000
 UNKNOWN = "unknown"
+UNITS = {"s", "ms", "%"}
 METRICS: dict[Metric, str] = {
     "exact_match": "exact match",
     "label_accuracy": "label accuracy",
@@ -55,12 +56,14 @@ def voted(standing: Standing) -> str:
 
 
 def between(bounds: Bounds | None, kind: Kind) -> str:
-    """A figure and its interval: `12.1 ms (11 ms to 13.4 ms)`; unknown where nobody knows."""
+    """A figure and its interval: `12.1 ms (11.0 to 13.4 ms)`; unknown where nobody knows."""
     if bounds is None:
         return UNKNOWN
     value, low, high = (figure(each, kind) for each in (bounds.value, bounds.low, bounds.high))
     if low and high:
-        return f"{value} ({low} to {high})"
+        amount, _, unit = low.rpartition(" ")
+        alike = unit in UNITS and high.endswith(f" {unit}")
+        return f"{value} ({amount if alike else low} to {high})"
     return f"{value} ({low} or more)" if low else f"{value} (up to {high})" if high else value
 
 
