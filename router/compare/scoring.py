@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from backends.types import Output
     from router.compare.run import Metric, Trial
 
+DIGITS = 6
+
 
 class Scores:
     """The scores of one run. An output whose measure is the reference's waits for that, if it has to.
@@ -38,7 +40,7 @@ class Scores:
             return []
         right = self._expected[trial.input]
         if right is not None:
-            return [replace(trial, score=score(self._metric, output, right))]
+            return [replace(trial, score=_rounded(score(self._metric, output, right)))]
         found = []
         if trial.candidate == self._reference and trial.input not in self._said:
             self._said[trial.input] = output
@@ -52,4 +54,9 @@ class Scores:
     def _measured(self, trial: Trial, output: Output) -> Trial:
         if self._metric is None:
             return trial
-        return replace(trial, score=score(self._metric, output, self._said[trial.input]))
+        return replace(trial, score=_rounded(score(self._metric, output, self._said[trial.input])))
+
+
+def _rounded(value: float | None) -> float | None:
+    """What is left of a score where vectors are float32: the digits behind say which way a sum was rounded."""
+    return None if value is None else round(value, DIGITS)

@@ -1,4 +1,4 @@
-"""`nearfar compare`, as a person uses it: what it prints, how it ends, and that it can be stopped and gone on with."""
+"""`nearfar compare`, as a person uses it: it can be stopped and gone on with, and near and far stand side by side."""
 
 from __future__ import annotations
 
@@ -14,43 +14,11 @@ import pytest
 
 from router.compare.suite import built_in
 from tests.e2e.conftest import MINILM, Server
+from tests.unit.router.compare.written import CONFIG, PLANNED, SUITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-CONFIG = """\
-[[models]]
-id = "test/chat"
-task = "text-generation"
-candidates = [
-    { backend = "fake", provider = "quick", price = { per_request_usd = 0.001 } },
-    { backend = "fake", provider = "slow", price = { per_request_usd = 0.001 }, script = { latency_ms = 100 } },
-]
-"""
-SUITE = """\
-name = "fakes"
-task = "text-generation"
-repeats = 4
-warm_up = 1
-metric = "exact_match"
-inputs = [{{ input = "one", expected = "1" }}, {{ input = "two", expected = "2" }}]
-{0}
-[[candidates]]
-name = "quick"
-model = "test/chat"
-provider = "quick"
-[[candidates]]
-name = "slow"
-model = "test/chat"
-provider = "slow"
-[[candidates]]
-name = "nobody"
-model = "test/chat"
-provider = "nobody"
-required = false
-"""
-PLANNED = 2 * (1 + 4 * 2)
 
 
 def command(*arguments: str) -> list[str]:
@@ -67,54 +35,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "nearfar.toml").write_text(CONFIG)
     (tmp_path / "mine.toml").write_text(SUITE.format(""))
     return tmp_path
-
-
-def test_a_run_is_told_kept_and_written(folder: Path) -> None:
-    """As JSON, in the log, as a page and as Markdown; what was left out is said, and what routing took."""
-    done = compare(folder, "mine.toml", "--json", "--save-priors", "--out", "a.html", "--markdown", "a.md")
-    told = json.loads(done.stdout)
-    listed = json.loads(compare(folder, "--list", "--json").stdout)
-    shown = compare(folder, "--show", told["run"]["run_id"])
-
-    assert (0, 0) == (done.returncode, shown.returncode), done.stderr
-    assert "left out: nobody: " in done.stderr
-    assert {"quick": 8, "slow": 8} == {each["candidate"]: each["answered"] for each in told["figures"]}
-    assert [["quick", "slow"]] == told["ranking"]
-    assert any("quality 0, from 2 inputs" in line for line in told["taken"])
-    assert [(told["run"]["run_id"], PLANNED)] == [(run["run_id"], run["finished"]) for run in listed["runs"]]
-    assert set(built_in()) == set(listed["suites"])
-    assert "quick" in shown.stdout
-    assert (folder / "a.html").read_text().startswith("<!doctype html>")
-    assert "| quick |" in (folder / "a.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        ((), 2, "Name a SUITE"),
-        (("none.toml",), 1, "none.toml: no such suite"),
-        (("broken.toml",), 1, "broken.toml: repeats: Expected `int` >= 1 (line 4)"),
-        (("--show", "01980000-0000-7000-8000-000000000000"), 1, "There is no log"),
-        (("mine.toml", "--resume", "01980000-0000-7000-8000-000000000000"), 1, "There is no run"),
-        (("mine.toml", "--nope"), 2, "No such option"),
-    ],
-)
-def test_what_cannot_be_done_ends_with_its_code(folder: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
-    (folder / "broken.toml").write_text(SUITE.format("").replace("repeats = 4\n", "\nrepeats = 0\n"))
-
-    done = compare(folder, *arguments)
-
-    assert (code, True) == (done.returncode, said in done.stderr), done.stderr
-
-
-def test_a_budget_ends_a_run_with_code_1(folder: Path) -> None:
-    """What was measured by then is told all the same."""
-    (folder / "mine.toml").write_text(SUITE.format("budget_usd = 0.0055"))
-
-    done = compare(folder, "mine.toml", "--json")
-
-    assert 1 == done.returncode
-    assert json.loads(done.stdout)["run"]["stopped"].startswith("budget_usd: ")
 
 
 def test_ctrl_c_keeps_what_was_done_and_the_rest_follows(folder: Path) -> None:

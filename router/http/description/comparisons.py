@@ -34,7 +34,7 @@ class ComparisonPage(Told):
 
 
 _NONE = "01980000-0000-7000-8000-000000000000"
-_FAKES = {
+_FAKES: dict[str, Any] = {
     "task": "feature-extraction",
     "inputs": ["hello", "good bye"],
     "candidates": [{"model": "fake/embeddings", "name": "one"}, {"model": "fake/embeddings", "name": "other"}],
