@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from policies.base import dollars, significant
 from router.compare.intervals import Bounds
-from router.compare.pairs import ALPHA, FEW_UNITS
+from router.compare.pairs import FEW_UNITS
 from router.compare.run import Closed
+from router.compare.signs import ALPHA
 from router.report.scales import figure
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _difference(pair: Pair) -> str:
     higher_is_better = pair.measure == "quality"
     turned = (pair.value > 0) != higher_is_better
     first, second = (pair.other, pair.one) if turned else (pair.one, pair.other)
-    value, ends = abs(pair.value), sorted((low, high) if pair.value > 0 else (-high, -low))
+    value, ends = abs(pair.value), (low, high) if pair.value > 0 else (-high, -low)
     show = _points if higher_is_better else _money
     what = "is better than" if higher_is_better else "is cheaper than"
     tail = "" if higher_is_better else " a thousand requests"
