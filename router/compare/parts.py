@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from router.compare.charts import Point, Ways, course, curve, front, inks, spread, throughput
 from router.compare.doubts import drift
-from router.compare.figures import QUANTILES, answers
+from router.compare.figures import answers
 from router.compare.intervals import Bounds
 from router.compare.run import Closed
 from router.compare.table import TITLES, cell
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from router.compare.report import Report
     from router.compare.run import Run
     from router.report.scales import Kind
+
+DRAWN = ("p50", "p90", "p99")  # beside a chart is room for three; the first table has p95
 
 
 def latency(run: Run, report: Report, load: int) -> Part:
@@ -44,10 +46,10 @@ def latency(run: Run, report: Report, load: int) -> Part:
 
 def _quantiles(figures: Sequence[Figures], of: Sequence[dict[str, Bounds]]) -> Table:
     rows = [
-        [each.candidate, *(cell(known.get(name), "s") for name in QUANTILES)]
+        [each.candidate, *(cell(known.get(name), "s") for name in DRAWN)]
         for each, known in zip(figures, of, strict=True)
     ]
-    return Table("Quantiles with 95 % intervals.", ["candidate", *QUANTILES], rows, most=len(rows))
+    return Table("Quantiles with 95 % intervals.", ["candidate", *DRAWN], rows, most=len(rows))
 
 
 def _spoken(names: Sequence[str], of: Sequence[dict[str, Bounds]]) -> str:
