@@ -114,8 +114,8 @@ def _trials(run: Run, figures: Sequence[Figures], pairs: Sequence[Pair]) -> Iter
         if (missing := [name for name, bounds in each.latency_s.items() if bounds.high is None])
     ]
     if open_ended:
-        few = "So few answers show no upper end (for p99 it takes about 370 independent ones)"
-        yield Doubt("no_upper_end", f"{few}: {_listed(open_ended)}.")
+        why = "So few answers show no upper end (for p99 it takes about 370 independent ones)"
+        yield Doubt("no_upper_end", f"{why}: {_listed(open_ended)}.")
 
 
 def _answers(figures: Sequence[Figures]) -> Iterator[Doubt]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.compare.charts import Point, Ways, course, curve, front, inks, spread, throughput
-from router.compare.figures import QUANTILES
+from router.compare.doubts import drift
+from router.compare.figures import answers
 from router.compare.intervals import Bounds
 from router.compare.run import Closed
-from router.compare.table import TITLES
+from router.compare.table import TITLES, cell
 from router.compare.words import METRICS, between, load_told, probability, thousand
 from router.report.charts import Names, Row, Ruler, intervals
 from router.report.page import Part, Plot, Table
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from router.compare.report import Report
     from router.compare.run import Run
     from router.report.scales import Kind
+
+DRAWN = ("p50", "p90", "p99")  # beside a chart is room for three; the first table has p95
 
 
 def latency(run: Run, report: Report, load: int) -> Part:
@@ -43,10 +46,10 @@ def latency(run: Run, report: Report, load: int) -> Part:
 
 def _quantiles(figures: Sequence[Figures], of: Sequence[dict[str, Bounds]]) -> Table:
     rows = [
-        [each.candidate, *(between(known.get(name), "s") if known else "" for name in QUANTILES)]
+        [each.candidate, *(cell(known.get(name), "s") for name in DRAWN)]
         for each, known in zip(figures, of, strict=True)
     ]
-    return Table("Quantiles with 95 % intervals.", ["candidate", *QUANTILES], rows, most=len(rows))
+    return Table("Quantiles with 95 % intervals.", ["candidate", *DRAWN], rows, most=len(rows))
 
 
 def _spoken(names: Sequence[str], of: Sequence[dict[str, Bounds]]) -> str:
@@ -159,9 +162,22 @@ def over_the_run(run: Run, report: Report, load: int) -> Part:
     heard = f"{len(names)} candidates: {', '.join(names)}."
     paces = course(Names(f"course-{load}", "Median latency over the run", heard), run, load)
     rates = throughput(Names(f"rate-{load}", "Answers in a second over the run", heard), run, load)
-    quantiles = _quantiles(figures, [each.latency_s for each in figures])
-    plots = [Plot("Median latency", paces, quantiles), Plot("Answers in a second", rates, table)]
+    plots = [Plot("Median latency", paces, _drifts(run, load, names)), Plot("Answers in a second", rates, table)]
     return Part(f"Over the run{_under(run, load)}", says, plots)
+
+
+def _drifts(run: Run, load: int, names: Sequence[str]) -> Table:
+    """How much slower each candidate became."""
+    answered = [trial for trial in answers(run.trials) if trial.load == load]
+    found = [(name, drift([trial for trial in answered if trial.candidate == name])) for name in names]
+    rows = [
+        [name, "too few answers", ""]
+        if moved is None
+        else [name, f"{(moved.factor - 1) * 100:+.1f} %", probability(moved.p)]
+        for name, moved in found
+    ]
+    says = "From the first third of the run to the last, each answer beside the others to its input (Kendall's test)."
+    return Table(says, ["candidate", "slower by", "by chance"], rows, most=len(rows))
 
 
 def throughputs(run: Run, report: Report) -> Part:

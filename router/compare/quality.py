@@ -94,7 +94,14 @@ def _references(metric: Metric, expected: object) -> Iterator[Output]:
         yield from (TranscriptOutput(text=word) for word in words)
     elif metric == "cosine":
         rows = _several(expected)
-        flat = bool(rows) and all(isinstance(one, int | float) for one in rows)
-        vectors = [array("f", row) for row in ([rows] if flat else map(_several, rows)) if row]  # type: ignore[arg-type]
+        vectors = [vector for row in ((rows,) if _is_vector(rows) else rows) if (vector := _vector(row)) is not None]
         if vectors:
             yield EmbeddingOutput(tuple(vectors))
+
+
+def _is_vector(value: object) -> bool:
+    return bool(numbers := _several(value)) and all(isinstance(one, int | float) for one in numbers)
+
+
+def _vector(value: object) -> array[float] | None:
+    return array("f", [one for one in _several(value) if isinstance(one, int | float)]) if _is_vector(value) else None

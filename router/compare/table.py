@@ -47,7 +47,7 @@ def heading(report: Report) -> str:
 def _measured(report: Report, load: int) -> Table:
     rows = report.under(load)
     shown = [column for column in _columns(report) if any(column[1](each) for each in rows)]
-    cells = [[each.candidate, *(cell(each) for _, cell in shown)] for each in rows]
+    cells = [[each.candidate, *(write(each) for _, write in shown)] for each in rows]
     where = f" under {load_told(report.run.loads[load])}" if len(report.run.loads) > 1 else ""
     return Table(
         f"Measured{where}, with 95 % intervals", ["candidate", *(name for name, _ in shown)], cells, most=len(cells)
@@ -61,26 +61,26 @@ def _columns(report: Report) -> list[tuple[str, Callable[[Figures], str]]]:
     return [
         ("answered", lambda each: f"{each.answered} of {each.trials}"),
         *((f"latency {name}", _latency(name)) for name in ("p50", "p95", "p99")),
-        ("first token p50", lambda each: _cell(each.first_token_s.get("p50"), "s")),
-        ("requests/s", lambda each: _cell(each.requests_per_s, "count")),
-        (f"{'/'.join(sorted(tokens))} tokens/s", lambda each: _cell(each.tokens_per_s, "count")),
+        ("first token p50", lambda each: cell(each.first_token_s.get("p50"), "s")),
+        ("requests/s", lambda each: cell(each.requests_per_s, "count")),
+        (f"{'/'.join(sorted(tokens))} tokens/s", lambda each: cell(each.tokens_per_s, "count")),
         ("cost of 1 000", _cost),
-        (metric, lambda each: _cell(each.quality, "share")),
+        (metric, lambda each: cell(each.quality, "share")),
     ]
 
 
 def _latency(name: str) -> Callable[[Figures], str]:
-    return lambda each: _cell(each.latency_s.get(name), "s")
+    return lambda each: cell(each.latency_s.get(name), "s")
 
 
 def _cost(each: Figures) -> str:
     """Of a thousand answers; and of how many it is not known."""
-    known = _cell(thousand(each.cost_usd), "usd") or UNKNOWN
+    known = cell(thousand(each.cost_usd), "usd") or UNKNOWN
     return f"{known}\n{each.unknown_cost} unknown" if each.cost_usd is not None and each.unknown_cost else known
 
 
-def _cell(bounds: Bounds | None, kind: Kind) -> str:
-    """The figure, and in a second line its interval."""
+def cell(bounds: Bounds | None, kind: Kind) -> str:
+    """The figure, and in a second line its interval; nothing where nothing is known."""
     return "" if bounds is None else between(bounds, kind).replace(" (", "\n(", 1)
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from policies.base import dollars, significant
 from router.compare.intervals import Bounds
-from router.compare.pairs import ALPHA, FEW_UNITS
+from router.compare.pairs import FEW_UNITS
 from router.compare.run import Closed
+from router.compare.signs import ALPHA
 from router.report.scales import figure
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 THOUSAND = 1000
 UNKNOWN = "unknown"
+UNITS = {"s", "ms", "%"}
 METRICS: dict[Metric, str] = {
     "exact_match": "exact match",
     "label_accuracy": "label accuracy",
@@ -55,12 +57,14 @@ def voted(standing: Standing) -> str:
 
 
 def between(bounds: Bounds | None, kind: Kind) -> str:
-    """A figure and its interval: `12.1 ms (11 ms to 13.4 ms)`; unknown where nobody knows."""
+    """A figure and its interval: `12.1 ms (11.0 to 13.4 ms)`; unknown where nobody knows."""
     if bounds is None:
         return UNKNOWN
     value, low, high = (figure(each, kind) for each in (bounds.value, bounds.low, bounds.high))
     if low and high:
-        return f"{value} ({low} to {high})"
+        amount, _, unit = low.rpartition(" ")
+        alike = unit in UNITS and high.endswith(f" {unit}")
+        return f"{value} ({amount if alike else low} to {high})"
     return f"{value} ({low} or more)" if low else f"{value} (up to {high})" if high else value
 
 
@@ -91,7 +95,7 @@ def _difference(pair: Pair) -> str:
     higher_is_better = pair.measure == "quality"
     turned = (pair.value > 0) != higher_is_better
     first, second = (pair.other, pair.one) if turned else (pair.one, pair.other)
-    value, ends = abs(pair.value), sorted((low, high) if pair.value > 0 else (-high, -low))
+    value, ends = abs(pair.value), (low, high) if pair.value > 0 else (-high, -low)
     show = _points if higher_is_better else _money
     what = "is better than" if higher_is_better else "is cheaper than"
     tail = "" if higher_is_better else " a thousand requests"

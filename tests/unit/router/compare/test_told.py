@@ -15,6 +15,7 @@ from router.compare.report import Report, report_of
 from router.compare.run import Closed
 from router.compare.table import notes, tables
 from router.compare.votes import Vote
+from router.compare.words import between
 from tests.unit.router.compare.runs import run as made
 from tests.unit.router.compare.runs import served, simulated
 from tests.unit.router.report.test_page import HOSTILE, Read
@@ -125,6 +126,25 @@ def test_some_unknown_costs_are_counted_beside_the_others() -> None:
     cells = [cell for row in tables(report_of(replace(run, trials=trials)))[0].rows for cell in row]
 
     assert 1 == sum("1 unknown" in cell for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kind", "said"),
+    [
+        (Bounds(0.02, 0.01, 0.03), "s", "20.0 ms (10.0 to 30.0 ms)"),
+        (Bounds(1.0, 0.9, 1.5), "s", "1.00 s (900 ms to 1.50 s)"),
+        (Bounds(0.02, 0.01, None), "s", "20.0 ms (10.0 ms or more)"),
+        (Bounds(0.02, None, 0.03), "s", "20.0 ms (up to 30.0 ms)"),
+        (Bounds(0.02), "s", "20.0 ms"),
+        (Bounds(1500.0, 1000.0, 2000.0), "count", "1 500 (1 000 to 2 000)"),
+        (Bounds(0.001, 0.0009, 0.002), "usd", "$0.001 ($0.0009 to $0.002)"),
+        (Bounds(0.9, 0.8, 0.95), "share", "90.0 % (80.0 to 95.0 %)"),
+        (None, "usd", "unknown"),
+    ],
+)
+def test_a_figure_is_said_with_its_interval(bounds, kind, said) -> None:
+    """The unit once where it is one; an end that nobody knows is left open."""
+    assert said == between(bounds, kind)
 
 
 def test_a_run_without_answers_can_be_told() -> None:
