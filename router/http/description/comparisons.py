@@ -49,8 +49,8 @@ TABLE = {
         links={"one": Link(to="GET /v1/compare/{run_id}", parameters={"run_id": "$response.body#/id"})},
         examples={
             "twice": Example(summary="One candidate against itself", body=_FAKES),
-            "alone": Example(
-                summary="Nobody to compare with", body=_FAKES | {"candidates": _FAKES["candidates"][:1]}, status=400
+            "unmeasured": Example(
+                summary="A metric without anything to measure by", body=_FAKES | {"metric": "cosine"}, status=400
             ),
         },
     ),
