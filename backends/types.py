@@ -181,6 +181,7 @@ class Target(Struct, frozen=True, kw_only=True):
         revision: Revision on the hub; None is its default branch.
         parameters: Number of weights, where known; sizes memory and time.
         continues: remote only: goes on from `GenerationInput.partial` in a chat.
+        runtime: local only: what must compute it (`torch`, `onnx`, ...); None takes what was measured to be best.
         head: local only: the intents that text-classification tells apart, by the name of their set.
         script: fake only: what it should pretend (see `backends.fake.Script`), as JSON-able pairs.
     """
@@ -192,6 +193,7 @@ class Target(Struct, frozen=True, kw_only=True):
     source: str | None = None
     revision: str | None = None
     parameters: int | None = None
+    runtime: str | None = None
     head: str | None = None
     continues: bool = False
     script: tuple[tuple[str, str | int | float | bool], ...] = ()

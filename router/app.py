@@ -18,6 +18,7 @@ from router.http import (
     browser,
     browser_models,
     catalogue,
+    compare,
     completions,
     decisions,
     errors,
@@ -75,6 +76,7 @@ HANDLERS = (
     keys.audit_log,
     *files.HANDLERS,
     *batches.HANDLERS,
+    *compare.HANDLERS,
     system.live,
     system.ready,
     system.system,
@@ -95,6 +97,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
         async with (
             serving_house(settings, secrets, log) as house,
             batching(house, settings.server.drain_timeout_s) as app.state.batches,
+            compare.comparing(house) as app.state.comparisons,
         ):
             app.state.services = house
             yield

@@ -52,7 +52,8 @@ class Attempts:
 
     async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Piece | Outcome, None]:
         """Yield `Begun`, each piece, then the outcome. Closing it early cancels the work and settles."""
-        chain = _Chain(plan, self._runner, self._hedging, self._max_attempts)
+        most = self._max_attempts if plan.call.pinned is None else 1  # who is measured is asked once
+        chain = _Chain(plan, self._runner, self._hedging, most)
         settle = self._runner.ledger.settle
         settled = False
         first_s: float | None = None

@@ -130,6 +130,19 @@ class CandidateFinder:
         found, asked = list(slate.values()), _features(request)
         return [replace(each, lacks=lacking(asked, each.status.features)) for each in found] if asked else found
 
+    def pinned(self, model: ModelEntry, target: Target) -> Candidate:
+        """The candidate of the model that this target is, in the runtime that it names.
+
+        Raises:
+            InvalidRequest: the model has none.
+        """
+        for candidate in self.of_model(model, (target.provider,)):
+            own = candidate.target
+            if own in {target, replace(target, runtime=own.runtime)}:
+                status = self._backends[target.backend].status(target)
+                return replace(candidate, id=candidate_id(target), target=target, status=status)
+        raise InvalidRequest(f"{model.id} has no candidate {candidate_id(target)}.", param="candidate")
+
     def every(self) -> list[Candidate]:
         """Every candidate of the catalogue, as it is now."""
         return [candidate for model in self.catalog for candidate in self.of_model(model)]
@@ -236,7 +249,7 @@ def _features(request: InferenceRequest) -> tuple[str, ...]:
 
 def candidate_id(target: Target) -> str:
     """How whoever is asked there is called: in the log, and in everything that is learnt."""
-    return f"{target.provider}:{target.model}"
+    return f"{target.provider}:{target.model}" + (f"#{target.runtime}" if target.runtime else "")
 
 
 def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:
@@ -248,6 +261,7 @@ def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:
         task=Task(model.task),
         source=entry.source,
         revision=entry.revision,
+        runtime=entry.runtime,
         parameters=model.parameters,
         head=entry.head,
         continues=entry.continues,

@@ -183,9 +183,9 @@ class Catalog:
             )
         if not entry.candidates:
             raise CatalogError(f"models: {entry.id}: needs at least one [[models.candidates]].")
-        places = [(c.provider or c.backend, c.model or entry.id) for c in entry.candidates]
+        places = [(c.provider or c.backend, c.model or entry.id, c.runtime) for c in entry.candidates]
         if len(set(places)) < len(places):
-            raise CatalogError(f"models: {entry.id}: two candidates have the same provider and model.")
+            raise CatalogError(f"models: {entry.id}: two candidates have the same provider, model and runtime.")
         for candidate in entry.candidates:
             if candidate.backend == "remote" and candidate.provider not in self.providers:
                 known = ", ".join(sorted(self.providers))

@@ -75,7 +75,8 @@ class Dispatcher:
                     self._planner.ended(piece)
                     self._finder.cache.keep(piece)
                     await self._ledger.acknowledged()
-                    self.shadows.offer(piece, random.random())  # noqa: S311 -- chance, not a secret
+                    if call.pinned is None:
+                        self.shadows.offer(piece, random.random())  # noqa: S311 -- chance, not a secret
                 yield piece
 
     async def infer(self, call: Call) -> Outcome:

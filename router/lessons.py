@@ -92,9 +92,9 @@ class Lessons:
         """Why nobody of the candidate's account must be asked now; None when its own breaker alone may be open."""
         return self.breakers.refusal(candidate.account, time.monotonic()) if candidate.account else None
 
-    def begin(self, candidate: Candidate) -> Start:
-        """An attempt starts."""
-        probes = frozenset(key for key in _keys(candidate) if self.breakers.begin(key))
+    def begin(self, candidate: Candidate, *, teaches: bool = True) -> Start:
+        """An attempt starts. One that teaches nothing is no breaker's probe either; it is under way all the same."""
+        probes = frozenset(key for key in _keys(candidate) if self.breakers.begin(key)) if teaches else frozenset()
         return Start(probes, self._keys[candidate.account], self.admission.began(candidate))
 
     def heard(self, start: Start) -> None:

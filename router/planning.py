@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -11,6 +12,7 @@ from msgspec import structs
 from backends.types import GenerationInput
 from policies.budget import Budget
 from policies.cascade import Cascade
+from policies.latency import Fastest
 from policies.registry import create
 from policies.steady import Steady
 from policies.types import Parameters, Weights
@@ -27,6 +29,7 @@ from router.steadiness import Incumbents, Kind, Sessions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backends.types import Target
     from policies.base import Policy
     from policies.types import Constraints, Decision, Estimate
     from router.budgets import Budgets
@@ -70,6 +73,8 @@ class Planner:
         Raises:
             UnknownModel, InvalidRequest: the request names what does not exist.
         """
+        if call.pinned is not None:
+            return await self._pinned(call, call.pinned)
         intent = await self._signal.of(call.request)
         call, names, route = self._routes.of(call, intent)
         offer = await self._finder.offer(*names, tenant=call.request.tenant)
@@ -98,6 +103,37 @@ class Planner:
             on_stream_failure=self._on_stream_failure(call, offer.alias),
             refusal=refusal or no_capacity(call.request.model, decision, estimates, slate.constraints),
             kept_as=kept_as,
+        )
+
+    async def _pinned(self, call: Call, target: Target) -> Plan:
+        """A plan for one candidate. What was learnt of it (who must be left alone, who is full) is what is measured.
+
+        Hard limits and budgets hold all the same.
+        """
+        model = await self._finder.model(call.request.model, call.request.tenant)
+        if model.task != call.request.task:
+            raise InvalidRequest(f"{model.id} does {model.task}, not {call.request.task.value}.", param="model")
+        started = time.perf_counter_ns()
+        candidate = self._finder.pinned(model, target)
+        size = size_of(call.request, model.context_length)
+        deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
+        estimates = self._lessons.estimator.estimate(size, [candidate], lambda _: None)
+        policy, limits = create(Fastest.name), self._limits(call, deadline_s, [candidate])
+        asked = asked_of(call.request, size, [candidate], estimates) if self._budgets else {}
+        decided = decide(partial(policy.decide, constraints=limits), estimates, self._budgets, asked, paced=False)
+        reason = f"{candidate.id} was asked for by name, to be measured. {decided.decision.reason}"
+        return Plan(
+            decision_id=new_decision_id(),
+            ts_us=now_us(),
+            call=call,
+            size=size,
+            candidates=[candidate],
+            estimates=decided.estimates,
+            decision=replace(decided.decision, reason=reason),
+            policy=policy,
+            decide_us=(time.perf_counter_ns() - started) // 1000,
+            deadline_s=deadline_s,
+            refusal=decided.refusal,
         )
 
     def policy(self, call: Call) -> Policy:
@@ -136,8 +172,10 @@ class Planner:
     def began(self, plan: Plan) -> None:
         """Remember what was decided: this request is really being run.
 
-        That an answer was at hand says nothing of who serves other requests best.
+        That an answer was at hand says nothing of who serves other requests best; nor that one was asked for by name.
         """
+        if plan.call.pinned is not None:
+            return
         self._finder.cache.asked(plan)
         first = next(iter(plan.ranked()), None)
         if first is None:
@@ -153,6 +191,8 @@ class Planner:
         Where another answer was asked for beside a near one, that is who gave the first: one doubt moves no session.
         """
         plan, winner = outcome.plan, outcome.winner
+        if plan.call.pinned is not None:
+            return
         if winner is not None and winner.role == "escalation":
             winner = next(attempt for attempt in outcome.attempts if attempt.status == "ok")
         served = next((c for c in plan.candidates if winner is not None and c.id == winner.candidate_id), None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backends.types import InferenceRequest
+from backends.types import InferenceRequest, Target
 from policies.types import Constraints
 from router.page import Page
 from router.sections import OnStreamFailure
@@ -80,13 +80,15 @@ class Call(Struct, frozen=True, kw_only=True):
     Attributes:
         request: What is asked.
         routing: How it may be routed.
-        surface: The route's pattern, or `cli`.
+        surface: The route's pattern, `cli`, or `compare`.
         request_id: The sender's own id, echoed.
         input_bytes: Size of the body as received.
         received: Monotonic seconds when it came in.
         traceparent: The header that its sender sent, empty without one; None where no traces are kept.
         page: The browser that could serve it itself; None where its sender is no page, or offers nothing.
         measures: How large it is, where only that was sent and its payload is empty.
+        pinned: Whom it is for, and nobody else, to be measured: no route, policy or answer given before stands between,
+            and nothing is learnt of it.
     """
 
     request: InferenceRequest
@@ -98,6 +100,7 @@ class Call(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     page: Page | None = None
     measures: Measures | None = None
+    pinned: Target | None = None
 
 
 def split_suffix(model: str, routing: Routing, providers: Container[str]) -> tuple[str, Routing]:

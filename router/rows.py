@@ -42,7 +42,7 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         seq=seq,
         surface=plan.call.surface,
         request_id=plan.call.request_id,
-        mode="policy",
+        mode="policy" if plan.call.pinned is None else "pinned",
         reason=decision.reason,
         price_book=price_book,
         task=request.task.value,

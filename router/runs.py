@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from router.course import Step
     from router.energy_shares import Stay
     from router.ledger import Ledger
-    from router.lessons import Lessons
+    from router.lessons import Lessons, Start
     from router.slate import Candidate, Plan
     from router.standby import Standby
 
@@ -155,7 +155,7 @@ class Run:
         clock = _Stopwatch()
         result: InferenceResult | None = None
         error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
-        start = self._runner.lessons.begin(self.candidate)
+        start = self._runner.lessons.begin(self.candidate, teaches=self._teaches)
         try:
             self._stay = self._runner.ledger.stay(self.candidate)
             if not self._errand.request.stream:
@@ -178,12 +178,21 @@ class Run:
             raise
         finally:
             try:
-                self.attempt = self._finished(result, error, clock)
+                self.attempt = attempt = self._finished(result, error, clock)
                 if self._errand.reservation is not None:
-                    self._errand.reservation.settle(self.attempt.cost.usd)
-                self._runner.lessons.learn(self._plan, self.candidate, self.attempt, start)
+                    self._errand.reservation.settle(attempt.cost.usd)
+                self._teach(attempt, start)
             finally:
                 self._runner.lessons.ended(self.candidate, start)
+
+    @property
+    def _teaches(self) -> bool:
+        """Whether anything is learnt of it: not of what is pinned, which is to be measured alone."""
+        return self._plan.call.pinned is None
+
+    def _teach(self, attempt: Attempt, start: Start) -> None:
+        if self._teaches:
+            self._runner.lessons.learn(self._plan, self.candidate, attempt, start)
 
     def _blamed(self, error: BackendError, clock: _Stopwatch) -> BackendError:
         """The error; where it was our own haste that ended the wait, an error that says so."""

@@ -220,6 +220,7 @@ class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     model: str | None = None
     source: str | None = None
     revision: str | None = None
+    runtime: str | None = None  # local: what computes it (torch, packed, onnx, llama.cpp); null takes the fastest
     head: str | None = None  # local text-classification: the set of intents it tells apart
     price: Price | None = None
     deterministic: bool = False  # remote: the same request, greedy or with a seed, has the same text there again

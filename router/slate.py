@@ -24,7 +24,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """One backend, provider, model and device that could serve a request.
 
     Attributes:
-        id: Unique among a model's candidates, and stable: `local:MODEL`, `PROVIDER:MODEL`.
+        id: Unique among a model's candidates, and stable: `local:MODEL`, `PROVIDER:MODEL`; with `#RUNTIME` behind
+            it where one is asked for by name.
         target: Whom the backend would ask.
         near: True when the request would not leave this machine, or its sender's own.
         status: The target's state when the slate was made.

@@ -245,6 +245,7 @@ class LocalBackend:
             cache_dir=self._options.models_dir / DERIVED,
             intents_dir=self._options.intents_dir,
             runtimes=machine.calibrations.of(known.key).runtimes,
+            runtime=known.key.runtime,
             pickles=self._options.pickles,
         )
 

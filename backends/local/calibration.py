@@ -87,5 +87,6 @@ class Calibrations:
             return Calibration()
 
     def _file(self, key: Key) -> Path:
-        name = hashlib.blake2b(f"{key.directory}|{key.family}".encode(), digest_size=6).hexdigest()
+        whole = "|".join((str(key.directory), key.family, *([key.runtime] if key.runtime else [])))
+        name = hashlib.blake2b(whole.encode(), digest_size=6).hexdigest()
         return self._folder / f"{key.directory.name}-{key.family}-{name}.json"

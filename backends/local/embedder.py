@@ -78,11 +78,11 @@ class Embedder:
         return made
 
     def _open(self, name: str) -> Encoder:
-        """The encoder of this name, or the reference where it does not work any more."""
+        """The encoder of this name; the reference where that works no more, and nobody asked for it by name."""
         try:
             return self._opened(name)
         except (BackendError, ImportError) as error:
-            if name == REFERENCE:
+            if name in {REFERENCE, self.opening.runtime}:
                 raise
             logger.warning("runtime '%s' does not serve here any more (%s): calibrate anew", name, error)
             return self._opened(REFERENCE)
@@ -107,6 +107,8 @@ def core(model: Embedder, contents: list[Any], _control: Control) -> list[Any]:
 
 
 def _choice(opening: Opening) -> EncoderChoice:
+    if opening.runtime is not None:
+        return EncoderChoice(small=opening.runtime, large=opening.runtime, threshold_tokens=0)
     measured = opening.runtimes
     if opening.device != "cpu" or not measured:
         return EncoderChoice(small=REFERENCE, large=REFERENCE, threshold_tokens=0)

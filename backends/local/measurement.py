@@ -52,7 +52,9 @@ async def measured(worker: Worker, known: Prepared, *, thorough: bool) -> LoadRe
 def choose_runtimes(known: Prepared, opening: Opening, calibrations: Calibrations) -> None:
     """Measure what could compute the model here, and keep which is fastest, where there is a choice. Blocks."""
     calibrate = _CHOICES.get(known.key.family)
-    if calibrate is None or opening.device != "cpu" or known.key in calibrations.chosen:
+    if calibrate is None or opening.device != "cpu" or known.key.runtime is not None:
+        return
+    if known.key in calibrations.chosen:
         return  # tasks that share a model share the choice
     with translated(known.model):
         chosen = calibrate(opening)

@@ -39,10 +39,11 @@ ROOM_TIMEOUT_S = 30.0  # how long a worker without memory waits for idle models 
 
 
 class Key(NamedTuple):
-    """What makes two loaded models one and the same."""
+    """What makes two loaded models one and the same; `runtime` where one is asked for by name."""
 
     directory: Path
     family: Family
+    runtime: str | None = None
 
 
 class Wanted(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ from msgspec import Struct
 from backends import hardware
 from backends.errors import BackendError
 from backends.hardware import ModelNeed, Placement, Probe
-from backends.local import model_source, room
+from backends.local import generation_runtimes, llama_cpp, model_source, room
+from backends.local.encoders import choice
 from backends.local.errors import translated
 from backends.local.model_cache import Key
 from backends.local.tasks import FAMILIES, task_for
@@ -34,6 +35,12 @@ _LIBRARIES: dict[Family, tuple[str, tuple[str, ...]]] = {
     "diffusion": ("images", ("torch", "transformers", "diffusers", "PIL")),
     "image-classifier": ("images", ("torch", "transformers", "PIL")),
     "speech": ("speech", ("faster_whisper",)),
+}
+
+# What may be asked for by name; other families have one runtime, which is no choice.
+RUNTIMES: dict[Family, tuple[str, ...]] = {
+    "embedder": choice.NAMES,
+    "causal-lm": (generation_runtimes.REFERENCE, llama_cpp.NAME),
 }
 
 # Families whose loaders set up what they use, which may not be torch.
@@ -78,6 +85,10 @@ def look(target: Target, options: LocalOptions, probe: Probe, *, downloads: bool
     extra, libraries = _LIBRARIES[task.family]
     if not all(importlib.util.find_spec(library) for library in libraries):
         return Status(unavailable=f"the extra '{extra}' is not installed: pip install 'nearfar[{extra}]'", device="cpu")
+    known = RUNTIMES.get(task.family, ())
+    if target.runtime is not None and target.runtime not in known:
+        why = f"one of {', '.join(known)}" if known else "its kind of model has one runtime here"
+        return Status(unavailable=f"there is no runtime {target.runtime!r} for it: {why}", device="cpu")
     need = ModelNeed(
         task=target.task,
         parameters=contents.parameters or target.parameters,
@@ -85,7 +96,7 @@ def look(target: Target, options: LocalOptions, probe: Probe, *, downloads: bool
         kv_values_per_token=contents.kv_values_per_token,
     )
     placement = hardware.place(probe, need, options.memory_fraction)
-    return Prepared(target.model, Key(directory, task.family), task, placement)
+    return Prepared(target.model, Key(directory, task.family, target.runtime), task, placement)
 
 
 def load(prepared: Prepared, opening: Opening) -> Any:

@@ -67,9 +67,12 @@ def _continued(model: LanguageModel, prompt: Prompt, control: Control) -> Genera
 def load(opening: Opening) -> LanguageModel:
     """Load the model in the runtime that was measured to be best; in torch where none was, or it serves no more.
 
-    On a GPU that is torch, which replays recorded kernels there.
+    On a GPU that is torch, which replays recorded kernels there. One that is asked for by name serves, or nobody does.
     """
-    if opening.device == "cpu" and opening.runtimes.get("runtime") == llama_cpp.NAME:
+    if opening.runtime == llama_cpp.NAME:
+        return llama_cpp.load(opening)
+    measured = opening.runtimes.get("runtime") if opening.runtime is None else None
+    if opening.device == "cpu" and measured == llama_cpp.NAME:
         try:
             return llama_cpp.load(opening)
         except Unavailable as error:

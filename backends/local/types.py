@@ -56,6 +56,7 @@ class Opening(Struct, frozen=True, kw_only=True):
         cache_dir: Where a loader may keep what it derives from the files.
         intents_dir: Where fitted intent heads lie; None when there are none.
         runtimes: Which runtime serves, as measured on this machine; empty takes the reference.
+        runtime: What must compute it, whatever was measured; None leaves it to `runtimes`.
         pickles: Whether weights may be read from files that can run code.
     """
 
@@ -67,6 +68,7 @@ class Opening(Struct, frozen=True, kw_only=True):
     cache_dir: Path
     intents_dir: Path | None = None
     runtimes: dict[str, str | int] = {}
+    runtime: str | None = None
     pickles: bool = False
 
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "aliases": "catalogue",
     "batch": "batch",
     "calibrate": "calibrate",
+    "compare": "compare",
     "dashboard": "dashboard",
     "doctor": "doctor",
     "explain": "explain",

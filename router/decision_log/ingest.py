@@ -25,6 +25,8 @@ TABLES = {
     "node": ("nodes", ("boot_id",), True),
     "feedback": ("feedback", ("decision_id", "ts", "source", "metric"), True),
     "shadow": ("shadows", ("decision_id", "attempt"), False),
+    "compare_run": ("compare_runs", ("run_id", "ts"), False),
+    "compare_trial": ("compare_trials", ("run_id", "number", "ts"), False),
     "predictor": ("predictors", ("candidate_id", "ts"), True),
 }
 # Only the newest of what was learnt counts: so the table holds a row per candidate, however long this runs.

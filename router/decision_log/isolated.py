@@ -32,6 +32,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 _SHARED = ("price_books", "policies", "nodes")
 """Prices, policies and starts: what decisions refer to, the same for everybody, and about no request."""
+_OWNED = ("compare_runs", "compare_trials")
+"""What has a tenant of its own, and is about no single decision."""
 _SOURCE = "incoming"
 _ALL_OF_IT = frozenset({"STAR", "POSITIONAL_REFERENCE", "PIVOT", "SHOW_REF"})
 """Nodes that mean columns they do not name."""
@@ -93,6 +95,8 @@ def _own(con: duckdb.DuckDBPyConnection, view: str, sees: str) -> str:
     if view in _SHARED:
         return f"SELECT * FROM main.{view}"  # noqa: S608 - one of ours
     mine = own(sees)
+    if view in _OWNED:
+        return f"SELECT * FROM main.{view} WHERE {mine}"  # noqa: S608 - one of ours
     if view == "decisions":
         return f"SELECT * FROM main.decisions WHERE {mine}"  # noqa: S608
     if view == "candidates":

@@ -41,7 +41,17 @@ _LATE = """
     SELECT DISTINCT decision_id FROM (
         SELECT decision_id FROM nearfar_log.attempt_rows UNION ALL SELECT decision_id FROM nearfar_log.outcome_rows)
     WHERE decision_id NOT IN (SELECT decision_id FROM nearfar_log.decision_rows)"""
-_AGED = ("settled", "decision_rows", "outcome_rows", "attempt_rows", "inputs", "feedback", "shadows")
+_AGED = (
+    "settled",
+    "decision_rows",
+    "outcome_rows",
+    "attempt_rows",
+    "inputs",
+    "feedback",
+    "shadows",
+    "compare_runs",
+    "compare_trials",
+)
 
 
 class Keeper:

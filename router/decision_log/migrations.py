@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     Step = Callable[[duckdb.DuckDBPyConnection], object]
 
-PUBLIC_VIEWS = ("decisions", "attempts", "candidates", "feedback", "shadows", "price_books", "policies", "nodes")
+PUBLIC_VIEWS = (
+    "decisions", "attempts", "candidates", "feedback", "shadows", "compare_runs", "compare_trials", "price_books",
+    "policies", "nodes",
+)  # fmt: skip
 """What users may query. The tables behind, in schema `nearfar_log`, may change; these keep their columns."""
 
 
@@ -213,6 +216,33 @@ def m0012_catalogs(con: duckdb.DuckDBPyConnection) -> None:
             body JSON NOT NULL)""")
 
 
+def m0013_comparisons(con: duckdb.DuckDBPyConnection) -> None:
+    """Runs that compare candidates, and their trials. Of rows that were written again the views show the newest."""
+    con.execute("""
+        CREATE TABLE nearfar_log.compare_runs (
+            run_id UUID NOT NULL, ts TIMESTAMP NOT NULL, tenant VARCHAR, suite VARCHAR NOT NULL,
+            digest VARCHAR NOT NULL, task VARCHAR NOT NULL, metric VARCHAR, reference VARCHAR, seed BIGINT NOT NULL,
+            loads JSON NOT NULL, repeats INTEGER NOT NULL, warm_up INTEGER NOT NULL, inputs INTEGER NOT NULL,
+            candidates JSON NOT NULL, budget_usd DOUBLE, planned INTEGER NOT NULL, started_us BIGINT NOT NULL,
+            ended_us BIGINT, stopped VARCHAR, machine JSON NOT NULL)""")
+    con.execute("""
+        CREATE TABLE nearfar_log.compare_trials (
+            run_id UUID NOT NULL, ts TIMESTAMP NOT NULL, tenant VARCHAR, number INTEGER NOT NULL, load INTEGER NOT NULL,
+            block INTEGER NOT NULL, repeat INTEGER NOT NULL, input INTEGER NOT NULL, candidate VARCHAR NOT NULL,
+            warm_up BOOLEAN NOT NULL, due_s DOUBLE NOT NULL, sent_s DOUBLE NOT NULL, first_token_s DOUBLE,
+            total_s DOUBLE, queue_s DOUBLE, service_s DOUBLE, status VARCHAR NOT NULL, error VARCHAR,
+            truncated BOOLEAN NOT NULL, input_tokens BIGINT, output_tokens BIGINT, cost_usd DOUBLE, cost_source VARCHAR,
+            decision_id UUID, score DOUBLE)""")
+    con.execute("""
+        CREATE VIEW main.compare_runs AS
+        SELECT * EXCLUDE (digest, started_us, ended_us), make_timestamp(started_us) AS started,
+            make_timestamp(ended_us) AS ended
+        FROM nearfar_log.compare_runs QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY ts DESC) = 1""")
+    con.execute("""
+        CREATE VIEW main.compare_trials AS SELECT * FROM nearfar_log.compare_trials
+        QUALIFY row_number() OVER (PARTITION BY run_id, number ORDER BY ts DESC) = 1""")
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -296,6 +326,7 @@ STEPS: tuple[Step, ...] = (
     m0010_settled,
     m0011_inputs,
     m0012_catalogs,
+    m0013_comparisons,
 )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
-from router.decision_log import isolated, sql, windows
+from router.decision_log import comparisons, isolated, sql, windows
 from router.decision_log.migrations import first_line
 from router.decision_log.questions import answered
 from router.decision_log.questions.base import Asked
@@ -191,6 +191,33 @@ class LogReader:
             return None
         with self._reading() as con:
             return _body(sql.dicts(con, _INPUTS, {"key": key, "sees": self.sees}), "body")
+
+    def comparisons(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest runs of comparisons; see `router.decision_log.comparisons`.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return comparisons.runs(con, self.sees, limit)
+
+    def comparison(self, run_id: str) -> dict[str, Any] | None:
+        """Return one run with its trials; None if there is none to see.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return comparisons.run(con, run_id, self.sees)
+
+    def compared(self, run_id: str) -> list[tuple[int, float | None]]:
+        """Return the number and the cost of every trial of a run that was sent, each time.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with self._reading() as con:
+            return comparisons.billed(con, run_id)
 
     def ask(
         self,

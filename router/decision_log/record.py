@@ -11,7 +11,9 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-Mode = Literal["policy", "refused"]
+from router.decision_log.comparison_rows import CompareRunRow, CompareTrialRow
+
+Mode = Literal["policy", "refused", "pinned"]
 OutcomeStatus = Literal["ok", "error", "refused", "cancelled"]
 AttemptRole = Literal["primary", "retry", "fallback", "hedge", "continuation", "escalation", "shadow"]
 AttemptStatus = Literal["ok", "error", "cancelled"]
@@ -54,7 +56,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True, tag="decision"):
     decision_id: str  # UUIDv7
     ts_us: int  # microseconds since 1970, UTC
     seq: int  # gapless per boot: proves no row was lost
-    surface: str  # the route's pattern, or `cli`
+    surface: str  # the route's pattern, `cli`, or `compare`
     request_id: str | None
     mode: Mode
     reason: str
@@ -248,6 +250,8 @@ Row = (
     | FeedbackRow
     | ShadowRow
     | PredictorRow
+    | CompareRunRow
+    | CompareTrialRow
 )
 
 KINDS: dict[type, str] = {row: row.__struct_config__.tag for row in get_args(Row)}

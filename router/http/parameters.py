@@ -123,6 +123,11 @@ def request_of(body: InferenceBody, model: str, task: Task, max_items: int) -> I
     return InferenceRequest(task=task, model=model, payload=payload, stream=body.stream)
 
 
+def payload_for(task: Task, inputs: str | list[Any], given: dict[str, Any], max_items: int) -> Payload:
+    """The payload of a task's inputs and parameters as a native body has them. Raises as `request_of` does."""
+    return payload_of(inputs, parameters_of(task, given), max_items)
+
+
 def parameters_of(task: Task, given: dict[str, Any]) -> Body:
     """The task's parameters.
 

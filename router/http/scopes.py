@@ -37,6 +37,10 @@ ROUTES: dict[tuple[str, str], Needed] = {
     ("GET", "/v1/analytics/{question}"): READ,
     ("GET", "/v1/analytics/schema"): READ,
     ("POST", "/v1/replay"): READ,
+    ("POST", "/v1/compare"): INFER,
+    ("GET", "/v1/compare"): EITHER,
+    ("GET", "/v1/compare/{run_id}"): EITHER,
+    ("DELETE", "/v1/compare/{run_id}"): INFER,
     ("GET", "/v1/system"): READ,
     ("GET", "/metrics"): READ,
 }

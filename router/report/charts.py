@@ -56,17 +56,29 @@ class Ruler(NamedTuple):
 
 def over_time(names: Names, lines: Sequence[Line], kind: Kind, *, limit: tuple[str, float] | None = None) -> str:
     """Lines over time, each labelled at its end; `limit` is a level with its name."""
+    values = [value for line in lines for _, value in line.points] + ([limit[1]] if limit else [])
+    axes = Axes(timed([moment for line in lines for moment, _ in line.points]), linear(values, kind))
+    return curves(names, lines, axes, limit=limit)
+
+
+class Axes(NamedTuple):
+    """The scales of a chart across and up, and whether lines are drawn up from the one across."""
+
+    across: Scale
+    up: Scale
+    grid: bool = False
+
+
+def curves(names: Names, lines: Sequence[Line], axes: Axes, *, limit: tuple[str, float] | None = None) -> str:
+    """Lines, each labelled at its end."""
     shown = [line for line in lines if line.points]
-    values = [value for line in shown for _, value in line.points] + ([limit[1]] if limit else [])
-    x_scale = timed([moment for line in shown for moment, _ in line.points])
-    y_scale = linear(values, kind)
     labels = [line.name for line in shown] + ([limit[0]] if limit else [])
-    frame = Frame(svg.margin(tick.label for tick in y_scale.ticks), svg.WIDTH - svg.margin(labels), 14, HEIGHT - 30)
-    parts = [*svg.y_axis(frame, y_scale), *svg.x_axis(frame, x_scale, grid=False)]
+    frame = Frame(svg.margin(tick.label for tick in axes.up.ticks), svg.WIDTH - svg.margin(labels), 14, HEIGHT - 30)
+    parts = [*svg.y_axis(frame, axes.up), *svg.x_axis(frame, axes.across, grid=axes.grid)]
     ends: list[tuple[float, str, str]] = []
     for each in shown:
         points = [
-            (x_scale.at(t, frame.left, frame.right), y_scale.at(v, frame.bottom, frame.top)) for t, v in each.points
+            (axes.across.at(x, frame.left, frame.right), axes.up.at(y, frame.bottom, frame.top)) for x, y in each.points
         ]
         if len(points) > 1:
             parts.append(svg.path(points, f"line {each.kind}"))
@@ -74,7 +86,7 @@ def over_time(names: Names, lines: Sequence[Line], kind: Kind, *, limit: tuple[s
             parts += [svg.circle(x, y, 2.6, f"dot {each.kind}") for x, y in points]
         ends.append((points[-1][1], each.name, each.kind))
     if limit is not None:
-        y = y_scale.at(limit[1], frame.bottom, frame.top)
+        y = axes.up.at(limit[1], frame.bottom, frame.top)
         parts.append(svg.line(frame.left, y, frame.right, y, "limit"))
         ends.append((y, limit[0], "limited"))
     parts += _end_labels(frame, ends)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 12
 """Of a table in the page; where there are more, it says so. The data of all are in `--json`."""
 
+NEW_LINE = "\n"
+
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--quiet:#5b6470;--grid:#e3e6ea;--band:#e4f1e6;--card:#f6f7f9;
 --near:#0072b2;--far:#c2540a;--third:#00795a;--fourth:#9a4a86;--fifth:#8a6d00;--sixth:#3f4a57}
@@ -28,9 +30,11 @@ p{margin:6px 0;max-width:76ch;overflow-wrap:anywhere}.quiet,.none{color:var(--qu
 color:var(--quiet)}
 .pair{display:grid;grid-template-columns:minmax(0,600px) minmax(0,1fr);gap:10px 26px;align-items:start;margin-top:10px}
 @media (max-width:980px){.pair{grid-template-columns:minmax(0,1fr)}}
-figure{margin:0}figcaption{font-weight:600;font-size:14px;margin:0 0 6px}
+figure{margin:0;overflow-x:auto}figcaption{font-weight:600;font-size:14px;margin:0 0 6px}
 svg{display:block;width:100%;height:auto;max-width:640px}
-.table{overflow-x:auto}table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
+@media (max-width:600px){svg{min-width:540px}body{padding:16px 12px 40px}}
+.table{overflow-x:auto;margin:0 0 14px}
+table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--quiet);font-size:12px;padding:0 0 4px}
 th,td{text-align:right;padding:3px 8px 3px 0;border-bottom:1px solid var(--grid);vertical-align:top}
 th{font-weight:600;color:var(--quiet)}td{white-space:nowrap}
@@ -50,6 +54,7 @@ svg .quiet,svg .label{fill:var(--quiet)}svg .name,svg .figure{fill:var(--ink)}
 )
 STYLE += """
 .line.far{stroke-dasharray:7 3}.line.third{stroke-dasharray:2 3}.line.fourth{stroke-dasharray:9 3 2 3}
+.line.fifth{stroke-dasharray:4 2}.line.sixth{stroke-dasharray:12 4}
 @media print{:root{--paper:#fff;--ink:#000;--quiet:#444;--grid:#ccc;--card:#fff;--near:#0072b2;--far:#c2540a}
 body{max-width:none;padding:0;font-size:10.5px}h1{font-size:20px}h2{font-size:15px;margin:22px 0 2px}
 h2,h2+p,h3{break-after:avoid}.pair{grid-template-columns:minmax(0,58%) minmax(0,1fr);gap:4px 14px}
@@ -60,11 +65,12 @@ th,td{padding:2px 5px 2px 0;min-width:0}.tiles{grid-template-columns:repeat(4,1f
 
 
 class Table(NamedTuple):
-    """Figures as text: the first column names the row."""
+    """Figures as text: the first column names the row. In the page stand the last `most` rows."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    most: int = MOST_ROWS
 
 
 class Tile(NamedTuple):
@@ -154,12 +160,12 @@ def _part(part: Part) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    left_out = len(table.rows) - MOST_ROWS
-    more = f" (the last {MOST_ROWS} of {len(table.rows)} rows; --json has all)" if left_out > 0 else ""
+    left_out = len(table.rows) - table.most
+    more = f" (the last {table.most} of {len(table.rows)} rows; --json has all)" if left_out > 0 else ""
     yield f'<div class="table"><table><caption>{written(table.caption + more)}</caption><thead><tr>'
     yield "".join(f'<th scope="col">{written(column)}</th>' for column in table.columns)
     yield "</tr></thead><tbody>"
     for row in table.rows[max(0, left_out) :]:
-        cells = "".join(f"<td>{written(cell)}</td>" for cell in row)
+        cells = "".join(f"<td>{'<br>'.join(map(written, cell.split(NEW_LINE)))}</td>" for cell in row)
         yield f"<tr>{cells}</tr>"
     yield "</tbody></table></div>"

@@ -64,7 +64,7 @@ READS = [
     Read(("GET", "/v1/decisions"), f"/v1/decisions?model=model/of-{OTHERS}"),
     *_questions(),
     *(Read(("POST", "/v1/analytics/sql"), "/v1/analytics/sql", {"json": {"query": f"FROM {view}"}},
-        shows=view in {"decisions", "feedback"}) for view in VIEWS),
+        shows=view in {"decisions", "feedback", "compare_runs", "compare_trials"}) for view in VIEWS),
     Read(("POST", "/v1/replay"), "/v1/replay", {"json": {"policy": "fastest"}}, shows=False),
     Read(("GET", "/v1/intents"), "/v1/intents"),
     Read(("GET", "/v1/models"), "/v1/models"),
@@ -72,6 +72,7 @@ READS = [
     Read(("GET", "/metrics"), "/metrics", shows=False),
     Read(("GET", "/v1/files"), "/v1/files"),
     Read(("GET", "/v1/batches"), "/v1/batches"),
+    Read(("GET", "/v1/compare"), "/v1/compare"),
 ]  # fmt: skip
 
 ONE_OF_THEM = {
@@ -81,10 +82,11 @@ ONE_OF_THEM = {
     ("GET", "/v1/files/{file_id:str}"), ("GET", "/v1/files/{file_id:str}/content"),
     ("DELETE", "/v1/files/{file_id:str}"), ("POST", "/v1/batches"), ("GET", "/v1/batches/{batch_id:str}"),
     ("POST", "/v1/batches/{batch_id:str}/cancel"), ("POST", "/v1/decisions/browser"),
+    ("GET", "/v1/compare/{run_id:str}"), ("DELETE", "/v1/compare/{run_id:str}"),
 }  # fmt: skip
 """Routes about one thing that is named: see `test_what_is_anothers_is_as_unknown_as_what_is_not`."""
 
-MADE = {("POST", "/v1/intents"), ("POST", "/v1/files")}
+MADE = {("POST", "/v1/intents"), ("POST", "/v1/files"), ("POST", "/v1/compare")}
 """Routes that make what is the sender's own: see `test_intents`, and `test_keys` for what is uploaded."""
 
 
@@ -170,6 +172,8 @@ def _without(text: str, name: str) -> str:
         ("GET", "/v1/batches/{}", "batch", NO_BATCH),
         ("POST", "/v1/batches/{}/cancel", "batch", NO_BATCH),
         ("POST", "/models/{}", OTHERS_MODEL, f"intents/{owned('none', OTHERS)}"),
+        ("GET", "/v1/compare/{}", "run", UNKNOWN),
+        ("DELETE", "/v1/compare/{}", "run", UNKNOWN),
     ],
 )
 def test_what_is_anothers_is_as_unknown_as_what_is_not(
@@ -235,6 +239,16 @@ def test_files_and_batches_are_whole_for_whose_they_are(world: World) -> None:
         assert [(kept["batch"], f"batch of {tenant}")] == [(one["id"], one["metadata"]["of"]) for one in batches]
         assert batches[0]["cancelling_at"] is None
         assert f"words of {tenant}" in world.ask(tenant, "GET", f"/v1/files/{kept['file']}/content").text
+
+
+def test_a_comparison_is_told_whole_to_whose_it_is(world: World) -> None:
+    """Its list holds one's own alone, and what another tried to do to it changed nothing."""
+    for tenant, kept in world.kept.items():
+        told = world.ask(tenant, "GET", f"/v1/compare/{kept['run']}").json()
+
+        assert ("completed", f"comparison of {tenant}") == (told["status"], told["suite"])
+        assert [kept["run"]] == [run["id"] for run in world.ask(tenant, "GET", "/v1/compare").json()["data"]]
+        assert 200 == world.ask(None, "GET", f"/v1/compare/{kept['run']}").status_code
 
 
 def test_nobody_pages_from_what_is_anothers(world: World) -> None:

@@ -50,7 +50,7 @@ class InTheName:
 
 
 class World:
-    """The app, and what each tenant did there: `ids` are the decisions of each, `kept` its file and its batch."""
+    """The app, and what each tenant did there: `ids` are its decisions, `kept` its file, its batch and its run."""
 
     def __init__(self, folder: Path) -> None:
         self.log_path = folder / "log.duckdb"
@@ -83,9 +83,25 @@ class World:
         for tenant in (MINE, OTHERS):
             answers = [self.ask(tenant, "POST", path, **sent) for path, sent in _requests(tenant)]
             self.ids[tenant] = [answer.headers["x-nearfar-decision-id"] for answer in answers]
-            self.kept[tenant] = self._batch(tenant)
+            self.kept[tenant] = self._batch(tenant) | {"run": self._comparison(tenant)}
             said = {"decision_id": self.ids[tenant][0], "score": 0.5, "label": f"label of {tenant}"}
             assert 200 == self.ask(tenant, "POST", "/v1/feedback", json=said).status_code
+
+    def _comparison(self, tenant: str) -> str:
+        """A comparison under the tenant's name, run to its end."""
+        asked = {
+            "name": f"comparison of {tenant}",
+            "task": "text-generation",
+            "inputs": [f"words of {tenant}"],
+            "candidates": [{"model": CHAT, "name": f"candidate of {tenant}"}, {"model": "fake/chat"}],
+            "parameters": {"max_tokens": 2},
+            "repeats": 1,
+            "warm_up": 0,
+        }
+        run = self.ask(tenant, "POST", "/v1/compare", json=asked).json()["id"]
+        while self.ask(tenant, "GET", f"/v1/compare/{run}").json()["status"] == "running":
+            pass
+        return str(run)
 
     def _batch(self, tenant: str) -> dict[str, str]:
         """A file and a batch of it, in which nothing can be asked: what lines do is a matter of real servers."""

@@ -94,6 +94,8 @@ def test_every_operation_is_sent_an_example_that_is_answered_well_or_says_why_no
         "POST /v1/batches",
         "GET /v1/batches/{batch_id}",
         "POST /v1/batches/{batch_id}/cancel",
+        "GET /v1/compare/{run_id}",
+        "DELETE /v1/compare/{run_id}",
         "GET /v1/catalog/snapshots/{snapshot}",
         "POST /v1/catalog/rollback",
         "DELETE /v1/models/{model_id}",

@@ -282,3 +282,20 @@ def test_a_real_model_beside_a_fake(visit: Visit) -> None:
     visit.picture("compare-dark-narrow")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert [] == visit.unfit()
+
+
+def test_what_the_server_compared_is_shown(page: Page, fakes: Server) -> None:
+    """How far each run is, and what it says: figures with intervals, findings and doubts."""
+    candidates = [{"model": "test/chat", "provider": provider} for provider in ("fast", "other")]
+    asked = {"task": "text-generation", "inputs": [f"say {n}" for n in range(8)], "candidates": candidates}
+    begun = fakes.post("/v1/compare", asked | {"name": "two fakes", "repeats": 2})
+    page.reload()
+    runs = page.get_by_role("region", name="Comparisons of this server", exact=True)
+
+    assert 202 == begun.status
+    expect(runs.get_by_role("row", name=re.compile("two fakes.*34 of 34.*completed"))).to_be_visible()
+    runs.get_by_role("button", name=re.compile("^Findings of two fakes")).click()
+    expect(runs.get_by_role("row", name=re.compile("^fast.*16 of 16.*ms.*to.*\\$2"))).to_be_visible()
+    expect(runs.get_by_role("row", name=re.compile("^other.*16 of 16.*unknown"))).to_be_visible()
+    expect(runs.get_by_text(re.compile("after Holm|longer|times as long")).first).to_be_visible()
+    expect(runs.get_by_text("Nobody knows what these answers cost: other (16 of 16).")).to_be_visible()

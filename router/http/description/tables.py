@@ -1,6 +1,6 @@
 """All that is said of operations. A route that is added gets its entry in the table of its kind."""
 
-from router.http.description import access, batches, catalogue, house, hub, inference, openai, reading
+from router.http.description import access, batches, catalogue, comparisons, house, hub, inference, openai, reading
 from router.http.description.operation import Described
 
 SECTIONS: dict[str, dict[str, Described]] = {
@@ -9,6 +9,7 @@ SECTIONS: dict[str, dict[str, Described]] = {
     "The hub's routes": hub.TABLE,
     "Decisions": reading.TABLE,
     "Files and batches": batches.TABLE,
+    "Comparisons": comparisons.TABLE,
     "Catalogue": catalogue.TABLE,
     "This server": house.TABLE,
     "Keys": access.TABLE,

@@ -8,6 +8,7 @@ import { Results } from "/ui/pages/compare/results.js";
 import { useRunning } from "/ui/pages/compare/running.js";
 import { keep, runOf, saved } from "/ui/pages/compare/runs.js";
 import { SavedRuns } from "/ui/pages/compare/saved.js";
+import { ServerRuns } from "/ui/pages/compare/server.js";
 import { shuffled } from "/ui/pages/compare/numbers.js";
 import { NOTHING, TASKS, bodyOf, inputTold, linesOf, missing, parametersOf, taskOf } from "/ui/pages/compare/tasks.js";
 
@@ -44,7 +45,8 @@ export default function Compare() {
     <${Shown} of=${catalogue}>${(/** @type {any} */ { data }) => html`<${Bench} models=${data} again=${catalogue.again} choices=${choices}
       choose=${(/** @type {Partial<Choices>} */ part) => choose((was) => ({ ...was, ...part }))} store=${store} />`}</${Shown}>
     <${Failure} error=${trouble} />
-    <${SavedRuns} runs=${runs} store=${store} /></div>`;
+    <${SavedRuns} runs=${runs} store=${store} />
+    <${ServerRuns} /></div>`;
 }
 
 /** @param {{models: any[], again: () => void, choices: Choices, choose: (part: Partial<Choices>) => void, store: (runs: Run[]) => void}} props */

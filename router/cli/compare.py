@@ -1,0 +1,172 @@
+"""`nearfar compare`: the same inputs on several candidates, and what can be said of them afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+from msgspec.structs import replace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from router.cli import compare_shown
+from router.cli.console import (
+    config_option,
+    configured,
+    existing_log,
+    json_option,
+    log_file,
+    offline_option,
+    opened_log,
+    reported,
+    show_json,
+    show_table,
+    usd,
+)
+from router.compare.job import prepared
+from router.compare.kept import before, run_of
+from router.compare.running import Running
+from router.compare.suite import built_in, opened
+from router.errors import NoSuchResource
+from router.house import open_house
+from router.http.comparing import parts_of
+
+if TYPE_CHECKING:
+    from router.compare.job import Job
+    from router.compare.run import Run
+    from router.compare.suite import Suite
+    from router.decision_log.log import DecisionLog
+    from router.sections import Settings
+    from router.settings import Secrets
+
+
+class Asked(NamedTuple):
+    """What of a suite is to be run: the whole, or what is left of a run that was stopped."""
+
+    suite: Suite
+    folder: Path
+    resume: str | None
+    save: bool
+
+
+@click.command()
+@click.argument("suite", required=False)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page with plots to FILE.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write tables for a README to FILE.")
+@click.option("--save-priors", is_flag=True, help="Let routing begin with what was measured of speed and quality.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of the order, in place of the suite's own.")
+@click.option("--resume", metavar="RUN", help="Go on with a run of this suite that was stopped.")
+@click.option("--show", metavar="RUN", help="Show a run of the log; nothing is asked.")
+@click.option("--list", "listed", is_flag=True, help="List the ready-made suites, and the runs of the log.")
+@config_option
+@offline_option
+@json_option
+def compare(suite: str | None, *, config: Path | None, offline: bool, listed: bool, **given: Any) -> None:
+    """Ask the same inputs of every candidate of SUITE, a file or the name of a ready-made one, and compare them.
+
+    Trials are shuffled, each is a decision in the log, and nothing is learnt of them unless --save-priors is given.
+    Stopped with Ctrl-C it can be gone on with. Exit code 1 where the budget ended it, or somebody answered nothing.
+    """
+    with reported():
+        if listed:
+            _list(config, as_json=given["as_json"])
+            return
+        if given["show"] is not None:
+            run, said = _kept(config, given["show"], save=given["save_priors"])
+        elif suite is None:
+            raise click.UsageError("Name a SUITE, or use --list or --show RUN.")
+        else:
+            found, folder = opened(suite)
+            if given["seed"] is not None:
+                found = replace(found, seed=given["seed"])
+            asked = Asked(found, folder, given["resume"], given["save_priors"])
+            run, said = asyncio.run(_compared(*configured(config, offline=offline), asked))
+        compare_shown.show(run, said, as_json=given["as_json"], out=given["out"], readme=given["markdown"])
+        if run.stopped is not None or _silent(run):
+            raise click.exceptions.Exit(1)
+
+
+async def _compared(settings: Settings, secrets: Secrets, asked: Asked) -> tuple[Run, list[str]]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    async with open_house(settings, secrets, opened_log(settings)) as house:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"{asked.suite.name}: loading", total=None)
+            parts = await parts_of(house)
+            job = await prepared(parts, asked.suite, asked.folder)
+            _left_out(job)
+            kept = None
+            if asked.resume is not None:
+                kept = await asyncio.to_thread(before, house.log.reader(), asked.resume, job.digest)
+
+            def tell(running: Running) -> None:
+                spent = f", {usd(running.spent_usd)} spent far" if running.spent_usd else ""
+                progress.update(
+                    bar, description=f"{asked.suite.name}{spent}", total=running.planned, completed=running.finished
+                )
+
+            running = Running(parts, job, kept, tell)
+            try:
+                run = await running.go()
+            except asyncio.CancelledError:
+                kept_now = f"{running.finished} of {running.planned} trials are kept"
+                click.echo(f"{kept_now}: go on with --resume {running.run.run_id}", err=True)
+                raise
+        return run, await compare_shown.taken(house, run) if asked.save else []
+
+
+def _left_out(job: Job) -> None:
+    for name, why in job.left_out.items():
+        click.echo(f"left out: {name}: {why}", err=True)
+
+
+def _kept(config: Path | None, run_id: str, *, save: bool) -> tuple[Run, list[str]]:
+    """A run of the log; what of it was taken into routing, if that is wanted."""
+    settings, secrets = configured(config)
+    if save:
+        return asyncio.run(_saved(settings, secrets, run_id))
+    with existing_log(settings) as log:
+        return _read(log, run_id), []
+
+
+async def _saved(settings: Settings, secrets: Secrets, run_id: str) -> tuple[Run, list[str]]:
+    log_file(settings)
+    async with open_house(settings, secrets, opened_log(settings)) as house:
+        run = await asyncio.to_thread(_read, house.log, run_id)
+        return run, await compare_shown.taken(house, run)
+
+
+def _read(log: DecisionLog, run_id: str) -> Run:
+    row = log.reader().comparison(run_id)
+    if row is None:
+        raise NoSuchResource("run", run_id)
+    return run_of(row)
+
+
+def _list(config: Path | None, *, as_json: bool) -> None:
+    settings, _ = configured(config)
+    suites = {name: opened(name)[0] for name in built_in()}
+    runs: list[dict[str, Any]] = []
+    if Path(settings.log.path).expanduser().exists():
+        with existing_log(settings) as log:
+            runs = log.reader().comparisons()
+    if as_json:
+        show_json({"suites": suites, "runs": runs})
+        return
+    rows = [(name, one.task, ", ".join(one.names), one.description) for name, one in suites.items()]
+    show_table("ready-made suites", ("suite", "task", "candidates", "what"), rows)
+    columns = ("run", "suite", "started", "trials", "of", "stopped")
+    show_table("runs", columns, [_row(run) for run in runs])
+
+
+def _row(run: dict[str, Any]) -> tuple[Any, ...]:
+    ended = run["stopped"] or ("" if run["ended"] else "not ended")
+    return run["run_id"], run["suite"], run["started"][:16].replace("T", " "), run["finished"], run["planned"], ended
+
+
+def _silent(run: Run) -> set[str]:
+    """Who was asked and answered nothing."""
+    asked = {trial.candidate for trial in run.counted}
+    return asked - {trial.candidate for trial in run.counted if trial.status == "ok"}
