@@ -51,7 +51,9 @@ TABLE = {
         examples={
             "twice": Example(summary="One candidate against itself", body=_TWICE),
             "unmeasured": Example(
-                summary="A metric without anything to measure by", body=_TWICE | {"metric": "label_accuracy"}, status=400
+                summary="A metric without anything to measure by",
+                body=_TWICE | {"metric": "label_accuracy"},
+                status=400,
             ),
         },
     ),
