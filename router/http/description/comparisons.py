@@ -3,6 +3,7 @@
 from typing import Any
 
 from router.http.compare import MOST_LISTED, State
+from router.http.description.inference import INTENT
 from router.http.description.operation import Described, Example, Link, Told
 
 
@@ -34,10 +35,10 @@ class ComparisonPage(Told):
 
 
 _NONE = "01980000-0000-7000-8000-000000000000"
-_FAKES: dict[str, Any] = {
-    "task": "feature-extraction",
+_TWICE: dict[str, Any] = {
+    "task": "text-classification",
     "inputs": ["hello", "good bye"],
-    "candidates": [{"model": "fake/embeddings", "name": "one"}, {"model": "fake/embeddings", "name": "other"}],
+    "candidates": [{"model": INTENT, "name": "one"}, {"model": INTENT, "name": "other"}],
     "repeats": 1,
     "warm_up": 0,
 }
@@ -48,9 +49,11 @@ TABLE = {
         errors=(429,),
         links={"one": Link(to="GET /v1/compare/{run_id}", parameters={"run_id": "$response.body#/id"})},
         examples={
-            "twice": Example(summary="One candidate against itself", body=_FAKES),
+            "twice": Example(summary="One candidate against itself", body=_TWICE),
             "unmeasured": Example(
-                summary="A metric without anything to measure by", body=_FAKES | {"metric": "cosine"}, status=400
+                summary="A metric without anything to measure by",
+                body=_TWICE | {"metric": "label_accuracy"},
+                status=400,
             ),
         },
     ),
