@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _environment() -> Iterator[None]:
-    """As it was: a command that is run in this process, `--offline` say, must not speak for the next test's servers."""
+    """As it was: an offline house sets some of it for libraries, and must not speak for the next test's servers."""
     before = dict(os.environ)
     yield
     for name in os.environ.keys() - before.keys():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
@@ -16,9 +17,17 @@ if TYPE_CHECKING:
 
 
 def here(folder: Path, *arguments: str, given: str | bytes | None = None, **environment: str) -> Result:
-    """Run a command in a folder. An exception that the command does not turn into an exit code is raised here."""
-    with contextlib.chdir(folder):
-        done = CliRunner().invoke(main, arguments, input=given, env=environment)
+    """Run a command in a folder. An exception that the command does not turn into an exit code is raised here.
+
+    The environment is as it was afterwards: an offline command sets some of it for libraries, and servers inherit that.
+    """
+    before = dict(os.environ)
+    try:
+        with contextlib.chdir(folder):
+            done = CliRunner().invoke(main, arguments, input=given, env=environment)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done
