@@ -115,7 +115,9 @@ def column(page: Page, name: str) -> Locator:
 def test_each_column_has_its_own_answer_figures_and_failure(page: Page, fakes: Server) -> None:
     """What fails disturbs nobody else; each answer has its own decision; an unknown price is unknown, not nothing."""
     choose(page, "fast", "broken", "cut", "other")
-    assert ["What to compare", "Saved runs"] == page.get_by_role("heading", level=2).all_inner_texts()
+    assert ["What to compare", "Saved runs", "Comparisons of this server"] == page.get_by_role(
+        "heading", level=2
+    ).all_inner_texts()
     expect(box(page, "slow")).to_be_disabled()
     compare(page, EVIL)
     expect(page.get_by_text("2 done, 2 failed. Saved as a run below.")).to_be_visible()

@@ -172,8 +172,8 @@ def test_inputs_that_an_older_version_stored_move_to_their_table(tmp_path: Path)
     DecisionLog.open(path).close()
     con = duckdb.connect(str(path))
     con.execute("DELETE FROM nearfar_log.migrations WHERE name >= 'm0011'")
-    con.execute("DROP TABLE nearfar_log.inputs")
-    con.execute("DROP TABLE nearfar_log.catalogs")
+    for table in ("inputs", "catalogs", "compare_runs", "compare_trials"):
+        con.execute(f"DROP TABLE nearfar_log.{table}")
     con.execute("ALTER TABLE nearfar_log.decision_rows DROP COLUMN catalog")
     for table in ("decision_rows", "settled"):
         con.execute(f"ALTER TABLE nearfar_log.{table} ADD COLUMN inputs JSON")
