@@ -140,16 +140,19 @@ def hostile_load(report: Report) -> Iterator[Row]:
     failed = report["done"]["right"] - report["right_answered"]
     memory = report["rss"]["beside_the_log"]
     yield Row(f"right requests that failed in a hostile crowd, of {report['done']['right']:,}", str(failed), f"p99 {report['ms']['p99']:.0f} ms", "<= 0", failed == 0)  # fmt: skip  # noqa: E501
-    yield _growth("memory beside the log grows in that crowd by, MB a minute", memory)
+    yield _growth("memory beside the log grows in that crowd by, bytes a request", memory, "slope")
 
 
 def soak(report: Report) -> Iterator[Row]:
     """Whether a server that runs for long keeps its size."""
-    yield _growth(f"a server's memory over {report['minutes']:g} minutes grows by, MB a minute", report["rss"])
+    rss = {name: report["rss"][name] / 1e6 for name in ("bytes_per_minute", "low", "high")}
+    yield _growth(
+        f"a server's memory over {report['minutes']:g} minutes grows by, MB a minute", rss, "bytes_per_minute"
+    )
 
 
-def _growth(what: str, slope: Report) -> Row:
-    mean, low, high = (slope[name] / 1e6 for name in ("bytes_per_minute", "low", "high"))
+def _growth(what: str, slope: Report, mean_of: str) -> Row:
+    mean, low, high = (slope[name] for name in (mean_of, "low", "high"))
     return Row(what, f"{mean:.1f} (95 %: {low:.1f}..{high:.1f})", "", "95 % interval holds 0 or less", low <= 0)
 
 
