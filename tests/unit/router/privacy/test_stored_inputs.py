@@ -172,6 +172,8 @@ def test_inputs_that_an_older_version_stored_move_to_their_table(tmp_path: Path)
     DecisionLog.open(path).close()
     con = duckdb.connect(str(path))
     con.execute("DELETE FROM nearfar_log.migrations WHERE name >= 'm0011'")
+    for view in ("compare_runs", "compare_trials"):
+        con.execute(f"DROP VIEW {view}")
     for table in ("inputs", "catalogs", "compare_runs", "compare_trials"):
         con.execute(f"DROP TABLE nearfar_log.{table}")
     con.execute("ALTER TABLE nearfar_log.decision_rows DROP COLUMN catalog")
