@@ -27,7 +27,31 @@ if TYPE_CHECKING:
 START_S, ANSWER_S, STOP_S = 300.0, 600.0, 30.0
 
 
-class Child:
+class Group:
+    """A process and whatever it starts, in a process group of its own that is stopped and let run."""
+
+    process: subprocess.Popen[bytes]
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it run; stop it where it stands on the way out."""
+        self.send(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.pause()
+
+    def pause(self) -> None:
+        """Stop it where it stands."""
+        self.send(signal.SIGSTOP)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to all of it; nothing where none of it is left."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+
+class Child(Group):
     """A process that says one line when it is ready, and may then be asked for things, a line of JSON each."""
 
     def __init__(
@@ -67,35 +91,18 @@ class Child:
             answer: dict[str, Any] = json.loads(self._line(ANSWER_S))
             return answer
 
-    @contextmanager
-    def awake(self) -> Iterator[None]:
-        """Let it run; stop it again on the way out."""
-        self._send(signal.SIGCONT)
-        try:
-            yield
-        finally:
-            self.pause()
-
-    def pause(self) -> None:
-        """Stop its process group where it stands."""
-        self._send(signal.SIGSTOP)
-
     def close(self) -> int:
         """End it gently, then its whole group by force. Its exit status."""
-        self._send(signal.SIGCONT)
+        self.send(signal.SIGCONT)
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S)
-        self._send(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
         return self.process.wait()
-
-    def _send(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
 
     def _line(self, patience_s: float) -> str:
         assert self.process.stdout is not None

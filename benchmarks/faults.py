@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from delivery import deliver, said
 from faults_arms import ARMS, DIRECT, LIMIT_S, TASKS
 from faults_load import Answer, Asked, ask_all, text_of
 from faults_report import Cell, charts, summary, table
+from interruption import stoppable
 from machine import ROOT, describe_machine
 
 if TYPE_CHECKING:
@@ -204,11 +204,7 @@ def options_of(given: argparse.Namespace) -> Options:
 def main() -> int:
     """0 when no arm with a router took a broken answer for a success, else 1."""
     given = parsed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
-    try:
-        report = run(options_of(given))
-    except KeyboardInterrupt:
-        return 130
+    report = run(options_of(given))
     deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
     plots = [given.plot, RESULT.with_suffix(".svg") if given.save else None]
     for file in (plot for plot in plots if plot is not None):
@@ -218,4 +214,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))

@@ -24,8 +24,10 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import psutil
 import upstream
+from children import Group
 from interruption import put_off
 from machine import ROOT
+from router_overhead import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,24 +38,7 @@ NEARFAR, LITELLM, PORTKEY = "Nearfar", "LiteLLM", "Portkey"
 MODEL = "bench/chat"
 START_S = 120.0
 FOREIGN = ("NEARFAR_", "HF_", "HUGGING", "LITELLM_", "PYTHONPATH")
-NEARFAR_CONFIG = """\
-[log]
-path = "{folder}/decisions.duckdb"
-[auth]
-mode = "keys"
-[[providers]]
-name = "upstream"
-protocol = "openai"
-base_url = "{far}/v1"
-[[models]]
-id = "bench/chat"
-task = "text-generation"
-  [[models.candidates]]
-  backend = "remote"
-  provider = "upstream"
-  model = "bench-chat"
-  price = {{ input_per_1m_usd = 0.1, output_per_1m_usd = 0.1 }}
-"""
+KEYS = '[auth]\nmode = "keys"\n'
 LITELLM_CONFIG = """\
 model_list:
   - model_name: bench/chat
@@ -146,7 +131,8 @@ def node_version() -> str:
 def nearfar(far: str, folder: Path) -> Gateway:
     """Nearfar over this far side, with its log and its keys in this folder."""
     config = folder / "nearfar.toml"
-    config.write_text(NEARFAR_CONFIG.format(folder=folder, far=far), encoding="utf-8")
+    log = folder / "decisions.duckdb"
+    config.write_text(CONFIG.format(log=log, durability="batch", upstream=far) + KEYS, encoding="utf-8")
     env = clean() | {"HF_HOME": str(folder)}
     create = [sys.executable, "-m", "router", "keys", "create", "bench", "--config", str(config), "--json"]
     secret = json.loads(subprocess.run(create, cwd=ROOT, env=env, capture_output=True, check=True).stdout)["secret"]
@@ -211,7 +197,7 @@ def locked(package: str) -> str:
 # --- running them -------------------------------------------------------------------------------
 
 
-class Running:
+class Running(Group):
     """A gateway that runs, with all its workers."""
 
     def __init__(self, gateway: Gateway, process: subprocess.Popen[bytes], port: int, began: float) -> None:
@@ -254,29 +240,16 @@ class Running:
             text: str = json.load(answer)["choices"][0]["message"]["content"]
             return text
 
-    @contextmanager
-    def awake(self) -> Iterator[None]:
-        """Let it run; stop it where it stands on the way out."""
-        self._send(signal.SIGCONT)
-        try:
-            yield
-        finally:
-            self._send(signal.SIGSTOP)
-
     def end(self) -> int:
         """SIGTERM and time to drain, then force for whoever of its group is left. Its exit status."""
-        self._send(signal.SIGCONT)
+        self.send(signal.SIGCONT)
         status = upstream.stop(self.process)
-        self._send(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         return status
 
     def _tree(self) -> list[psutil.Process]:
         first = psutil.Process(self.process.pid)
         return [first, *first.children(recursive=True)]
-
-    def _send(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
 
 
 @contextmanager

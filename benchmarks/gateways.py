@@ -23,6 +23,7 @@ import upstream
 from delivery import deliver, rule, said
 from gateway_peers import LITELLM, NEARFAR, PORTKEY, Gateway, Running, running
 from goals import Spread, goal, shown, spread, told
+from interruption import stoppable
 from load import Measurement, Plan, measure
 from machine import ROOT, describe_machine
 from router_overhead import BODY, audit
@@ -292,18 +293,14 @@ def parsed() -> argparse.Namespace:
 def main() -> int:
     """0 when every request to Nearfar was answered and logged, else 1."""
     given = parsed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     levels = [int(text) for text in given.concurrency.split(",")]
     options = Options(concurrency=levels, rounds=given.rounds, seconds=given.seconds, seed=given.seed)
-    try:
-        if given.install:
-            gateway_peers.install(given.peers)
-        report = run(options, given.peers)
-    except KeyboardInterrupt:
-        return 130
+    if given.install:
+        gateway_peers.install(given.peers)
+    report = run(options, given.peers)
     deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
     return 1 if report["faults"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))

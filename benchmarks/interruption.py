@@ -1,13 +1,14 @@
-"""Ctrl-C at a bad moment: a process that is being started must be known before it can be stopped."""
+"""Ctrl-C and SIGTERM: what a benchmark has started ends with it, and is known before it can be stopped."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
@@ -27,3 +28,12 @@ def put_off() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt
+
+
+def stoppable(main: Callable[[], int]) -> int:
+    """Run a program whose `finally`s stop its servers, also after SIGTERM. Its exit status; 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return main()
+    except KeyboardInterrupt:
+        return 130

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import embedding_peers
 from children import Child, Server
 from delivery import deliver, said
 from embedding_texts import TextSet, text_sets
+from interruption import stoppable
 from machine import ROOT, describe_machine
 from raw_loops import SENTENCE_TRANSFORMERS
 from rich.console import Console
@@ -242,16 +242,12 @@ def words(known: tuple[str, ...]) -> Any:
 def main() -> int:
     """0 when everything was measured as it should be, else 1; goals that are not met change nothing."""
     given = parsed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended then, too
-    try:
-        if given.install:
-            embedding_peers.install(given.install)
-        report = run(given)
-    except KeyboardInterrupt:
-        return 130
+    if given.install:
+        embedding_peers.install(given.install)
+    report = run(given)
     deliver(report, told(report), to=given.json, keep=RESULT if given.save else None)
     return 1 if report["faults"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))

@@ -11,7 +11,6 @@ import argparse
 import json
 import random
 import re
-import signal
 import sqlite3
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import sqlite_log
 from children import Child
 from delivery import deliver, rule, said
 from goals import Spread, goal, shown, spread, told
+from interruption import stoppable
 from load import Plan, measure
 from log_live import NEARFAR, NOBODY, SQLITE, made, set_aside
 from log_questions import Asked, copied
@@ -358,14 +358,10 @@ def main() -> int:
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report; - is standard output")
     parser.add_argument("--save", action="store_true", help=f"write the report to {RESULT.relative_to(ROOT)}")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped then, too
-    try:
-        report = run(given)
-    except KeyboardInterrupt:
-        return 130
+    report = run(given)
     deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
     return 1 if report["faults"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))

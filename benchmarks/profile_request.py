@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import shutil
 import subprocess
 import sys
@@ -19,20 +18,20 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import psutil
 import upstream
 from delivery import deliver, rule, said
+from gateway_peers import nearfar
 from machine import ROOT, describe_machine
-from router_overhead import BODY, CONFIG, PACKAGES, await_ready
+from router_overhead import BODY, PACKAGES, await_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RESULTS = Path(__file__).parent / "results"
-AUTH = """
-[auth]
-mode = "keys"
-"""
 WARM_UP = 300
 RATE = 100  # samples a second; the server stands still for each, or stacks would be read while they change
 LIBRARIES = (
@@ -46,9 +45,9 @@ OTHER = "elsewhere"
 class Callers:
     """Callers in threads, each with a connection of its own, until they are stopped."""
 
-    def __init__(self, url: str, key: str, count: int) -> None:
+    def __init__(self, url: str, headers: Sequence[str], count: int) -> None:
         self._address = urlsplit(url).netloc
-        self._headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+        self._headers = dict(line.split(": ", 1) for line in (*headers, "content-type: application/json"))
         self._stopped = threading.Event()
         self.answered = [0] * count
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(count)]
@@ -72,19 +71,6 @@ class Callers:
             assert answer.status == 200, body
             self.answered[number] += 1
         connection.close()
-
-
-def nearfar(folder: Path, far: str) -> tuple[list[str], str]:
-    """The command that serves one model of the far side, and a key that opens it."""
-    config = folder / "nearfar.toml"
-    log = folder / "decisions.duckdb"
-    config.write_text(CONFIG.format(log=log, durability="batch", upstream=far) + AUTH, encoding="utf-8")
-    command = [sys.executable, "-m", "router"]
-    made = subprocess.run(
-        [*command, "keys", "create", "bench", "--scope", "infer", "--json", "--config", str(config)],
-        cwd=ROOT, capture_output=True, check=True,
-    )  # fmt: skip
-    return [*command, "serve", "--config", str(config), "--port", "0"], json.loads(made.stdout)["secret"]
 
 
 def recorded(pid: int, seconds: float, kind: str, path: Path) -> str:
@@ -126,10 +112,10 @@ def run(callers: int, seconds: float, graph: Path) -> dict[str, Any]:
     """Serve, warm up, look twice: once for the flame graph, once for the shares."""
     machine = describe_machine(PACKAGES)
     with tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder, upstream.served(upstream.COMMAND) as far:
-        command, key = nearfar(Path(folder), far.url)
-        with upstream.served(command, cwd=ROOT) as server:
+        gateway = nearfar(far.url, Path(folder))
+        with upstream.served(gateway.command(0), cwd=ROOT, env=gateway.env) as server:
             await_ready(server)
-            with Callers(server.url, key, callers) as asking:
+            with Callers(server.url, gateway.headers, callers) as asking:
                 while sum(asking.answered) < WARM_UP:
                     time.sleep(0.05)
                 began, before = spent(server.process.pid), sum(asking.answered)

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import duckdb
 import psutil
 import upstream
 from delivery import deliver, said
+from interruption import stoppable
 from load import Measurement, Plan, measure
 from machine import ROOT, describe_machine
 
@@ -316,15 +316,11 @@ def options_of(given: argparse.Namespace) -> Options:
 def main() -> int:
     """0 when every request was answered and logged, else 1."""
     given = parsed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
-    try:
-        report = run(options_of(given))
-    except KeyboardInterrupt:
-        return 130
+    report = run(options_of(given))
     deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
     faults = sum(abs(count) for name, count in report["log"].items() if name not in {"sent", "decisions"})
     return 1 if report["errors"] or faults else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ import gateway_peers
 from delivery import deliver, rule, said
 from gateway_peers import LITELLM, NEARFAR, PORTKEY, Gateway, Running, running
 from goals import Spread, goal, shown, spread, told
+from interruption import stoppable
 from machine import ROOT, describe_machine
 
 if TYPE_CHECKING:
@@ -202,16 +202,12 @@ def main() -> int:
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report; - is standard output")
     parser.add_argument("--save", action="store_true", help=f"write the report to {RESULT.relative_to(ROOT)}")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
-    try:
-        if given.install:
-            gateway_peers.install(given.peers)
-        report = run(given)
-    except KeyboardInterrupt:
-        return 130
+    if given.install:
+        gateway_peers.install(given.peers)
+    report = run(given)
     deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))
