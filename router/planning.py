@@ -260,8 +260,10 @@ def _gives_up(call: Call, candidates: Sequence[Candidate]) -> bool:
     Of a stream only the first piece is waited for so long; what has begun goes on.
     """
     routing = call.routing
-    one_space = len({candidate.vector_space for candidate in candidates}) <= 1
-    return routing.allow_fallbacks and not call.request.stream and routing.max_cost_usd is None and one_space
+    replaceable = len(candidates) > 1 and not all(candidate.near for candidate in candidates)
+    one_space = len({candidate.vector_space for candidate in candidates}) == 1
+    whole = routing.allow_fallbacks and not call.request.stream and routing.max_cost_usd is None
+    return whole and replaceable and one_space
 
 
 def _with_page(slate: Given, call: Call, size: Size) -> Given:

@@ -40,3 +40,11 @@ def test_a_whole_answer_is_given_up_in_time(call) -> None:
 def test_where_nobody_takes_over_nobody_counts_on_it(call, settings) -> None:
     """Each candidate stands for itself."""
     assert not reason(call, TWO, **settings).endswith(NOTE)
+
+
+@pytest.mark.parametrize(
+    "entries", [[fake("a")], [fake("a", near=True), fake("b", near=True)]], ids=["one", "all near"]
+)
+def test_who_is_alone_or_near_is_never_given_up(entries) -> None:
+    """Nobody says so, either."""
+    assert not reason(chat(order=()), chat_model(*entries)).endswith(NOTE)
