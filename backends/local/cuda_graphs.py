@@ -30,14 +30,18 @@ class GraphedLM(CausalLM):
 
     def __init__(self, model: Any, tokenizer: Any, device: str, dtype: str) -> None:
         super().__init__(model, tokenizer, device, dtype)
-        self._steps: OrderedDict[int, Steps] = OrderedDict()
+        self._steps: OrderedDict[int, Steps | None] = OrderedDict()
 
     def generate(self, prompt: Prompt, conversation: Conversation) -> None:
         """Compute token after token, tell each to `conversation`, and stop once it is over."""
         import torch
 
+        steps = self._of_length(len(prompt.tokens) + prompt.room)
+        if steps is None:
+            super().generate(prompt, conversation)
+            return
         with torch.inference_mode():
-            steps, chooser = self._of_length(len(prompt.tokens) + prompt.room), _Chooser(self, prompt)
+            chooser = _Chooser(self, prompt)
             scores = steps.read(prompt.tokens)
             for left in range(prompt.room, 0, -1):
                 token, log_probability = chooser.next(scores)
@@ -46,17 +50,29 @@ class GraphedLM(CausalLM):
                     return
                 scores = steps.next(token)
 
-    def warm(self) -> None:
+    def warm(self) -> bool:
         """Make the smallest recording, which shows whether there can be any."""
-        self._of_length(1)
+        return self._of_length(1) is not None
 
-    def _of_length(self, tokens: int) -> Steps:
-        """The recording with room for so many; the one that was used longest ago makes room for a new one."""
+    def _of_length(self, tokens: int) -> Steps | None:
+        """The recording with room for so many; the one that was used longest ago makes room for a new one.
+
+        None where it cannot be made, whatever of the model's own code that is: then kernels are launched.
+        """
+        import torch
+
         length = max(SHORTEST, 1 << (tokens - 1).bit_length())
         if length not in self._steps:
             while len(self._steps) >= KEPT:
                 self._steps.popitem(last=False)
-            self._steps[length] = Steps(self.model, length, self.device)
+            try:
+                with torch.inference_mode():
+                    self._steps[length] = Steps(self.model, length, self.device)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                logger.warning("a text of %d tokens is not recorded: %s", length, type(error).__name__)
+                self._steps[length] = None
         self._steps.move_to_end(length)
         return self._steps[length]
 
@@ -149,21 +165,13 @@ def load(opening: Opening) -> CausalLM:
     Raises:
         torch.OutOfMemoryError: There is no room for it on the device.
     """
-    import torch
-
     model = causal_lm.load(opening)
     reason = unfit(model)
     if reason is None:
         graphed = GraphedLM(model.model, model.tokenizer, model.device, model.dtype)
-        try:
-            with torch.inference_mode():
-                graphed.warm()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # whatever a model's own code does that cannot be recorded
-            reason = f"recording failed ({type(error).__name__})"
-        else:
+        if graphed.warm():
             return graphed
+        reason = "recording failed"
     logger.info("a token's kernels are launched one by one: %s", reason)
     return model
 

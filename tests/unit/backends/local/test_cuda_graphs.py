@@ -68,6 +68,26 @@ def test_long_texts_have_longer_recordings_and_few_are_kept(folder, monkeypatch)
     assert [16, 64, 128, 64] == made
 
 
+def test_what_cannot_be_recorded_is_launched(folder, monkeypatch, caplog) -> None:
+    """Once a length, and the answer is the same; where there is no room, whoever makes some must hear of it."""
+    torch = pytest.importorskip("torch")
+    failures = [RuntimeError("operation not permitted when stream is capturing"), torch.OutOfMemoryError("no room")]
+
+    class Unmade(cuda_graphs.Steps):
+        def __init__(self, *_: object) -> None:
+            raise failures.pop(0)
+
+    monkeypatch.setattr(cuda_graphs, "Steps", Unmade)
+    reference = causal_lm.load(opening_of(folder))
+    graphed = GraphedLM(reference.model, reference.tokenizer, "cpu", "float32")
+
+    assert not graphed.warm()
+    assert heard(reference)[0] == heard(graphed)[0]
+    assert ["a text of 512 tokens is not recorded: RuntimeError"] == [each.getMessage() for each in caplog.records]
+    with pytest.raises(torch.OutOfMemoryError):
+        GraphedLM(reference.model, reference.tokenizer, "cpu", "float32").warm()
+
+
 def test_a_model_with_wishes_of_its_own_is_left_to_generate(tmp_path) -> None:
     """What only transformers' `generate` does stays with it, and so does a model that is not of one piece."""
     wishing = causal_lm.load(opening_of(tiny_llama.save(tmp_path, suppress_tokens=[65])))
