@@ -29,6 +29,18 @@ def test_the_first_page_is_small_and_fit(visit: Visit) -> None:
     assert [] == visit.unfit()
 
 
+def test_the_first_page_names_at_once_every_module_that_it_runs(visit: Visit) -> None:
+    """Nothing is found out import by import: each link of such a chain is a wait."""
+    scripts: set[str] = set()
+    visit.page.on("request", lambda request: scripts.add(request.url) if request.resource_type == "script" else None)
+    page = visit.open("")
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    named = page.evaluate("[...document.querySelectorAll('link[rel=modulepreload]')].map((link) => link.href)")
+
+    assert len(named) == len(set(named)) > 10
+    assert set() < scripts <= set(named)
+
+
 def test_the_first_page_does_not_jump(visit: Visit) -> None:
     """Until all is there that it waits for, nothing moves that somebody may be about to click."""
     visit.page.add_init_script(SHIFTS)
