@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,45 @@ def test_ctrl_c_keeps_what_was_done_and_the_rest_follows(folder: Path) -> None:
     run = json.loads(resumed.stdout)
     assert (told[3], None) == (run["run"]["run_id"], run["run"]["stopped"])
     assert {8} == {each["answered"] for each in run["figures"]}
+
+
+def test_a_killed_run_is_gone_on_with(folder: Path) -> None:
+    """What the log had of it is not asked again: every trial is there once, and no decision is without its row."""
+    config = CONFIG.replace("latency_ms = 100", "latency_ms = 400")
+    (folder / "nearfar.toml").write_text(f'[log]\npath = "killed.duckdb"\n{config}')
+    process = subprocess.Popen(command("mine.toml"), cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    before = next(rows for rows in kept(folder) if len(rows) >= 3 or process.poll() is not None)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+
+    [listed] = json.loads(here(folder, "compare", "--list", "--json").stdout)["runs"]
+    resumed = here(folder, "compare", "mine.toml", "--resume", listed["run_id"], "--json")
+    *_, after = kept(folder, once=True)
+
+    assert (None, None) == (listed["ended"], listed["stopped"])
+    assert 0 == resumed.exit_code, resumed.stderr
+    assert {8} == {each["answered"] for each in json.loads(resumed.stdout)["figures"]}
+    assert PLANNED == len(after) == len({number for number, _ in after})
+    counted = {number: decision for number, decision in after if number >= 2}
+    assert all(counted[number] == decision for number, decision in before if number >= 2)
+
+
+def kept(folder: Path, *, once: bool = False) -> Iterator[list[tuple[int, str]]]:
+    """The trials that the log has, read from a copy of its files again and again: whoever writes it has it locked."""
+    copy = folder / "copy"
+    while True:
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for file in folder.glob("killed.duckdb*"):
+            shutil.copy(file, copy)
+        try:
+            with duckdb.connect(copy / "killed.duckdb") as log:
+                yield log.execute("SELECT number, decision_id::VARCHAR FROM compare_trials ORDER BY number").fetchall()
+        except (duckdb.IOException, duckdb.CatalogException):  # not there yet, or copied in the middle of a write
+            yield []
+        if once:
+            return
 
 
 WORDS = """\
