@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import MINILM
@@ -12,7 +15,8 @@ if TYPE_CHECKING:
     from tests.web.conftest import Visit
 
 MOST_BYTES = 300_000
-MOST_SHIFT = 0.01  # of the score that browsers call good below 0.1
+MOST_SHIFT, GOOD_SHIFT = 0.01, 0.1  # of the score that browsers call good below 0.1
+PAGES = Path(str(resources.files("router").joinpath("web/pages")))
 SHIFTS = """window.shifted = 0;
 new PerformanceObserver((list) => { for (const { value } of list.getEntries()) window.shifted += value; })
     .observe({ type: "layout-shift", buffered: true });"""
@@ -49,6 +53,17 @@ def test_the_first_page_does_not_jump(visit: Visit) -> None:
     expect(page.get_by_role("textbox", name="Message")).to_be_visible()
 
     assert page.evaluate("shifted") < MOST_SHIFT
+
+
+@pytest.mark.parametrize("place", [page.stem for page in sorted(PAGES.glob("*.js"))])
+def test_no_page_jumps_once_it_is_there(visit: Visit, place: str) -> None:
+    """By what browsers call good, with answers in the log."""
+    visit.page.add_init_script(SHIFTS)
+    page = visit.open(place)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("main .busy")).to_have_count(0)
+
+    assert page.evaluate("shifted") < GOOD_SHIFT
 
 
 def test_a_decision_appears_in_the_feed(visit: Visit) -> None:
