@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from backends.reports import LoadReport
 from backends.types import Delta, DrawingInput, GenerationInput, InferenceResult, SpeechInput, Status, Task, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from backends.remote.call import Call
     from backends.remote.client import Answer, FarStream
@@ -90,7 +90,7 @@ class RemoteBackend:
         provider, model = self._resolved(target)
         payload = request.payload
         calls = _traced(wires.calls(provider, payload, model), request.traceparent)
-        with self._counted(target):
+        with _Counted(self._in_flight, target):
             began = time.perf_counter()
             answers = await self._asked(provider, calls, request.limits, patient=isinstance(payload, _SLOW))
             timings = Timings(service_s=time.perf_counter() - began)
@@ -119,7 +119,7 @@ class RemoteBackend:
         [call] = _traced([wires.stream_call(provider, payload, model)], request.traceparent)
         reader = openai_wire.reader_of(payload)
         first_token_s: float | None = None
-        with self._counted(target):
+        with _Counted(self._in_flight, target):
             began = time.perf_counter()
             async with self._connections[provider.name].stream(call, request.limits) as far:
                 async with aclosing(_deltas(far, reader)) as deltas:
@@ -214,16 +214,21 @@ class RemoteBackend:
         direct = provider.name == target.provider
         return provider, target.model if direct else f"{target.model}:{target.provider}"
 
-    @contextmanager
-    def _counted(self, target: Target) -> Iterator[None]:
-        key = _key(target)
-        self._in_flight[key] += 1
-        try:
-            yield
-        finally:
-            self._in_flight[key] -= 1
-            if not self._in_flight[key]:
-                del self._in_flight[key]
+
+class _Counted:
+    """Counts a request to a target as under way, while inside."""
+
+    def __init__(self, in_flight: Counter[tuple[str, str, Task]], target: Target) -> None:
+        self._in_flight = in_flight
+        self._key = _key(target)
+
+    def __enter__(self) -> None:
+        self._in_flight[self._key] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight[self._key] -= 1
+        if not self._in_flight[self._key]:
+            del self._in_flight[self._key]
 
 
 async def _deltas(far: FarStream, reader: openai_wire.GenerationReader) -> AsyncGenerator[Delta, None]:
