@@ -145,6 +145,11 @@ class Run:
         async for piece in self._rest:
             yield piece
 
+    async def finish(self) -> None:
+        """Return when it has ended, with nobody listening to its pieces."""
+        async for _ in self._rest:
+            pass
+
     async def aclose(self) -> None:
         """Stop it, if it has not ended."""
         await self._rest.aclose()
