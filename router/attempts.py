@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from router.runs import Run, Runner
     from router.slate import Candidate, Plan
 
+_UNLIMITED = Limits()
 MOST_CHARS_PER_TOKEN = 8  # twice as many as usual: what was said has this many tokens at least
 
 
@@ -271,7 +272,8 @@ class _Chain:
 
     def _started(self, step: Step, reservation: Reservation | None) -> Run:
         from_char = sum(map(len, self._said)) if self._course.continuing else None
-        errand = Errand(self._request(step.candidate), self._room_s(), from_char, reservation)
+        room_s = self._room_s()
+        errand = Errand(self._request(step.candidate, room_s), room_s, from_char, reservation)
         run = self._runner.run(self._plan, step, errand)
         self._runs.append(run)
         return run
@@ -289,7 +291,7 @@ class _Chain:
             return None
         return None
 
-    def _request(self, candidate: Candidate) -> InferenceRequest:
+    def _request(self, candidate: Candidate, room_s: float) -> InferenceRequest:
         request = self._plan.call.request
         payload = request.payload
         if self._course.continuing and isinstance(payload, GenerationInput):
@@ -297,17 +299,17 @@ class _Chain:
             said = max(len(self._said), len(partial) // MOST_CHARS_PER_TOKEN)  # a piece is a token at least
             payload = replace(payload, partial=partial, max_tokens=max(1, payload.max_tokens - said))
         traceparent = context.traceparent(self._plan.decision_id, self._plan.call.traceparent, len(self._runs) + 1)
-        limits = self._limits(candidate)
+        limits = self._limits(candidate, room_s)
         return replace(request, payload=payload, deadline=self._plan.deadline, limits=limits, traceparent=traceparent)
 
-    def _limits(self, candidate: Candidate) -> Limits:
+    def _limits(self, candidate: Candidate, room_s: float) -> Limits:
         """What a far candidate may take: as long as is usual for it, and not what the next one needs.
 
         Where nobody could be asked instead it may take longer than usual: late is better than not at all.
         """
         if candidate.near:
-            return Limits()
-        own, room_s = candidate.limits, self._room_s()
+            return _UNLIMITED
+        own = candidate.limits
         instead = self._course.beside(candidate)
         usual_s = self._runner.lessons.patience.limit_s(candidate, self._plan.size) if instead else None
         total_s = own.total_s if self._plan.call.request.stream else _least(own.total_s, room_s)
