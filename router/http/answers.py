@@ -118,6 +118,17 @@ class _Dispatched:
             raise Logged("Internal error.") from error
 
 
+class _Names(dict[str, bytes]):
+    """The names of headers as they are sent, each made once: there are as many as this program knows."""
+
+    def __missing__(self, name: str) -> bytes:
+        self[name] = name.encode()
+        return self[name]
+
+
+_NAMES = _Names()
+
+
 class Whole(Response[Any]):
     """A complete JSON answer, made as ASGI sends it: any other `Response` is copied into an object of its own first."""
 
@@ -129,7 +140,7 @@ class Whole(Response[Any]):
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": fixed + [(name.encode(), value.encode()) for name, value in headers.items()],
+                "headers": fixed + [(_NAMES[name], value.encode()) for name, value in headers.items()],
             },
             {"type": "http.response.body", "body": body, "more_body": False},
         )

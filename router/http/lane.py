@@ -6,11 +6,16 @@ What is passed by is what would be found out anew for each request; and a body i
 takes.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import msgspec
 from litestar import Litestar, Request
+from litestar.datastructures import Headers
+from litestar.exceptions import InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -38,14 +43,47 @@ class Lane:
             return
         handler, decode = found
         scope["route_handler"], scope["path_template"], scope["path_params"] = handler, scope["path"], {}
-        request: Request[Any, Any, Any] = Request(scope, receive, send)
+        request = _Asked(scope, receive, send)
         try:
             await let_in(request, handler)
-            said = await handler.fn(request, decode(await request.body()))
+            said = await handler.fn(request, decode(await _body(request, handler)))
             answer = await handler.to_response(app=request.app, data=said, request=request)
         except Exception as error:  # noqa: BLE001 -- as around every route, whatever it is, is told
             answer = handle(request, error).to_asgi_response(app=None, request=request)
         await answer(scope, receive, send)
+
+
+class _Asked(Request[Any, Any, Any]):
+    """A request whose headers are looked for once."""
+
+    @cached_property
+    def headers(self) -> Headers:
+        """As they came."""
+        return Headers.from_scope(self.scope)
+
+
+async def _body(request: _Asked, handler: HTTPRouteHandler) -> bytes:
+    """The whole body, read as the framework reads it, without a generator of its pieces.
+
+    Raises:
+        RequestEntityTooLarge: it is, or says so.
+        InternalServerException: its sender went away.
+    """
+    most = handler.resolve_request_max_body_size() or math.inf
+    if (request.content_length or 0) > most:
+        raise RequestEntityTooLarge
+    pieces: list[bytes] = []
+    more, size = True, 0
+    while more:
+        event: Any = await request.receive()
+        if event["type"] != "http.request":
+            raise InternalServerException("client disconnected prematurely")
+        pieces.append(event["body"])
+        size += len(event["body"])
+        if size > most:
+            raise RequestEntityTooLarge
+        more = event.get("more_body", False)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _found(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
