@@ -241,6 +241,8 @@ def _estimated(price: Price | None, usage: Usage) -> Cost:
 
 def _under_way_s(attempts: tuple[Attempt, ...]) -> float:
     """How long at least one attempt was under way: hedges run beside others, and waits lie between."""
+    if len(attempts) == 1:
+        return attempts[0].total_s
     busy_s, until_us = 0.0, 0.0
     for attempt in sorted(attempts, key=lambda attempt: attempt.started_us):
         ended_us = attempt.started_us + attempt.total_s * 1e6
