@@ -37,6 +37,7 @@ __all__ = ["Provider", "RemoteBackend"]
 _NAME = re.compile(r"(?![A-Za-z]:)\w[\w.@:+-]*(?:/\w[\w.@:+-]*)*")
 _VARIANT_MARKS = "-@:.+_"
 
+MAX_DESCRIBED = 10_000
 _SLOW = (GenerationInput, DrawingInput, SpeechInput)
 """Nothing is sent before all of it is done, so only the total limit bounds the wait for headers."""
 
@@ -53,6 +54,7 @@ class RemoteBackend:
         self._providers = {provider.name: provider for provider in providers}
         self._connections = {provider.name: Connections(provider) for provider in providers}
         self._in_flight: Counter[tuple[str, str, Task]] = Counter()
+        self._usual: dict[Target, Status] = {}  # with nothing under way; until keys change
         self._closed = False
 
     async def prepare(self, target: Target) -> None:
@@ -60,14 +62,14 @@ class RemoteBackend:
 
     def status(self, target: Target) -> Status:
         """Unavailable when closed, unknown, keyless or beyond the protocol; says nothing of the far side's health."""
-        refusal = self._refusal(target)
-        return Status(
-            unavailable=None if refusal is None else str(refusal),
-            loaded=True,
-            device="remote",
-            queued=self._in_flight[_key(target)],
-            features=self._features(target),
-        )
+        usual = self._usual.get(target)
+        if usual is None:
+            usual = self._described(target)
+            if len(self._usual) >= MAX_DESCRIBED:
+                self._usual.clear()
+            self._usual[target] = usual
+        queued = self._in_flight.get(_key(target), 0)
+        return replace(usual, queued=queued) if queued else usual
 
     async def unload(self, target: Target) -> bool:  # noqa: ARG002 -- the protocol's signature
         """Nothing far is held in memory here."""
@@ -156,12 +158,23 @@ class RemoteBackend:
         """
         self._providers[provider] = replace(self._providers[provider], api_key=api_key)
         self._connections[provider] = self._connections[provider].rekeyed(api_key)
+        self._usual.clear()
 
     async def aclose(self) -> None:
         """Close every connection; requests in flight fail as unavailable."""
         self._closed = True
+        self._usual.clear()
         for connections in self._connections.values():
             await connections.aclose()
+
+    def _described(self, target: Target) -> Status:
+        refusal = self._refusal(target)
+        return Status(
+            unavailable=None if refusal is None else str(refusal),
+            loaded=True,
+            device="remote",
+            features=self._features(target),
+        )
 
     async def _asked(self, provider: Provider, calls: Sequence[Call], limits: Limits, *, patient: bool) -> list[Answer]:
         """The answers, one after the other: a failure ends it before more is charged."""
