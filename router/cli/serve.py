@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -29,17 +30,21 @@ BACKLOG = 2048
 @offline_option
 def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
     """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
-    with reported():
-        settings, secrets = configured(config, offline=offline)
-        changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-        settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
-        opened(settings)
-        check_tokens(settings, secrets)
-        listener = _listen(settings)
-        with ThreadPoolExecutor(1) as beside:
-            opening = beside.submit(opened_log, settings)
-            from router.cli import serving  # noqa: PLC0415 -- as long as opening the log takes, which goes on beside
-        serving.run(settings, secrets, opening.result(), listener)
+    gc.disable()  # until the server has started: what a start makes stays, and would be looked through again and again
+    try:
+        with reported():
+            settings, secrets = configured(config, offline=offline)
+            changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+            settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
+            opened(settings)
+            check_tokens(settings, secrets)
+            listener = _listen(settings)
+            with ThreadPoolExecutor(1) as beside:
+                opening = beside.submit(opened_log, settings)
+                from router.cli import serving  # noqa: PLC0415 -- as long as opening the log takes, which goes on beside
+            serving.run(settings, secrets, opening.result(), listener)
+    finally:
+        gc.enable()
 
 
 def _listen(settings: Settings) -> socket.socket:

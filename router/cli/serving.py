@@ -26,9 +26,19 @@ if TYPE_CHECKING:
     from router.settings import Secrets
 
 
+class _Server(uvicorn.Server):
+    """A server that looks for garbage from its start on, and never in its house, which stays as long as it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the house and begin to answer."""
+        await super().startup(sockets)
+        gc.freeze()
+        gc.enable()
+
+
 def run(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
     """Serve until a signal ends it, and close the log."""
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             watched(create_app(settings, secrets, log), settings),
             log_config=None,
@@ -46,7 +56,6 @@ def run(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket
     )
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    gc.freeze()  # what is there by now stays as long as the server does: no collection need look through it again
     try:
         with logging_to(sys.stderr, settings.telemetry.logs):
             server.run(sockets=[listener])

@@ -51,7 +51,8 @@ class Lengths:
             del self._ranked[bisect_left(self._ranked, _place(self.seen.pop(0)))]
         self._new += 1
         if len(self.seen) <= AT_ONCE or self._new >= EVERY:
-            self._old, self._new = True, 0
+            self._old = True
+            self._new = 0
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
@@ -74,7 +75,8 @@ class Lengths:
 
     def rank(self) -> None:
         """Make the distribution anew: the lengths in order, the share up to each, and their running sum by shares."""
-        self._old, self._new = False, 0
+        self._old = False
+        self._new = 0
         self._told: dict[int | None, Expected] = {}
         left, masses, at_risk = 1.0, [], len(self._ranked)
         for place in self._ranked:
