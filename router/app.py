@@ -40,6 +40,7 @@ from router.http.application import Application, Silent
 from router.http.batch_lines import batching
 from router.http.description.viewer import Document, Viewer
 from router.http.door import EXPOSED, Door
+from router.http.lane import Lane
 from router.sections import Settings
 from router.settings import Secrets
 from router.telemetry.exchanges import Exchange, Watched, log_line
@@ -114,7 +115,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
         logging_config=None,
         event_emitter_backend=Silent,
     )
-    app.asgi_handler = Door(app.asgi_handler, settings.server.body_timeout_s)
+    app.asgi_handler = Door(Lane(app, app.asgi_handler), settings.server.body_timeout_s)
     return app
 
 

@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from backends.reports import LoadReport
 from backends.types import Delta, DrawingInput, GenerationInput, InferenceResult, SpeechInput, Status, Task, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from backends.remote.call import Call
     from backends.remote.client import Answer, FarStream
@@ -37,6 +37,7 @@ __all__ = ["Provider", "RemoteBackend"]
 _NAME = re.compile(r"(?![A-Za-z]:)\w[\w.@:+-]*(?:/\w[\w.@:+-]*)*")
 _VARIANT_MARKS = "-@:.+_"
 
+MAX_DESCRIBED = 10_000
 _SLOW = (GenerationInput, DrawingInput, SpeechInput)
 """Nothing is sent before all of it is done, so only the total limit bounds the wait for headers."""
 
@@ -53,6 +54,7 @@ class RemoteBackend:
         self._providers = {provider.name: provider for provider in providers}
         self._connections = {provider.name: Connections(provider) for provider in providers}
         self._in_flight: Counter[tuple[str, str, Task]] = Counter()
+        self._usual: dict[Target, Status] = {}  # with nothing under way; until keys change
         self._closed = False
 
     async def prepare(self, target: Target) -> None:
@@ -60,14 +62,14 @@ class RemoteBackend:
 
     def status(self, target: Target) -> Status:
         """Unavailable when closed, unknown, keyless or beyond the protocol; says nothing of the far side's health."""
-        refusal = self._refusal(target)
-        return Status(
-            unavailable=None if refusal is None else str(refusal),
-            loaded=True,
-            device="remote",
-            queued=self._in_flight[_key(target)],
-            features=self._features(target),
-        )
+        usual = self._usual.get(target)
+        if usual is None:
+            usual = self._described(target)
+            if len(self._usual) >= MAX_DESCRIBED:
+                self._usual.clear()
+            self._usual[target] = usual
+        queued = self._in_flight.get(_key(target), 0)
+        return replace(usual, queued=queued) if queued else usual
 
     async def unload(self, target: Target) -> bool:  # noqa: ARG002 -- the protocol's signature
         """Nothing far is held in memory here."""
@@ -90,7 +92,7 @@ class RemoteBackend:
         provider, model = self._resolved(target)
         payload = request.payload
         calls = _traced(wires.calls(provider, payload, model), request.traceparent)
-        with self._counted(target):
+        with _Counted(self._in_flight, target):
             began = time.perf_counter()
             answers = await self._asked(provider, calls, request.limits, patient=isinstance(payload, _SLOW))
             timings = Timings(service_s=time.perf_counter() - began)
@@ -119,7 +121,7 @@ class RemoteBackend:
         [call] = _traced([wires.stream_call(provider, payload, model)], request.traceparent)
         reader = openai_wire.reader_of(payload)
         first_token_s: float | None = None
-        with self._counted(target):
+        with _Counted(self._in_flight, target):
             began = time.perf_counter()
             async with self._connections[provider.name].stream(call, request.limits) as far:
                 async with aclosing(_deltas(far, reader)) as deltas:
@@ -156,12 +158,23 @@ class RemoteBackend:
         """
         self._providers[provider] = replace(self._providers[provider], api_key=api_key)
         self._connections[provider] = self._connections[provider].rekeyed(api_key)
+        self._usual.clear()
 
     async def aclose(self) -> None:
         """Close every connection; requests in flight fail as unavailable."""
         self._closed = True
+        self._usual.clear()
         for connections in self._connections.values():
             await connections.aclose()
+
+    def _described(self, target: Target) -> Status:
+        refusal = self._refusal(target)
+        return Status(
+            unavailable=None if refusal is None else str(refusal),
+            loaded=True,
+            device="remote",
+            features=self._features(target),
+        )
 
     async def _asked(self, provider: Provider, calls: Sequence[Call], limits: Limits, *, patient: bool) -> list[Answer]:
         """The answers, one after the other: a failure ends it before more is charged."""
@@ -214,16 +227,21 @@ class RemoteBackend:
         direct = provider.name == target.provider
         return provider, target.model if direct else f"{target.model}:{target.provider}"
 
-    @contextmanager
-    def _counted(self, target: Target) -> Iterator[None]:
-        key = _key(target)
-        self._in_flight[key] += 1
-        try:
-            yield
-        finally:
-            self._in_flight[key] -= 1
-            if not self._in_flight[key]:
-                del self._in_flight[key]
+
+class _Counted:
+    """Counts a request to a target as under way, while inside."""
+
+    def __init__(self, in_flight: Counter[tuple[str, str, Task]], target: Target) -> None:
+        self._in_flight = in_flight
+        self._key = _key(target)
+
+    def __enter__(self) -> None:
+        self._in_flight[self._key] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight[self._key] -= 1
+        if not self._in_flight[self._key]:
+            del self._in_flight[self._key]
 
 
 async def _deltas(far: FarStream, reader: openai_wire.GenerationReader) -> AsyncGenerator[Delta, None]:

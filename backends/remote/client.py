@@ -7,7 +7,6 @@ holds its connection until an answer or a limit ends it. So pyreqwest is given l
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
@@ -18,11 +17,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import PyreqwestError
 
 from backends import outward
 from backends.errors import BackendError, Interrupted, RemoteError, Timeout
 from backends.remote.call import JSON
-from backends.remote.errors import from_status, raise_in_band, translated
+from backends.remote.errors import from_client, from_status, raise_in_band, translated
 from backends.remote.sse import SseParser
 from backends.types import Limits
 
@@ -67,9 +67,9 @@ class _Limits:
     def __init__(self, provider: Provider, asked: Limits) -> None:
         self.provider = provider
         self._seconds: dict[Phase, float] = {
-            "first-token": min(provider.first_token_timeout_s, asked.first_token_s or math.inf),
-            "idle": min(provider.idle_timeout_s, asked.idle_s or math.inf),
-            "total": min(provider.total_timeout_s, asked.total_s or math.inf),
+            "first-token": _shorter(provider.first_token_timeout_s, asked.first_token_s),
+            "idle": _shorter(provider.idle_timeout_s, asked.idle_s),
+            "total": _shorter(provider.total_timeout_s, asked.total_s),
         }
         now = _now()
         self._first_token_at = now + self._seconds["first-token"]
@@ -85,17 +85,18 @@ class _Limits:
 
     async def within(self, phase: Phase, begin: Callable[[], Awaitable[_T]]) -> _T:
         """What this begins is awaited to the phase's limit, or to the total one where that is nearer."""
-        ends_at = {
-            "first-token": self._first_token_at,
-            "idle": _now() + self._seconds["idle"],
-            "total": self._total_at,
-        }[phase]
+        ends_at = self._total_at
+        if phase == "first-token":
+            ends_at = self._first_token_at
+        elif phase == "idle":
+            ends_at = _now() + self._seconds["idle"]
         if self._total_at < ends_at:
             phase, ends_at = "total", self._total_at
         try:
             async with asyncio.timeout_at(ends_at):
-                with translated(self.provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
-                    return await begin()
+                return await begin()
+        except PyreqwestError as error:  # first: some of these are TimeoutErrors, too
+            raise from_client(error, self.provider.name) from error
         except TimeoutError as error:
             seconds = self._seconds[phase]
             msg = f"provider {self.provider.name}: nothing came within the {phase} limit of {seconds:.3g} s"
@@ -367,6 +368,10 @@ def _decoded(provider: Provider, text: str | bytes) -> Any:
     if isinstance(payload, dict) and payload.get("error"):
         raise_in_band(payload, provider=provider.name, secret=provider.api_key)
     return payload
+
+
+def _shorter(own_s: float, asked_s: float | None) -> float:
+    return own_s if not asked_s or own_s < asked_s else asked_s
 
 
 def _now() -> float:

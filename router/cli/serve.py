@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import gc
-import signal
 import socket
-import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
-import uvicorn
 
 from router.access.gate import check_tokens
-from router.app import create_app, watched
 from router.cli.console import config_option, configured, offline_option, opened_log, reported
 from router.editing.editor import opened
 from router.errors import SettingsError
-from router.http.protocol import protocol_of
-from router.telemetry.logs import logging_to
 
 if TYPE_CHECKING:
-    from router.decision_log.log import DecisionLog
-    from router.sections import Settings
-    from router.settings import Secrets
+    from pathlib import Path
 
+    from router.sections import Settings
 
 BACKLOG = 2048
 
@@ -37,43 +30,21 @@ BACKLOG = 2048
 @offline_option
 def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
     """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
-    with reported():
-        settings, secrets = configured(config, offline=offline)
-        changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-        settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
-        opened(settings)
-        check_tokens(settings, secrets)
-        listener = _listen(settings)
-        _serve(settings, secrets, opened_log(settings), listener)
-
-
-def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
-    server = uvicorn.Server(
-        uvicorn.Config(
-            watched(create_app(settings, secrets, log), settings),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            http=protocol_of(settings.server),
-            loop="router.egress.loop:sealed_loop" if settings.routing.offline else "auto",
-            timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
-        )
-    )
-    url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
-    far = "offline" if settings.routing.offline else "on" if secrets.hf_token else "no hub token"
-    click.echo(
-        f"nearfar on {url}  (policy {settings.routing.policy}, far side {far}, log {Path(settings.log.path).name})"
-    )
-    # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    gc.freeze()  # what is there by now stays as long as the server does: no collection need look through it again
+    gc.disable()  # until the server has started: what a start makes stays, and would be looked through again and again
     try:
-        with logging_to(sys.stderr, settings.telemetry.logs):
-            server.run(sockets=[listener])
+        with reported():
+            settings, secrets = configured(config, offline=offline)
+            changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+            settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
+            opened(settings)
+            check_tokens(settings, secrets)
+            listener = _listen(settings)
+            with ThreadPoolExecutor(1) as beside:
+                opening = beside.submit(opened_log, settings)
+                from router.cli import serving  # noqa: PLC0415 -- as long as opening the log takes, which goes on beside
+            serving.run(settings, secrets, opening.result(), listener)
     finally:
-        log.close()
-    if not server.started:
-        raise click.ClickException("the server could not start; the error is above")
+        gc.enable()
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -153,7 +153,7 @@ class DecisionLog:
             kind = KINDS[type(row)]
         except (TypeError, ValueError, OverflowError, RecursionError, KeyError):
             kind, line = "", ascii(row).encode()
-        queued = self._backlog.put(Line(kind, line))
+        queued = self._backlog.put(Line(kind, line, time.monotonic()))
         if not self._some.is_set():
             self._some.set()
         if (self.durability == "strict" or queued >= self._flush_rows) and not self._now.is_set():

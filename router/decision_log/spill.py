@@ -25,10 +25,11 @@ _PRIVATE = 0o600
 
 
 class Line(NamedTuple):
-    """One row on its way: the tag of its type and its JSON."""
+    """One row on its way: the tag of its type, its JSON, and (monotonic seconds) since when it waits in memory."""
 
     kind: str
     json: bytes
+    since: float = 0.0
 
 
 class _Tag(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class Backlog:
         self.spill = spill
         self._limit = limit
         self._lock = threading.Lock()
-        self._queue: deque[tuple[Line, float]] = deque()
+        self._queue: deque[Line] = deque()
         self._appended = 0
         self._done = 0
         self._ended: Exception | None = None
@@ -55,18 +56,17 @@ class Backlog:
         """
         with self._lock:
             if len(self._queue) < self._limit:
-                return self._enqueue(line)
+                self._queue.append(line)
+                self._appended += 1
+                return len(self._queue)
         try:
             self.spill.append([line.json])
         except OSError:
             with self._lock:
-                return self._enqueue(line)
+                self._queue.append(line)
+                self._appended += 1
+                return len(self._queue)
         return self._limit
-
-    def _enqueue(self, line: Line) -> int:
-        self._queue.append((line, time.monotonic()))
-        self._appended += 1
-        return len(self._queue)
 
     @property
     def queued(self) -> int:
@@ -81,7 +81,7 @@ class Backlog:
     def lag_s(self) -> float:
         """Age of the oldest waiting row in seconds, 0 when none waits."""
         with self._lock:
-            since = [self._queue[0][1]] if self._queue else []
+            since = [self._queue[0].since] if self._queue else []
         if self.spill.since is not None:
             since.append(self.spill.since)
         return time.monotonic() - min(since) if since else 0.0
@@ -89,7 +89,7 @@ class Backlog:
     def peek(self, limit: int) -> list[Line]:
         """Return up to `limit` rows of the queue, oldest first. They stay until `settle`."""
         with self._lock:
-            return [line for line, _ in islice(self._queue, limit)]
+            return list(islice(self._queue, limit))
 
     def peek_spilled(self, limit: int) -> list[Line]:
         """Return up to `limit` rows of the spill file. The kind of one that a crash cut short is "".
@@ -155,7 +155,7 @@ class Backlog:
         with self._lock:
             self._limit = 0
             if self._queue:
-                self.spill.append([line.json for line, _ in self._queue])
+                self.spill.append([line.json for line in self._queue])
                 self._queue.clear()
 
 

@@ -70,21 +70,21 @@ class Metrics:
         """Count one outcome."""
         winner = outcome.winner
         backend = winner.backend if winner is not None else "none"
-        self._requests.labels(surface, backend, outcome.status).inc()
-        self._seconds.labels(surface, backend).observe(outcome.latency_s)
+        self._requests[surface, backend, outcome.status].inc()
+        self._seconds[surface, backend].observe(outcome.latency_s)
         self._overhead.observe(outcome.overhead_s)
         asked = {candidate.id: candidate.target.provider for candidate in outcome.plan.candidates}
         for attempt in outcome.attempts:  # by whom we asked: who served behind it is whatever a header says
-            self._attempts.labels(asked[attempt.candidate_id], attempt.status).inc()
+            self._attempts[asked[attempt.candidate_id], attempt.status].inc()
         if outcome.cost.usd is None:
             self._unknown.inc()
         else:
-            self._cost.labels(backend).inc(outcome.cost.usd)
+            self._cost[backend,].inc(outcome.cost.usd)
         if outcome.first_token_s is not None:
-            self._first_token.labels(backend).observe(outcome.first_token_s)
+            self._first_token[backend,].observe(outcome.first_token_s)
         if outcome.result is not None:
-            self._tokens.labels(backend, "prompt").inc(outcome.result.usage.prompt_tokens or 0)
-            self._tokens.labels(backend, "completion").inc(outcome.result.usage.completion_tokens or 0)
+            self._tokens[backend, "prompt"].inc(outcome.result.usage.prompt_tokens or 0)
+            self._tokens[backend, "completion"].inc(outcome.result.usage.completion_tokens or 0)
             if backend == "local":
                 self._near.answered(outcome.result)
 
@@ -154,17 +154,15 @@ def _covered(registry: CollectorRegistry) -> Gauge:
     return Gauge("nearfar_predicted_p95_coverage", told, ("candidate",), registry=registry)
 
 
-class _Kept(Generic[M]):
-    """A metric of which only ever more is counted, with its children at hand: `labels` takes a lock to find them."""
+class _Kept(dict[tuple[str, ...], M], Generic[M]):
+    """A metric of which only ever more is counted, by its labels' values: `labels` takes a lock to find a child."""
 
     def __init__(self, metric: M) -> None:
+        super().__init__()
         self._metric: M = metric
-        self._children: dict[tuple[str, ...], M] = {}
 
-    def labels(self, *values: str) -> M:
-        child = self._children.get(values)
-        if child is None:
-            child = self._children[values] = self._metric.labels(*values)
+    def __missing__(self, values: tuple[str, ...]) -> M:
+        child = self[values] = self._metric.labels(*values)
         return child
 
 
@@ -182,8 +180,8 @@ class _Http:
         self._seconds = _times("nearfar_http_request_seconds", "Seconds to the last byte.", ("route",), registry)
 
     def exchanged(self, exchange: Exchange) -> None:
-        self._count.labels(exchange.route, exchange.method, str(exchange.status)).inc()
-        self._seconds.labels(exchange.route).observe(exchange.seconds)
+        self._count[exchange.route, exchange.method, str(exchange.status)].inc()
+        self._seconds[exchange.route,].observe(exchange.seconds)
 
 
 class _Far:
