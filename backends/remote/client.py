@@ -7,11 +7,10 @@ holds its connection until an answer or a limit ends it. So pyreqwest is given l
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,11 +22,12 @@ from backends import outward
 from backends.errors import BackendError, Interrupted, RemoteError, Timeout
 from backends.remote.call import JSON
 from backends.remote.errors import from_status, raise_in_band, translated
+from backends.remote.exchange_limits import ExchangeLimits
 from backends.remote.sse import SseParser
 from backends.types import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from types import TracebackType
 
     from pyreqwest.client import Client
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pyreqwest.response import Response
 
     from backends.remote.call import Call
+    from backends.remote.exchange_limits import Phase
     from backends.remote.provider import Provider
     from backends.remote.sse import Event
 
@@ -43,12 +44,8 @@ MAX_ERROR_BYTES = 64 * 1024
 
 _GRACE_S = 1.0
 _DRAIN_S = 0.25
-_BEHIND_S = 1.0
 _PING_EVERY_S, _PING_WAIT_S = 15, 10  # an HTTP/2 connection that died unseen would swallow every later request
 _DONE = "[DONE]"
-
-Phase = Literal["first-token", "idle", "total"]
-_T = TypeVar("_T")
 
 
 class Answer(Struct, frozen=True):
@@ -58,54 +55,10 @@ class Answer(Struct, frozen=True):
     payload: Any
 
 
-class _Limits:
-    """The three limits of one exchange, begun now; also where pyreqwest's exceptions are translated.
-
-    Each is the provider's own, or the request's where that is shorter.
-    """
-
-    def __init__(self, provider: Provider, asked: Limits) -> None:
-        self.provider = provider
-        self._seconds: dict[Phase, float] = {
-            "first-token": min(provider.first_token_timeout_s, asked.first_token_s or math.inf),
-            "idle": min(provider.idle_timeout_s, asked.idle_s or math.inf),
-            "total": min(provider.total_timeout_s, asked.total_s or math.inf),
-        }
-        now = _now()
-        self._first_token_at = now + self._seconds["first-token"]
-        self._total_at = now + self._seconds["total"]
-
-    def hurry(self) -> None:
-        """Whatever comes now must come within a moment, however it is spread."""
-        self._total_at = min(self._total_at, _now() + _BEHIND_S)
-
-    def extend(self, seconds: float) -> None:
-        """Move the total limit by time that was not the far side's."""
-        self._total_at += seconds
-
-    async def within(self, phase: Phase, begin: Callable[[], Awaitable[_T]]) -> _T:
-        """What this begins is awaited to the phase's limit, or to the total one where that is nearer."""
-        ends_at = {
-            "first-token": self._first_token_at,
-            "idle": _now() + self._seconds["idle"],
-            "total": self._total_at,
-        }[phase]
-        if self._total_at < ends_at:
-            phase, ends_at = "total", self._total_at
-        try:
-            async with asyncio.timeout_at(ends_at):
-                with translated(self.provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
-                    return await begin()
-        except TimeoutError as error:
-            seconds = self._seconds[phase]
-            msg = f"provider {self.provider.name}: nothing came within the {phase} limit of {seconds:.3g} s"
-            raise Timeout(msg) from error
-
-
 class FarStream:
     """An answer that is still coming."""
 
-    def __init__(self, provider: Provider, response: Response, limits: _Limits) -> None:
+    def __init__(self, provider: Provider, response: Response, limits: ExchangeLimits) -> None:
         self.headers = _headers(response)
         self.paused_s = 0.0
         self._provider = provider
@@ -181,7 +134,7 @@ class Connections:
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        provider, limits = self._provider, _Limits(self._provider, Limits())
+        provider, limits = self._provider, ExchangeLimits(self._provider, Limits())
         async with _Sent(self._document(path), limits, "first-token") as response:
             await self._check(response, limits)
             if (kind := _kind(response)) != JSON:
@@ -194,7 +147,7 @@ class Connections:
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        limits = _Limits(self._provider, asked)
+        limits = ExchangeLimits(self._provider, asked)
         request = self._request(call, patient=patient, streamed=False)
         async with _Sent(request, limits, "total" if patient else "first-token") as response:
             await self._check(response, limits)
@@ -213,7 +166,7 @@ class Connections:
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        limits = _Limits(self._provider, asked)
+        limits = ExchangeLimits(self._provider, asked)
         request = self._request(call, patient=False, streamed=True)
         async with _Sent(request, limits, "first-token") as response:
             await self._check(response, limits)
@@ -270,7 +223,7 @@ class Connections:
             self._clients[patient] = _build(self._provider, patient=patient)
         return self._clients[patient]
 
-    async def _check(self, response: Response, limits: _Limits) -> None:
+    async def _check(self, response: Response, limits: ExchangeLimits) -> None:
         """Let a good status pass; raises what another one means."""
         if 200 <= response.status < 300:
             return
@@ -283,7 +236,7 @@ class Connections:
             said.billed = False
         raise said
 
-    async def _other(self, response: Response, limits: _Limits, kind: str, wanted: str) -> RemoteError:
+    async def _other(self, response: Response, limits: ExchangeLimits, kind: str, wanted: str) -> RemoteError:
         """The error of an answer of another kind than was asked for; raises the error that its body says, if any."""
         body = await self._body(response, limits, MAX_ERROR_BYTES)
         try:
@@ -293,7 +246,7 @@ class Connections:
                 raise
         return RemoteError(f"provider {self._provider.name}: answered {kind[:50]} instead of {wanted}")
 
-    async def _body(self, response: Response, limits: _Limits, max_bytes: int) -> bytes:
+    async def _body(self, response: Response, limits: ExchangeLimits, max_bytes: int) -> bytes:
         """Read it to its length where that was said, else to its end; each chunk is a turn of another thread's."""
         body, reader, length = bytearray(), response.body_reader, _length(response)
         while length is None or len(body) < length:
@@ -310,7 +263,7 @@ class Connections:
 class _Sent:
     """A request on its way: entered when its headers are there, within the limit of that phase."""
 
-    def __init__(self, request: StreamRequest, limits: _Limits, phase: Phase) -> None:
+    def __init__(self, request: StreamRequest, limits: ExchangeLimits, phase: Phase) -> None:
         self._request, self._limits, self._phase = request, limits, phase
 
     async def __aenter__(self) -> Response:
@@ -367,7 +320,3 @@ def _decoded(provider: Provider, text: str | bytes) -> Any:
     if isinstance(payload, dict) and payload.get("error"):
         raise_in_band(payload, provider=provider.name, secret=provider.api_key)
     return payload
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
