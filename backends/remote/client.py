@@ -116,17 +116,25 @@ class FarStream:
 
 
 class Connections:
-    """Asks one provider. Its two pools are built on first use: buffered generations wait long, all else does not."""
+    """Asks one provider. Its two pools are built on first use: buffered generations wait long, all else does not.
 
-    def __init__(self, provider: Provider, clients: dict[bool, Client] | None = None) -> None:
+    Args:
+        address: Which of its host's addresses is asked; None leaves that to whoever connects. The name stays what a
+            certificate must be for.
+    """
+
+    def __init__(
+        self, provider: Provider, clients: dict[bool, Client] | None = None, address: str | None = None
+    ) -> None:
         self._provider = provider
         self._clients: dict[bool, Client] = {} if clients is None else clients
+        self._address = address
         url = urlsplit(provider.base_url)
-        self._address = url.hostname or "", url.port
+        self._announced = address or url.hostname or "", url.port
 
     def rekeyed(self, api_key: str | None) -> Connections:
         """The same pools with another key from now on; what is under way ends with the key that it began with."""
-        return Connections(replace(self._provider, api_key=api_key), self._clients)
+        return Connections(replace(self._provider, api_key=api_key), self._clients, self._address)
 
     async def get(self, path: str, max_bytes: int) -> Any:
         """Ask for a JSON document of at most so many bytes; its headers must come within the first-token limit.
@@ -135,11 +143,23 @@ class Connections:
             BackendError: Any failure, by the table in `errors`.
         """
         provider, limits = self._provider, ExchangeLimits(self._provider, Limits())
-        async with _Sent(self._document(path), limits, "first-token") as response:
+        request = self._document(provider.base_url.rstrip("/") + path, JSON, provider.total_timeout_s)
+        async with _Sent(request, limits, "first-token") as response:
             await self._check(response, limits)
             if (kind := _kind(response)) != JSON:
                 raise await self._other(response, limits, kind, JSON)
             return await asyncio.to_thread(_decoded, provider, await self._body(response, limits, max_bytes))
+
+    async def page(self, path: str, max_bytes: int, within_s: float) -> tuple[int, bytes]:
+        """Status and body of a page at the provider's origin, whatever they say, all of it within so many seconds.
+
+        Raises:
+            BackendError: Nobody answered in time, or the connection broke.
+        """
+        limits = ExchangeLimits(self._provider, Limits(total_s=within_s))
+        request = self._document(self._provider.origin + path, "text/plain, */*", within_s)
+        async with _Sent(request, limits, "total") as response:
+            return response.status, await self._body(response, limits, max_bytes)
 
     async def post(self, call: Call, asked: Limits, *, patient: bool = False) -> Answer:
         """Ask for a whole answer. The headers must come within the first-token limit, or the total one if `patient`.
@@ -202,25 +222,25 @@ class Connections:
                 builder = builder.header("traceparent", call.traceparent)
             return builder.build_streamed()
 
-    def _document(self, path: str) -> StreamRequest:
+    def _document(self, url: str, accept: str, within_s: float) -> StreamRequest:
         provider = self._provider
         with translated(provider.name):
             builder = (
                 self._client(patient=False)
-                .get(provider.base_url.rstrip("/") + path)
-                .header("accept", JSON)
+                .get(url)
+                .header("accept", accept)
                 .header("accept-encoding", "identity")
                 .streamed_read_buffer_limit(0)
-                .timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
+                .timeout(timedelta(seconds=within_s + _GRACE_S))
             )
             if provider.api_key:
                 builder = builder.bearer_auth(provider.api_key)
             return builder.build_streamed()
 
     def _client(self, *, patient: bool) -> Client:
-        outward.announce(*self._address)
+        outward.announce(*self._announced)
         if patient not in self._clients:
-            self._clients[patient] = _build(self._provider, patient=patient)
+            self._clients[patient] = _build(self._provider, self._address, patient=patient)
         return self._clients[patient]
 
     async def _check(self, response: Response, limits: ExchangeLimits) -> None:
@@ -279,7 +299,7 @@ class _Sent:
         await self._request.__aexit__(kind, error, trace)
 
 
-def _build(provider: Provider, *, patient: bool) -> Client:
+def _build(provider: Provider, address: str | None, *, patient: bool) -> Client:
     longest_silence_s = provider.total_timeout_s if patient else provider.first_token_timeout_s
     builder = (
         ClientBuilder()
@@ -294,6 +314,8 @@ def _build(provider: Provider, *, patient: bool) -> Client:
         .pool_timeout(timedelta(seconds=provider.connect_timeout_s))
         .read_timeout(timedelta(seconds=max(longest_silence_s, provider.idle_timeout_s) + _GRACE_S))
     )
+    if address is not None:  # a proxy would look the name up itself
+        builder = builder.resolve(urlsplit(provider.base_url).hostname or "", address, 0).no_proxy()
     return (builder.no_proxy() if provider.loopback else builder).build()
 
 
