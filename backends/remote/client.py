@@ -132,6 +132,11 @@ class Connections:
         url = urlsplit(provider.base_url)
         self._announced = address or url.hostname or "", url.port
 
+    @property
+    def name(self) -> str:
+        """What errors call whom it asks."""
+        return self._provider.name
+
     def rekeyed(self, api_key: str | None) -> Connections:
         """The same pools with another key from now on; what is under way ends with the key that it began with."""
         return Connections(replace(self._provider, api_key=api_key), self._clients, self._address)

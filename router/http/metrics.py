@@ -204,12 +204,16 @@ class _Far:
         self._token = Gauge(
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
+        self._under_way = Gauge(
+            "nearfar_attempts_under_way", "Attempts under way at all candidates together.", registry=registry
+        )
         self._admission = {
             "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
             "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
         }
 
     def admitted(self, states: "Sequence[AdmissionState]") -> None:
+        self._under_way.set(sum(state.in_flight for state in states))  # idle it is 0, where a label would be missing
         for name, gauge in self._admission.items():
             gauge.clear()
             for state in states:

@@ -81,7 +81,7 @@ DIALECTS: dict[Engine, Dialect] = {
     "ollama": Dialect(health="/api/version"),
     "nearfar": Dialect(
         health="/health/ready",
-        running=("nearfar_in_flight",),
+        running=("nearfar_attempts_under_way",),
         batch="nearfar_batch_requests",
         wait_s="nearfar_model_wait_seconds",
         queue_ms="x-nearfar-queue-ms",

@@ -108,7 +108,7 @@ async def _ask(replica: Replica, dialect: Dialect, for_s: float) -> None:
         replica.silent(f"it does not answer within {ANSWER_S:g} s")
         return
     except BackendError as error:
-        replica.says(str(error))
+        replica.says(_said(replica, error))
         return
     if status >= 500:
         replica.says(f"its health page answers {status}")
@@ -128,6 +128,11 @@ async def _ask_load(replica: Replica, dialect: Dialect, for_s: float) -> None:
             return
         load = await asyncio.to_thread(read, dialect, page.decode("utf-8", "replace"))
     except BackendError as error:
-        replica.unread(str(error))
+        replica.unread(_said(replica, error))
     else:
         replica.tells(load, time.monotonic() + for_s)
+
+
+def _said(replica: Replica, error: BackendError) -> str:
+    """An error without whose it is: that is said beside it."""
+    return str(error).removeprefix(f"provider {replica.connections.name}: ")

@@ -86,9 +86,10 @@ dynamo_frontend_inflight_requests{model="org/llm"} 12
 dynamo_frontend_queued_requests{model="org/llm"} 5
 """
 NEARFAR = """\
+# TYPE nearfar_attempts_under_way gauge
+nearfar_attempts_under_way 4.0
 # TYPE nearfar_in_flight gauge
 nearfar_in_flight{candidate="local:a"} 3.0
-nearfar_in_flight{candidate="local:b"} 1.0
 # TYPE nearfar_model_wait_seconds gauge
 nearfar_model_wait_seconds{model="a"} 0.5
 # TYPE nearfar_batch_requests histogram
