@@ -430,16 +430,15 @@ def test_a_far_line_takes_as_long_as_answers_do() -> None:
 
 def test_a_far_line_that_was_foreseen_is_not_learnt_as_service() -> None:
     """Else it would count twice from then on: who waited three turns of a second took one of the four."""
-    estimates, far = estimator(), candidate("remote")
-    observed(estimates, far, CHAT, 1.0)
-    waiting = candidate("remote", queue_turns=3.0)
+    estimates = estimator()
+    idle, busy = candidate("remote", queue_turns=0.0), candidate("remote", queue_turns=3.0)
     for _ in range(50):
-        predicted = one(estimates, CHAT, waiting)
-        asked = Asked(predicted=predicted)
-        estimates.observe(waiting, CHAT, used(CHAT), Timings(service_s=4.0), 4.0, asked)
+        for far, seconds in ((idle, 1.0), (busy, 4.0)):
+            asked = Asked(predicted=one(estimates, CHAT, far))
+            estimates.observe(far, CHAT, used(CHAT), Timings(service_s=seconds), seconds, asked)
 
-    assert pytest.approx(1.0, rel=0.05) == one(estimates, CHAT, far).service_s
-    assert pytest.approx(4.0, rel=0.1) == one(estimates, CHAT, waiting).latency_s
+    assert pytest.approx(1.0, rel=0.05) == one(estimates, CHAT, idle).latency_s
+    assert pytest.approx(4.0, rel=0.05) == one(estimates, CHAT, busy).latency_s
 
 
 def test_a_line_that_was_seen_is_as_it_was_seen() -> None:
