@@ -12,6 +12,7 @@ from backends.types import EmbeddingInput, GenerationInput, Limits, Target, Task
 from router.caching.answers import AnswerCache
 from router.errors import InvalidRequest, UnknownModel
 from router.identity import is_known_to, is_owned
+from router.pricing import hourly
 from router.quality import prior_of
 from router.section import CacheSettings
 from router.slate import Candidate
@@ -211,7 +212,7 @@ class CandidateFinder:
             target=target,
             near=near,
             status=backend.status(target),
-            price=entry.price,
+            price=entry.price or hourly(self.catalog.providers.get(entry.provider or "")),
             quality=prior_of(model.quality),
             quality_source=None if prior_of(model.quality) is None else "prior",
             vector_space=f"{target.model}@{target.revision or 'default'}",

@@ -20,7 +20,6 @@ import msgspec
 from backends import hardware, registry
 from backends.errors import BackendError
 from backends.local.backend import LocalBackend, LocalOptions
-from backends.remote.backend import RemoteBackend
 from router.access import gate
 from router.admission import Admission
 from router.attempts import Attempts
@@ -35,6 +34,7 @@ from router.editing import editor
 from router.editing.in_force import InForce, Parts, Swap
 from router.egress.guard import GUARD
 from router.estimates import Estimator
+from router.far_servers import remote_of
 from router.far_side import FarSide
 from router.feedback import Feedback
 from router.hedging import Hedging
@@ -155,6 +155,9 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
+        watch = remote_of(house.backends).watch
+        if watch and not settings.routing.offline:
+            _beside(closing, watching_engines=watch.run())
         yield house
 
 
@@ -336,14 +339,12 @@ def _refresher(
     backends: Mapping[str, Backend],
     reprice: Callable[[], None],
 ) -> Refresher:
-    remote = backends["remote"]
-    if not isinstance(remote, RemoteBackend):
-        raise TypeError(f"the remote backend is a {type(remote).__name__}")
+    remote = remote_of(backends)
     return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
 
 
 def _book(catalog: Catalog, near: NearCosts, listings: Listings) -> tuple[str, str]:
-    return price_book(catalog, near.rates, listings.prices())
+    return price_book(catalog, near.rates, listings.prices(), catalog.providers)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -23,7 +23,7 @@ from backends.errors import (
 from backends.types import Usage
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
-from router.pricing import priced_usd
+from router.pricing import HOURLY, priced_usd
 from router.privacy.keyed import Hasher
 from router.privacy.stored import stored_input
 from router.rows import Hashes, Under, attempt_row, decision_row, occupied_s, outcome_row, refused_rows
@@ -203,6 +203,8 @@ class Ledger:
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
         price = _price_at(candidate, result.provider)
+        if price is not None and price.source == HOURLY:  # who shared its hours is seen now and then only
+            return _estimated(price, usage)
         usd = priced_usd(price, usage)
         if usd is None and usage.cached_tokens is None:  # as if nothing was cached: the most it can have been
             return _estimated(price, replace(usage, cached_tokens=0))

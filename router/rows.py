@@ -189,6 +189,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         provider_request_id=None if result is None else result.provider_request_id,
         from_char=attempt.from_char,
         confidence=attempt.confidence,
+        replica=attempt.replica,
         **_times(result.timings if result is not None else Timings()),
         **_used(result.usage if result is not None else Usage()),
         **_bases(attempt.cost.bases or Bases()),

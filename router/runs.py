@@ -237,7 +237,7 @@ class Run:
         return standby.giving_way() if request.interruptible and request.task in LONG else nullcontext()
 
     def _finished(self, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch) -> Attempt:
-        candidate, ledger = self.candidate, self._runner.ledger
+        candidate, ledger, told = self.candidate, self._runner.ledger, result or error
         total_s = clock.elapsed_s()
         if result is not None:
             cost = ledger.price(candidate, result, self._stay)
@@ -262,6 +262,7 @@ class Run:
             confidence=None
             if result is None
             else confidence_of(result.output, self._errand.request.payload, candidate.target),
+            replica=None if told is None else told.replica,
         )
 
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from backends.types import InferenceResult
 from router.egress.guard import KINDS
 from router.http.batch_gauges import BatchGauges
+from router.http.replica_gauges import ReplicaGauges
 from router.outcome import Outcome
 from router.rows import Refused
 from router.telemetry.exchanges import Exchange
@@ -16,6 +17,7 @@ from router.token_health import STATES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from backends.remote.engines.replica import ReplicaState
     from backends.types import Status
     from router.admission import AdmissionState
     from router.availability import BreakerState
@@ -65,6 +67,7 @@ class Metrics:
         self._covered = _covered(registry)
         self._near, self._budgets = _Near(registry), _Budgets(registry)
         self._batches, self._cache = BatchGauges(registry), _Cache(registry)
+        self._replicas = ReplicaGauges(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -118,6 +121,10 @@ class Metrics:
     def batched(self, batches: "Iterable[Batch]") -> None:
         """Take in the batches there are, before `render`."""
         self._batches.take(batches)
+
+    def replicated(self, states: "Iterable[ReplicaState]") -> None:
+        """Take in how far servers are, before `render`."""
+        self._replicas.take(states)
 
     def cached(self, state: "CacheState") -> None:
         """Take in how the exact cache does, before `render`."""
@@ -195,12 +202,16 @@ class _Far:
         self._token = Gauge(
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
+        self._under_way = Gauge(
+            "nearfar_attempts_under_way", "Attempts under way at all candidates together.", registry=registry
+        )
         self._admission = {
             "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
             "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
         }
 
     def admitted(self, states: "Sequence[AdmissionState]") -> None:
+        self._under_way.set(sum(state.in_flight for state in states))  # idle it is 0, where a label would be missing
         for name, gauge in self._admission.items():
             gauge.clear()
             for state in states:
@@ -232,6 +243,7 @@ class _Near:
             "memory_bytes": Gauge("nearfar_model_memory_bytes", "What it occupies.", model, registry=registry),
             "queued": Gauge("nearfar_model_queued", "Requests accepted, not answered.", model, registry=registry),
             "loads": Gauge("nearfar_model_loads", "Times it was loaded since the start.", model, registry=registry),
+            "queue_s": Gauge("nearfar_model_wait_seconds", "What a request would wait.", model, registry=registry),
         }
 
     def answered(self, result: InferenceResult) -> None:
@@ -251,6 +263,8 @@ class _Near:
             }
             for name, figure in figures.items():
                 self._models[name].labels(model).set(figure or 0)
+            if status.queue_s is not None:
+                self._models["queue_s"].labels(model).set(status.queue_s)
 
 
 class _Cache:
