@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backends.types import Target
     from router.candidates import CandidateFinder
     from router.catalog import Catalog
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.editing.changes import Change
     from router.editing.editor import Made
     from router.ledger import Ledger
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
     finder: CandidateFinder
     routes: Routes
     ledger: Ledger
-    log: DecisionLog
+    log: Log
     reprice: Callable[[], None]
     release: Callable[[Target], None] = lambda _: None
     unlearn: Callable[[str], None] = lambda _: None
