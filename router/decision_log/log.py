@@ -17,17 +17,18 @@ import msgspec
 
 from backends.writing import add_line
 from router.decision_log.files import file_id, size
-from router.decision_log.ingest import TABLES, Inserter
+from router.decision_log.ingest import TABLES, Inserter, last_sent
 from router.decision_log.keeping import Keeper
 from router.decision_log.migrations import connect, first_line
 from router.decision_log.queries import LogReader
 from router.decision_log.retention import Retention
-from router.decision_log.spill import Backlog, SpillFile, make_private
+from router.decision_log.spill import Backlog, SpillFile, make_private, spills_beside
 from router.decision_log.taking import Log, LogStats, Pace
 from router.errors import LogError, LogLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from router.decision_log.spill import Line
     from router.decision_log.taking import Durability
@@ -123,6 +124,42 @@ class DecisionLog(Log):
         """Return the read side, for any number of threads: one tenant's decisions, or (`sees` is None) everybody's."""
         return LogReader(self._cursor, sees)
 
+    def take(self, lines: Sequence[Line]) -> Future[None]:
+        """Take rows that another process sent, in its order; done when all are committed, or refused.
+
+        It must send no more before, and keep these until then.
+        """
+        self._backlog.put_sent(lines)
+        future = self._backlog.wait()
+        self._wake()
+        return future
+
+    def last_sent(self, place: str, boot: str) -> int:
+        """The number of the last committed row that this boot sent from this place; 0 where there is none.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        try:
+            with contextlib.closing(self._cursor()) as con:
+                return last_sent(con, place, boot)
+        except duckdb.Error as error:
+            raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
+
+    def gather(self) -> None:
+        """Take in what processes that sent their rows to an owner of this log had to leave behind. They are all gone.
+
+        Raises:
+            LogError: their files cannot be read, or this log's spill file not written.
+        """
+        try:
+            for path in spills_beside(self.path) if self.path else []:
+                self._backlog.spill.append(path.read_bytes().removesuffix(b"\n").split(b"\n"))
+                path.unlink()
+        except OSError as error:
+            raise LogError(f"What workers had left cannot be taken in ({type(error).__name__}).") from error
+        self._wake()
+
     def leave(self) -> None:
         """Settle and delete nothing: for whoever only reads. To be called within seconds of opening."""
         self._keeper.rest()
@@ -152,7 +189,7 @@ class DecisionLog(Log):
 
     def _keep(self) -> None:
         """Settle and delete what is due, unless there is something wrong or to do first."""
-        if self._in_doubt or self._backlog.spill.pending or self._closing.is_set():
+        if self._in_doubt or self._backlog.spill.pending or self._closing.is_set() or self._is_owed():
             return  # a row that may come twice is looked for among the new ones alone
         try:
             if not self._is_replaced():
@@ -161,6 +198,10 @@ class DecisionLog(Log):
         except (duckdb.Error, OSError) as error:
             self._is_broken |= isinstance(error, duckdb.FatalException) and self._path is not None
             _logger.warning("The log's upkeep failed and is tried again later: %s", first_line(error))
+
+    def _is_owed(self) -> bool:
+        """Whether a process that sends its rows here holds some in a spill file: those may come twice."""
+        return self.path is not None and bool(spills_beside(self.path))
 
     def _note(self, error: Exception, *, first: bool) -> None:
         self._in_doubt = True
@@ -240,7 +281,7 @@ class DecisionLog(Log):
 
     def _commit(self, lines: Sequence[Line], *, careful: bool) -> None:
         start = time.perf_counter()
-        self._inserter.commit(lines, careful=careful)
+        self._inserter.commit(lines, careful=careful or any(line.again for line in lines))
         self._last_commit_ms = (time.perf_counter() - start) * 1000
         self._committed += len(lines)
         self._secure_wal()
