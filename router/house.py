@@ -152,6 +152,9 @@ async def serving_house(settings: Settings, secrets: Secrets, log: Log) -> Async
         house.access.serve(settings, secrets)
         closing.push_async_callback(asyncio.to_thread, house.access.close)
         _beside(closing, watching_access=house.access.watch())
+        if settings.server.workers > 1:  # each has the catalogue in memory, and one of them changes it
+            intents = house.intents.follow(house.finder.cache.clear)
+            _beside(closing, following=house.in_force.follow(), following_intents=intents)
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))

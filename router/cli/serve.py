@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,60 +13,52 @@ import msgspec
 import uvicorn
 
 from router.access.gate import check_tokens
-from router.app import create_app, watched
 from router.cli.console import config_option, configured, offline_option, opened_log, reported
 from router.editing.editor import opened
-from router.errors import SettingsError
-from router.http.protocol import protocol_of
+from router.section import MOST_WORKERS
 from router.telemetry.logs import logging_to
+from router.workers.serving import config_of, listen
+from router.workers.sharing import check
 
 if TYPE_CHECKING:
-    from router.decision_log.log import DecisionLog
+    import socket
+
     from router.sections import Settings
     from router.settings import Secrets
-
-
-BACKLOG = 2048
 
 
 @click.command()
 @config_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that serve (default 1).")
 @offline_option
-def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
+def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, *, offline: bool) -> None:
     """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
     with reported():
         settings, secrets = configured(config, offline=offline)
-        changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+        given = (("host", host), ("port", port), ("workers", workers))
+        changes = {key: value for key, value in given if value is not None}
         settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
         opened(settings)
         check_tokens(settings, secrets)
-        listener = _listen(settings)
-        _serve(settings, secrets, opened_log(settings), listener)
+        check(settings)
+        listener = listen(settings)
+        if settings.server.workers > 1:
+            _supervise(settings, secrets, listener)
+        else:
+            _serve(settings, secrets, listener)
 
 
-def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
-    server = uvicorn.Server(
-        uvicorn.Config(
-            watched(create_app(settings, secrets, log), settings),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            http=protocol_of(settings.server),
-            loop="router.egress.loop:sealed_loop" if settings.routing.offline else "auto",
-            timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
-        )
-    )
-    url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
-    far = "offline" if settings.routing.offline else "on" if secrets.hf_token else "no hub token"
-    click.echo(
-        f"nearfar on {url}  (policy {settings.routing.policy}, far side {far}, log {Path(settings.log.path).name})"
-    )
+def _serve(settings: Settings, secrets: Secrets, listener: socket.socket) -> None:
+    log = opened_log(settings)
+    server = uvicorn.Server(config_of(settings, secrets, log))
+    _told(settings, secrets, listener)
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gc.freeze()  # what is there by now stays as long as the server does: no collection need look through it again
     try:
+        log.gather()  # what the workers of an earlier server had left
         with logging_to(sys.stderr, settings.telemetry.logs):
             server.run(sockets=[listener])
     finally:
@@ -76,17 +67,22 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
         raise click.ClickException("the server could not start; the error is above")
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Listen before anything else is opened: a taken port is a clear refusal, and early callers wait."""
-    host, port = settings.server.host, settings.server.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; without, each answer waits 40 ms for an ACK.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(f"server: cannot listen on {host}:{port}: {error.strerror}.") from error
-    return listener
+def _supervise(settings: Settings, secrets: Secrets, listener: socket.socket) -> None:
+    from router.workers.supervisor import Supervisor  # noqa: PLC0415 -- one process needs none of it
+
+    supervisor = Supervisor(settings, secrets, listener, opened_log)
+    with logging_to(sys.stderr, settings.telemetry.logs):
+        ended_by = supervisor.run(lambda: _told(settings, secrets, listener))
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def _told(settings: Settings, secrets: Secrets, listener: socket.socket) -> None:
+    """Say where the API is, and what it will do."""
+    url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
+    far = "offline" if settings.routing.offline else "on" if secrets.hf_token else "no hub token"
+    workers = f", {settings.server.workers} workers" if settings.server.workers > 1 else ""
+    click.echo(
+        f"nearfar on {url}  (policy {settings.routing.policy}, far side {far}, log {Path(settings.log.path).name}"
+        f"{workers})"
+    )
