@@ -59,5 +59,3 @@ def test_a_worker_that_does_not_answer_is_told_of() -> None:
 
     assert {(("worker", "worker-0"),): 1.0, (("worker", "worker-1"),): 0.0} == found["nearfar_worker_up"]
     assert {"worker-0"} == {dict(key)["worker"] for key in found["nearfar_requests_total"]}
-        pair for key in found["nearfar_requests_total"] for pair in key if pair[0] == "worker"
-    ]
