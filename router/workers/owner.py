@@ -44,6 +44,8 @@ LONG_AT_ONCE = 2
 FLUSHED_IN_S = 2.0
 """How long a reader waits for what workers have not sent yet. One that hangs holds nobody up for longer."""
 LINES_AT_ONCE = 200
+ENDED_IN_S = 5.0
+"""How long `close` waits for questions under way to notice; what they ask of DuckDB ends with the log."""
 
 _GONE = (OSError, msgspec.DecodeError)
 logger = logging.getLogger("nearfar.workers")
@@ -56,6 +58,7 @@ class Owner:
         self._log = log
         self._path = path
         self._socket: socket | None = None
+        self._closed = False
         self._lock = threading.Condition()
         self._wires: set[Wire] = set()
         self._listeners: dict[Wire, threading.Lock] = {}
@@ -84,9 +87,12 @@ class Owner:
                 self._socket.shutdown(2)  # ends the thread that accepts
             self._socket.close()
         with self._lock:
-            wires = list(self._wires)
-        for wire in wires:
-            wire.end()
+            self._closed = True  # whoever connected just now is not kept either
+            for wire in list(self._listeners):
+                self._forget(wire)  # no thread is theirs
+            for wire in self._wires:
+                wire.end()
+            self._lock.wait_for(lambda: not self._wires, ENDED_IN_S)
 
     def _accept(self, sock: socket) -> None:
         while True:
@@ -96,6 +102,9 @@ class Owner:
                 return  # closed
             wire = Wire(accepted)
             with self._lock:
+                if self._closed:
+                    wire.close()
+                    return
                 self._wires.add(wire)
             threading.Thread(target=self._served, args=(wire,), name="worker", daemon=True).start()
 
@@ -125,8 +134,9 @@ class Owner:
                     self._take_from(wire, said)
             case Listening():
                 with self._lock:
-                    self._listeners[wire] = threading.Lock()
-                    self._lock.notify_all()
+                    if not self._closed:
+                        self._listeners[wire] = threading.Lock()
+                        self._lock.notify_all()
             case _:
                 self._flush()
                 with self._long if said.LONG else contextlib.nullcontext():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import tempfile
 import threading
@@ -93,50 +95,41 @@ class Relay:
         self.broken = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
     def _accept(self) -> None:
-        while True:
-            try:
+        with self._listener:
+            while True:
                 worker, _ = self._listener.accept()
-            except OSError:
-                return
-            owner = socket.socket(socket.AF_UNIX)
-            try:
-                owner.connect(str(self._owner))
-            except OSError:
-                worker.close()
-                owner.close()
-                continue
-            threading.Thread(target=self._pass, args=(worker, owner, None), daemon=True).start()
-            threading.Thread(target=self._pass, args=(owner, worker, self.after()), daemon=True).start()
+                threading.Thread(target=self._between, args=(worker, self.after()), daemon=True).start()
 
-    def _pass(self, source: socket.socket, target: socket.socket, left: int | None) -> None:
-        try:
-            while data := source.recv(65536 if left is None else max(1, min(left, 65536))):
-                target.sendall(data)
-                if left is not None:
-                    left -= len(data)
-                    if left <= 0:
-                        break
-        except OSError:
-            pass
-        if left is not None and left <= 0:
-            self.broken.set()
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+    def _between(self, worker: socket.socket, left: int | None) -> None:
+        with worker, socket.socket(socket.AF_UNIX) as owner, contextlib.suppress(OSError):
+            owner.connect(str(self._owner))
+            while True:
+                ready, _, _ = select.select([worker, owner], [], [])
+                for source in ready:
+                    data = source.recv(65536 if left is None or source is worker else left)
+                    if not data:
+                        return
+                    (owner if source is worker else worker).sendall(data)
+                    if left is not None and source is owner:
+                        left -= len(data)
+                        if not left:
+                            self.broken.set()
+                            return
+
+
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[World]:
+    """A world, which is closed at the end."""
+    with tempfile.TemporaryDirectory(prefix="nearfar-test-") as sockets:  # a socket's path must be short
+        found = World(folder, Path(sockets))
+        yield found
+        found.close()
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Closed at the end; whoever cannot hand on its rows then waits for a moment only."""
+    """Whoever cannot hand on its rows at the end waits for a moment only."""
     monkeypatch.setattr("router.decision_log.taking._CLOSE_S", 0.2)
-    with tempfile.TemporaryDirectory(prefix="nearfar-test-") as sockets:  # a socket's path must be short
-        found = World(tmp_path, Path(sockets))
+    with made(tmp_path) as found:
         yield found
-        found.close()
