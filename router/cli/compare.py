@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from router.compare.job import Job
     from router.compare.run import Run
     from router.compare.suite import Suite
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.sections import Settings
     from router.settings import Secrets
 
@@ -138,7 +138,7 @@ async def _saved(settings: Settings, secrets: Secrets, run_id: str) -> tuple[Run
         return run, await compare_shown.taken(house, run)
 
 
-def _read(log: DecisionLog, run_id: str) -> Run:
+def _read(log: Log, run_id: str) -> Run:
     row = log.reader().comparison(run_id)
     if row is None:
         raise NoSuchResource("run", run_id)

@@ -53,13 +53,13 @@ class DecisionLog(Log):
         limits: tuple[int, float, int],
         retention: Retention = Retention(),  # noqa: B008 -- immutable
     ) -> None:
-        queue_rows, *pace = limits
+        queue_rows, flush_s, flush_rows = limits
         self._own_dir = tempfile.TemporaryDirectory() if path is None else None
         base = Path(self._own_dir.name) / "log" if self._own_dir else path
         assert base is not None  # noqa: S101
         backlog = Backlog(queue_rows, SpillFile(base.with_name(f"{base.name}.spill")))
         (found,) = con.execute("SELECT value FROM nearfar_log.meta WHERE key = 'node_id'").fetchall()
-        super().__init__(path, str(found[0]), durability, backlog, Pace(*pace))
+        super().__init__(path, str(found[0]), durability, backlog, Pace(flush_s, flush_rows))
         self._con, self._path = con, path
         self._wal = path and path.with_name(f"{path.name}.wal")
         self._rejected_path = base.with_name(f"{base.name}.rejected.jsonl")

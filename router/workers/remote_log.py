@@ -175,7 +175,8 @@ class RemoteLog(Log):
         answer = self._wire.receive()
         if answer is None:
             raise ConnectionError("the owner of the log is gone")
-        return messages.reply(answer)
+        reply: messages.Reply = messages.reply(answer)
+        return reply
 
     def _disconnect(self) -> None:
         if self._wire is not None:

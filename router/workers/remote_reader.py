@@ -172,7 +172,8 @@ def _reply(wire: Wire) -> messages.Reply:
     message = wire.receive()
     if message is None:
         raise ConnectionError("the owner of the log is gone")
-    return messages.reply(message)
+    reply: messages.Reply = messages.reply(message)
+    return reply
 
 
 def _error(failed: Failed) -> RouterError:

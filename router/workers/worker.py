@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
 
@@ -64,10 +64,11 @@ class _Server(uvicorn.Server):
 
     def _connected(self) -> asyncio.Protocol:
         """The protocol of a connection, as uvicorn makes it for those of the network."""
-        made: asyncio.Protocol = self.config.http_protocol_class(
+        made: Any = self.config.http_protocol_class  # uvicorn says no more of it than that it is a protocol
+        protocol: asyncio.Protocol = made(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
-        return made
+        return protocol
 
 
 def work(place: Place, listener: socket, pipe: Connection) -> None:
