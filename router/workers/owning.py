@@ -51,7 +51,11 @@ def _serve(log: DecisionLog, folder: Path, pipe: Connection, patience_s: float) 
     if not socket.exists():  # else an owner died here, and the workers that are at work keep what it left unanswered
         log.gather()
     owner = Owner(log, socket)
-    owner.start()
+    try:
+        owner.start()
+    except OSError as error:  # a folder for temporary files with a name that no socket's fits behind
+        told_why(pipe, f"No socket for the workers can be made in the folder for temporary files: {error}.")
+        return
     told_ready(pipe, log.node_id)
     try:
         parent_gone(pipe)

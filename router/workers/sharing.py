@@ -2,6 +2,7 @@
 
 This is the place where an owner of what all share (budgets, limits, the catalogue) is to be plugged in: whoever can
 grant it to each worker takes the refusal of it out here, and hands each worker its part in `router.workers.worker`.
+What comes to need it while they run (a key that gets limits) is refused by whoever reads `Access.divided`.
 """
 
 from __future__ import annotations
