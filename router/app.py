@@ -8,7 +8,7 @@ from litestar.config.cors import CORSConfig
 from litestar.openapi.config import OpenAPIConfig
 
 import router
-from router.decision_log.log import DecisionLog
+from router.decision_log.taking import Log
 from router.house import serving_house
 from router.http import (
     access,
@@ -90,7 +90,7 @@ HANDLERS = (
 )
 
 
-def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litestar:
+def create_app(settings: Settings, secrets: Secrets, log: Log) -> Litestar:
     """The HTTP application. Its lifespan opens the house, as `serving_house` does, and closes it."""
 
     @asynccontextmanager

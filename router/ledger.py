@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from backends.errors import BackendError
     from backends.types import InferenceResult
     from policies.base import Policy
-    from router.decision_log.log import DecisionLog
     from router.decision_log.record import DecisionRow, ShadowRow
+    from router.decision_log.taking import Log
     from router.energy_shares import Stay
     from router.errors import RouterError
     from router.near_costs import NearCosts
@@ -78,7 +78,7 @@ class Ledger:
 
     def __init__(
         self,
-        log: DecisionLog,
+        log: Log,
         near: NearCosts,
         price_book: tuple[str, str],
         settings: LogSettings,

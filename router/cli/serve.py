@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
-import socket
+import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,51 +16,69 @@ import msgspec
 from router.access.gate import check_tokens
 from router.cli.console import config_option, configured, offline_option, opened_log, reported
 from router.editing.editor import opened
-from router.errors import SettingsError
+from router.section import MOST_WORKERS
+from router.telemetry.logs import logging_to
+from router.workers.listening import listen
+from router.workers.sharing import check
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import socket
+    from collections.abc import Callable
 
     from router.sections import Settings
-
-BACKLOG = 2048
+    from router.settings import Secrets
 
 
 @click.command()
 @config_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that serve (default 1).")
 @offline_option
-def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
+def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, *, offline: bool) -> None:
     """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
     gc.disable()  # until the server has started: what a start makes stays, and would be looked through again and again
     try:
         with reported():
             settings, secrets = configured(config, offline=offline)
-            changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+            given = (("host", host), ("port", port), ("workers", workers))
+            changes = {key: value for key, value in given if value is not None}
             settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
             opened(settings)
             check_tokens(settings, secrets)
-            listener = _listen(settings)
-            with ThreadPoolExecutor(1) as beside:
-                opening = beside.submit(opened_log, settings)
-                from router.cli import serving  # noqa: PLC0415 -- as long as opening the log takes, which goes on beside
-            serving.run(settings, secrets, opening.result(), listener)
+            check(settings)
+            listener = listen(settings)
+            begun = partial(_told, settings, secrets, listener)
+            serving = _supervise if settings.server.workers > 1 else _serve
+            serving(settings, secrets, listener, begun)
     finally:
         gc.enable()
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Listen before anything else is opened: a taken port is a clear refusal, and early callers wait."""
-    host, port = settings.server.host, settings.server.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; without, each answer waits 40 ms for an ACK.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(f"server: cannot listen on {host}:{port}: {error.strerror}.") from error
-    return listener
+def _serve(settings: Settings, secrets: Secrets, listener: socket.socket, begun: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(1) as beside:
+        opening = beside.submit(opened_log, settings)
+        from router.cli import serving  # noqa: PLC0415 -- as long as opening the log takes, which goes on beside
+    serving.run(settings, secrets, opening.result(), listener, begun)
+
+
+def _supervise(settings: Settings, secrets: Secrets, listener: socket.socket, begun: Callable[[], None]) -> None:
+    from router.workers.supervisor import Supervisor  # noqa: PLC0415 -- one process needs none of it
+
+    gc.enable()
+    supervisor = Supervisor(settings, secrets, listener, opened_log)
+    with logging_to(sys.stderr, settings.telemetry.logs):
+        ended_by = supervisor.run(begun)
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def _told(settings: Settings, secrets: Secrets, listener: socket.socket) -> None:
+    """Say where the API is, and what it will do."""
+    url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
+    far = "offline" if settings.routing.offline else "on" if secrets.hf_token else "no hub token"
+    workers = f", {settings.server.workers} workers" if settings.server.workers > 1 else ""
+    click.echo(
+        f"nearfar on {url}  (policy {settings.routing.policy}, far side {far}, log {Path(settings.log.path).name}"
+        f"{workers})"
+    )

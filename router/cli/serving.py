@@ -8,18 +8,17 @@ from __future__ import annotations
 import gc
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import uvicorn
 
-from router.app import create_app, watched
-from router.http.protocol import protocol_of
 from router.telemetry.logs import logging_to
+from router.workers.serving import config_of
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from router.decision_log.log import DecisionLog
     from router.sections import Settings
@@ -36,27 +35,16 @@ class _Server(uvicorn.Server):
         gc.enable()
 
 
-def run(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
-    """Serve until a signal ends it, and close the log."""
-    server = _Server(
-        uvicorn.Config(
-            watched(create_app(settings, secrets, log), settings),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            http=protocol_of(settings.server),
-            loop="router.egress.loop:sealed_loop" if settings.routing.offline else "auto",
-            timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
-        )
-    )
-    url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
-    far = "offline" if settings.routing.offline else "on" if secrets.hf_token else "no hub token"
-    click.echo(
-        f"nearfar on {url}  (policy {settings.routing.policy}, far side {far}, log {Path(settings.log.path).name})"
-    )
+def run(
+    settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket, begun: Callable[[], None]
+) -> None:
+    """Serve until a signal ends it, and close the log. `begun` is called when nothing but the house is to be opened."""
+    server = _Server(config_of(settings, secrets, log))
+    begun()
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
+        log.gather()  # what the workers of an earlier server had left
         with logging_to(sys.stderr, settings.telemetry.logs):
             server.run(sockets=[listener])
     finally:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from glob import escape
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from backends.writing import write_all
+from router.decision_log.files import size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +26,25 @@ if TYPE_CHECKING:
 _PRIVATE = 0o600
 
 
+class Sent(NamedTuple):
+    """Which row of another process a line is: its place, its boot, and the row's number among those it sent."""
+
+    place: str
+    boot: str
+    number: int
+
+
 class Line(NamedTuple):
-    """One row on its way: the tag of its type, its JSON, and (monotonic seconds) since when it waits in memory."""
+    """One row on its way: the tag of its type, its JSON, and (monotonic seconds) since when it waits in memory.
+
+    `sent` is None where this process made it. `again`: it may be in the log already.
+    """
 
     kind: str
     json: bytes
     since: float = 0.0
+    sent: Sent | None = None
+    again: bool = False
 
 
 class _Tag(msgspec.Struct, frozen=True):
@@ -67,6 +82,12 @@ class Backlog:
                 self._appended += 1
                 return len(self._queue)
         return self._limit
+
+    def put_sent(self, lines: Sequence[Line]) -> None:
+        """Take rows that another process sent, and keeps until they are committed: none goes to the spill file."""
+        with self._lock:
+            self._queue.extend(lines)
+            self._appended += len(lines)
 
     @property
     def queued(self) -> int:
@@ -147,7 +168,9 @@ class Backlog:
                 future.set_exception(error)
 
     def save(self) -> None:
-        """Move the whole queue into the spill file, for the next process to commit. Later rows go there at once.
+        """Move the queue into the spill file, for the next process to commit. Later rows go there at once.
+
+        Rows that another process sent are left to it.
 
         Raises:
             OSError: the disk refused; the queue is as it was.
@@ -155,7 +178,7 @@ class Backlog:
         with self._lock:
             self._limit = 0
             if self._queue:
-                self.spill.append([line.json for line in self._queue])
+                self.spill.append([line.json for line in self._queue if line.sent is None])
                 self._queue.clear()
 
 
@@ -264,6 +287,16 @@ class SpillFile:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def spill_of(log: Path, place: str) -> Path:
+    """Where a process keeps rows for whoever owns the log, while it cannot send them."""
+    return log.with_name(f"{log.name}.{place}.spill")
+
+
+def spills_beside(log: Path) -> list[Path]:
+    """The spill files of processes that send their rows to whoever owns the log, those that hold something."""
+    return [path for path in log.parent.glob(f"{escape(log.name)}.*.spill") if size(path)]
 
 
 def make_private(wal: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from router.batches.types import Batch
     from router.budgets import BudgetState
     from router.caching.answers import CacheState
-    from router.decision_log.log import LogStats
+    from router.decision_log.taking import LogStats
     from router.egress.guard import EgressState
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
