@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from backends.types import InferenceResult
 from router.egress.guard import KINDS
 from router.http.batch_gauges import BatchGauges
+from router.http.cluster_gauges import ClusterGauges
 from router.outcome import Outcome
 from router.rows import Refused
 from router.telemetry.exchanges import Exchange
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from router.batches.types import Batch
     from router.budgets import BudgetState
     from router.caching.answers import CacheState
+    from router.cluster.told import ClusterState
     from router.decision_log.log import LogStats
     from router.egress.guard import EgressState
 
@@ -65,6 +67,7 @@ class Metrics:
         self._covered = _covered(registry)
         self._near, self._budgets = _Near(registry), _Budgets(registry)
         self._batches, self._cache = BatchGauges(registry), _Cache(registry)
+        self._cluster: ClusterGauges | None = None
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -100,6 +103,12 @@ class Metrics:
         """Take in what the guard refused so far, before `render`."""
         for kind in KINDS:
             self._denied.labels(kind).set(egress.denied[kind])
+
+    def clustered(self, state: "ClusterState") -> None:
+        """Take in this router's part in its cluster, before `render`; where it has none, there are no such figures."""
+        if self._cluster is None:
+            self._cluster = ClusterGauges(self._registry)
+        self._cluster.state(state)
 
     def turned_away(self, why: str) -> None:
         """Count a request whose sender is unknown, or over a limit of its own."""

@@ -76,6 +76,8 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     house.metrics.batched(batches_of(request).store.batches.values())
     house.metrics.cached(house.finder.cache.state())
     house.metrics.guarded(GUARD.state())
+    if house.cluster is not None:
+        house.metrics.clustered(house.cluster.state())
     body = house.metrics.render(house.log.stats(), breakers, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -116,6 +118,7 @@ def report(house: Services) -> dict[str, Any]:
         "cache": house.finder.cache.state()._asdict() | {"enabled": house.settings.cache.enabled},
         "shadowing": house.dispatcher.shadows.state()._asdict(),
         "log": msgspec.to_builtins(house.log.stats()),
+        "cluster": None if house.cluster is None else msgspec.to_builtins(house.cluster.state()),
     }
 
 
@@ -163,6 +166,11 @@ def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
         found[f"price of {drift}"] = "warning"
     if (denied := GUARD.state().total) > 0:
         found[f"offline: {denied} attempts to leave this machine were refused; the log says whose"] = "warning"
+    if house.cluster is not None:
+        cluster = house.cluster.state()
+        if not cluster.reachable:
+            found[f"cluster, {cluster.owner}, since {cluster.away_since}: {cluster.said}"] = "error"
+        found.update((f"cluster: {problem}", "error") for problem in cluster.problems)
     if house.log.stats().lag_s >= LAG_WARNING_S:
         found["the decision log lags behind"] = "warning"
     return found
