@@ -99,7 +99,8 @@ def _serve(where: str, owner: Owner, secret: str | None, path: Path) -> None:
             timeout_keep_alive=KEPT_S,
         )
     )
-    click.echo(f"nearfar state on {told}  (state {path.name})")
+    let_in = "routers with the secret" if secret is not None else "anybody on this machine"
+    click.echo(f"nearfar state on {told}  (state {path.name}, for {let_in})")
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server.run(sockets=[listener])
@@ -114,32 +115,31 @@ def _listen(where: str) -> socket.socket:
         SettingsError: it cannot be.
     """
     name, _, port = where.rpartition(":")
-    host = name.strip("[]")
+    host, unix = name.strip("[]"), where.startswith(UNIX)
+    family = socket.AF_UNIX if unix else socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio sets TCP_NODELAY on what it accepts, and no answer waits for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, 0 if unix else socket.IPPROTO_TCP)
     try:
-        if where.startswith(UNIX):
-            listener = _unix(Path(where.removeprefix(UNIX)))
+        if unix:
+            _unlink_left(Path(where.removeprefix(UNIX)))
+            listener.bind(where.removeprefix(UNIX))
         else:
-            # With the protocol named, asyncio sets TCP_NODELAY on what it accepts, and no answer waits for an ACK.
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, int(port)))
         listener.listen(BACKLOG)
     except (OSError, ValueError) as error:
+        listener.close()
         said = error.strerror if isinstance(error, OSError) else "not HOST:PORT"
         raise SettingsError(f"cluster.listen: cannot listen on {where!r}: {said}.") from error
     return listener
 
 
-def _unix(path: Path) -> socket.socket:
-    """A socket of this file, for this user's processes; one that a killed owner has left is replaced."""
+def _unlink_left(path: Path) -> None:
+    """Take away a socket's file that a killed owner has left."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
         try:
             left.connect(str(path))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
         except FileNotFoundError:
-            pass
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    return listener
+            return

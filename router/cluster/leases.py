@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from policies.base import dollars
 from router.budgets import Period, exact
-from router.cluster.wire import NONE, AccountId, Granted, Row
+from router.cluster.wire import NONE, AccountId, BudgetId, Granted, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +28,14 @@ class Lease(Period):
     """A period of a budget, of which this router may spend what it holds. A soft budget refuses nobody.
 
     Attributes:
+        own_limit: What this router's configuration allows; what holds is `limit`, the owner's.
         heard: Whether the owner has said anything of it.
         room: What the owner could still grant when it was last heard.
     """
 
     def __init__(self, account: AccountId, starts_at: float, ends_at: float, limit: Fraction) -> None:
         self.account = account
+        self.own_limit = limit
         self.earlier = self.returned = self.room = NONE
         self.heard = False
         self._granted = self._booked = self._asked = NONE
@@ -157,7 +159,7 @@ class Lease(Period):
 class Leases:
     """All of this router's leases, those of periods that are over until they are settled."""
 
-    def __init__(self, budgets: Budgets, hold_s: float, remembered: Mapping[tuple[str, str, str], float]) -> None:
+    def __init__(self, budgets: Budgets, hold_s: float, remembered: Mapping[BudgetId, float]) -> None:
         self._budgets = budgets
         self._hold_s = hold_s
         self._remembered = dict(remembered)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from policies.base import dollars
 from router.cluster.copies import SharedCatalogue, SharedKeys, catalogue_in
 from router.cluster.leases import Leases
 from router.cluster.link import Link
@@ -151,7 +152,7 @@ class Member:
             routers=self._routers,
             leases=self._lease_states(),
             versions={KEYS: self.keys.version, CATALOGUE: self._catalogue.version},
-            problems=[*self._problems, *([] if self._trouble is None else [self._trouble])],
+            problems=[*self._problems, *self._other_limits(), *([] if self._trouble is None else [self._trouble])],
         )
 
     async def exchange(self, *, leaving: bool = False) -> None:
@@ -281,6 +282,15 @@ class Member:
             self._leases.close("their owner has not answered for too long")
         if self._place is not None:
             self._place.access.keyring.doubtful = _DOUBTFUL if closed else None
+
+    def _other_limits(self) -> list[str]:
+        leases = [] if self._leases is None else list(self._leases.leases.values())
+        return [
+            f"the budget {lease.account.scope} a {lease.account.period}: {dollars(float(lease.own_limit), 6)} is allowed "
+            f"here, and {dollars(float(lease.limit), 6)} by the owner, which holds"
+            for lease in leases
+            if lease.limit != lease.own_limit
+        ]
 
     def _lease_states(self) -> list[LeaseState]:
         now = time.time()

@@ -14,7 +14,19 @@ from router.budgets import bounds, exact
 from router.cluster.accounts import Account, Holding
 from router.cluster.board import Board
 from router.cluster.demand import Demand
-from router.cluster.wire import CATALOGUE, KEYS, NONE, AccountId, Answer, Change, Document, Exchange, Granted, Row
+from router.cluster.wire import (
+    CATALOGUE,
+    KEYS,
+    NONE,
+    AccountId,
+    Answer,
+    BudgetId,
+    Change,
+    Document,
+    Exchange,
+    Granted,
+    Row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -209,6 +221,6 @@ def _durable(held: Holding | None) -> tuple[object, ...] | None:
     return None if held is None else (held.node, held.granted, held.returned, held.spent, held.earlier)
 
 
-def _named(budget: tuple[str, str, str]) -> str:
+def _named(budget: BudgetId) -> str:
     scope, period, on_exceeded = budget
     return f"{scope} a {period} ({on_exceeded})"

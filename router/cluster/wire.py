@@ -20,6 +20,10 @@ MAX_BYTES = 16 * 1024 * 1024  # of one message: ten thousand keys are five of th
 T = TypeVar("T")
 
 
+BudgetId = tuple[str, Literal["day", "month"], Literal["near", "refuse", "warn"]]
+"""A budget: its scope, its period, and what becomes of whoever exceeds it."""
+
+
 class AccountId(Struct, frozen=True):
     """A budget in one of its periods, which begins at `starts_at` (seconds since 1970)."""
 
@@ -29,7 +33,7 @@ class AccountId(Struct, frozen=True):
     starts_at: int
 
     @property
-    def budget(self) -> tuple[str, str, str]:
+    def budget(self) -> BudgetId:
         """The budget, whatever the period."""
         return self.scope, self.period, self.on_exceeded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -36,16 +37,17 @@ class Cut:
         self.budgets, self.store = budgets, Store(None)
         self.up = True
         self.exchanges = 0
+        self._turn = threading.Lock()  # as the one thread of the owner's door
         self.restart()
 
     def restart(self) -> None:
-        # By the clock of whoever looks: a test may run on one of its own.
-        self.owner = Owner(self.budgets, self.store, SURVIVE_S, lambda: time.time(), lambda: time.monotonic())
+        self.owner = Owner(self.budgets, self.store, SURVIVE_S, _wall, _mono)
 
     def exchange(self, said: Exchange) -> Answer:
         self._reach()
-        self.exchanges += 1
-        return decode(encode(self.owner.exchange(decode(encode(said), Exchange))), Answer)
+        with self._turn:
+            self.exchanges += 1
+            return decode(encode(self.owner.exchange(decode(encode(said), Exchange))), Answer)
 
     def document(self, name: str) -> Document:
         self._reach()
@@ -55,7 +57,8 @@ class Cut:
 
     def change(self, name: str, change: Change) -> Document | None:
         self._reach()
-        return self.owner.change(name, change)
+        with self._turn:
+            return self.owner.change(name, change)
 
     def close(self) -> None:
         """Nothing was opened."""
@@ -63,6 +66,15 @@ class Cut:
     def _reach(self) -> None:
         if not self.up:
             raise OwnerAway("cut")
+
+
+def _wall() -> float:
+    """By the clock of whoever looks: a test runs on one of its own."""
+    return time.time()
+
+
+def _mono() -> float:
+    return time.monotonic()
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from backends.errors import Unauthorized
 from router.access.keys import Limits, Wanted
+from router.cli.doctor_cluster import cluster_lines
 from router.editing import changes
 from router.errors import Conflict, OwnerAway, TooManyRequests
 from router.http.system import report
@@ -95,6 +96,17 @@ def test_without_the_owner_it_lives_on_what_it_holds_then_near(tmp_path) -> None
         assert held >= 2
         assert [int(held), 3] == [by.count("a"), by.count("b")]
         problems = report(one.services)["problems"]
+        one.services.metrics.clustered(member.state())
+        metrics = one.services.metrics.render(one.services.log.stats(), {}, {}, [], "unknown").decode()
+        [line] = cluster_lines(member)
+        told = report(one.services)["cluster"]
+
+        assert ("error", "cluster") == (line.state, line.what)
+        assert "far money only as far as it is held here" in line.detail
+        assert ("alone", False, 1) == (told["rule"], told["reachable"], len(told["leases"]))
+        assert "nearfar_cluster_owner_reachable 0.0" in metrics
+        assert 'nearfar_cluster_rule{rule="alone"} 1.0' in metrics
+        assert 'nearfar_cluster_held_usd{on_exceeded="near",period="day",scope="global"}' in metrics
         assert ["error"] == [p["level"] for p in problems if "the owner does not answer" in p["message"]]
         cut.restart()
         cut.up = True
@@ -149,6 +161,21 @@ def test_a_budget_that_only_one_of_them_knows_is_spent_by_nobody(tmp_path) -> No
         assert ["b"] == await served(one)
         [problem] = one.services.cluster.state().problems
         assert f"model:{CHAT} a day (near) is the owner's, and not this router's" in problem
+
+    together(tmp_path, cut, go, "one")
+
+
+def test_the_limit_that_holds_is_the_owners(tmp_path) -> None:
+    """And the difference is told."""
+    cut = Cut(FIVE)
+
+    async def go(one: House) -> None:
+        cut.budgets = (BudgetEntry(limit_usd=2.0),)
+        cut.restart()
+        await asyncio.sleep(1.0)
+
+        assert ["a", "a", "b"] == await served(one, 3)
+        assert "$5 is allowed here, and $2 by the owner, which holds" in one.services.cluster.state().problems[0]
 
     together(tmp_path, cut, go, "one")
 
