@@ -111,8 +111,12 @@ class Member:
         self._rule()
 
     async def run(self) -> None:
-        """Talk with the owner for ever."""
-        await asyncio.gather(self._talk(), self._follow())
+        """Talk with the owner for ever. Whatever ends this, nothing more is spent then: nobody would hear of it."""
+        try:
+            await asyncio.gather(self._talk(), self._follow())
+        finally:
+            self._heard_at, self._away_since = None, self._away_since or time.time()
+            self._rule()
 
     async def leave(self) -> None:
         """Give everything back that is not spent; also what was granted in an answer that was no longer waited for."""
@@ -286,8 +290,8 @@ class Member:
     def _other_limits(self) -> list[str]:
         leases = [] if self._leases is None else list(self._leases.leases.values())
         return [
-            f"the budget {lease.account.scope} a {lease.account.period}: {dollars(float(lease.own_limit), 6)} is allowed "
-            f"here, and {dollars(float(lease.limit), 6)} by the owner, which holds"
+            f"the budget {lease.account.scope} a {lease.account.period}: {dollars(float(lease.own_limit), 6)} is "
+            f"allowed here, and {dollars(float(lease.limit), 6)} by the owner, which holds"
             for lease in leases
             if lease.limit != lease.own_limit
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import AsyncExitStack
 
@@ -19,7 +20,7 @@ from router.sections import AliasEntry, BudgetEntry
 from tests.unit.router.cluster.local import SURVIVE_S, Cut, joined
 from tests.unit.router.house import CHAT, House, chat
 from tests.unit.router.test_attempts import tried
-from tests.unit.router.virtual import run
+from tests.unit.router.virtual import BEGAN_S, run
 
 FIVE = (BudgetEntry(limit_usd=5.0),)
 
@@ -213,9 +214,34 @@ def test_a_start_without_the_owner_goes_by_the_copy_while_that_is_young_enough(t
         assert "mine" in one.services.catalog.aliases
         assert ["b"] == await served(one)
 
+    async def too_late(one: House) -> None:
+        assert "closed" == one.services.cluster.state().rule
+        with pytest.raises(OwnerAway):
+            one.services.access.keyring.find(secret[0])
+        assert ["b"] == await served(one)
+
     together(tmp_path, cut, first, "one", auth=keys)
+    copy = tmp_path / "one" / "nearfar-keys.copy.json"
+    os.utime(copy, (BEGAN_S, BEGAN_S + 1000.0))  # by the clock that the houses run on
     cut.up = False
     together(tmp_path, cut, second, "one", auth=keys)
+    os.utime(copy, (BEGAN_S, BEGAN_S + 1000.0 - SURVIVE_S - 1))
+    together(tmp_path, cut, too_late, "one", auth=keys)
+
+
+def test_a_bug_that_ends_the_talk_ends_the_spending(tmp_path, monkeypatch) -> None:
+    """Where nobody would hear what is spent, nothing is."""
+    cut = Cut((BudgetEntry(limit_usd=100.0),))
+
+    async def go(one: House) -> None:
+        assert ["a"] == await served(one)
+        monkeypatch.setattr(cut, "exchange", lambda said: 1 / 0)
+        await asyncio.sleep(1.0)
+        assert "closed" == one.services.cluster.state().rule
+        assert ["b"] == await served(one)
+        monkeypatch.undo()
+
+    together(tmp_path, cut, go, "one")
 
 
 def test_a_breaker_that_opens_at_one_is_open_at_the_other_and_closes_there(tmp_path) -> None:
