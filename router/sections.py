@@ -11,6 +11,7 @@ from router.section import (
     AuthSettings,
     BatchSettings,
     CacheSettings,
+    ClusterSettings,
     Days,
     Fraction,
     NonNegative,
@@ -350,6 +351,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     intents: IntentsSettings = IntentsSettings()
     batches: BatchSettings = BatchSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    cluster: ClusterSettings = ClusterSettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     aliases: tuple[AliasEntry, ...] = ()

@@ -26,6 +26,7 @@ COMMANDS = {
     "routes": "catalogue",
     "run": "infer",
     "serve": "serve",
+    "state": "state",
 }
 """The module of each command, which is imported when somebody asks for it: no start waits for the others."""
 

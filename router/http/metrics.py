@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from backends.types import InferenceResult
 from router.egress.guard import KINDS
 from router.http.batch_gauges import BatchGauges
+from router.http.cluster_gauges import ClusterGauges
 from router.http.replica_gauges import ReplicaGauges
 from router.outcome import Outcome
 from router.rows import Refused
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from router.batches.types import Batch
     from router.budgets import BudgetState
     from router.caching.answers import CacheState
+    from router.cluster.told import ClusterState
     from router.decision_log.taking import LogStats
     from router.egress.guard import EgressState
 
@@ -68,6 +70,7 @@ class Metrics:
         self._near, self._budgets = _Near(registry), _Budgets(registry)
         self._batches, self._cache = BatchGauges(registry), _Cache(registry)
         self._replicas = ReplicaGauges(registry)
+        self._cluster: ClusterGauges | None = None
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -103,6 +106,12 @@ class Metrics:
         """Take in what the guard refused so far, before `render`."""
         for kind in KINDS:
             self._denied.labels(kind).set(egress.denied[kind])
+
+    def clustered(self, state: "ClusterState") -> None:
+        """Take in this router's part in its cluster, before `render`; where it has none, there are no such figures."""
+        if self._cluster is None:
+            self._cluster = ClusterGauges(self._registry)
+        self._cluster.state(state)
 
     def turned_away(self, why: str) -> None:
         """Count a request whose sender is unknown, or over a limit of its own."""

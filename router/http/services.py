@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uuid_utils
 from litestar import Request
@@ -36,6 +36,9 @@ from router.sections import Settings
 from router.sizes import size_of
 from router.telemetry.traces import Traces
 
+if TYPE_CHECKING:
+    from router.cluster.member import Member  # which nothing imports where there is no cluster
+
 REQUEST_ID_LENGTH = 128
 NAMED = "nearfar_identity"  # in the state of a request whose sender was found: who that is
 BATCHED = "nearfar_batched"  # in the state of a request that is a line of a batch: its surface
@@ -65,6 +68,7 @@ class Services(Struct, frozen=True, kw_only=True):
     access: Access
     in_force: InForce
     traces: Traces | None = None
+    cluster: "Member | None" = None
     started_at: float = field(default_factory=time.time)  # seconds since 1970
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
