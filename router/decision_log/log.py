@@ -99,8 +99,8 @@ class DecisionLog:
         self._closed = False
         self._close_by = 0.0
         self._some, self._now, self._closing = threading.Event(), threading.Event(), threading.Event()
-        self._inserter = Inserter(con.cursor())
-        self._keeper = Keeper(self._cursor, retention)
+        self._inserter = Inserter(con.cursor(), numbers=retention.until_shipped)
+        self._keeper = Keeper(self.cursor, retention)
         self._file_id, self._wal_id = file_id(path), file_id(self._wal)  # which file is open; None when none is
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
@@ -117,8 +117,7 @@ class DecisionLog:
     ) -> DecisionLog:
         """Open the log, make it if there is none, and take in what a crashed process left in the spill file.
 
-        `:memory:` makes one that is gone when closed, for tests. What is older than the `retention` is deleted: of
-        decisions (by default none is) an hour's at a time.
+        `:memory:` makes one that is gone when closed, for tests. What is older than the `retention` is deleted.
 
         Raises:
             LogLocked: another process (or another log in this one) has it open.
@@ -202,13 +201,14 @@ class DecisionLog:
 
     def reader(self, sees: str | None = None) -> LogReader:
         """Return the read side, for any number of threads: one tenant's decisions, or (`sees` is None) everybody's."""
-        return LogReader(self._cursor, sees)
+        return LogReader(self.cursor, sees)
 
     def leave(self) -> None:
         """Settle and delete nothing: for whoever only reads. To be called within seconds of opening."""
         self._keeper.rest()
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the log as it is now, for one thread."""
         return self._con.cursor()  # looked up each time: `_reopen` replaces the connection
 
     def close(self) -> None:
@@ -340,7 +340,7 @@ class DecisionLog:
         self._inserter.close()
         self._con.close()
         self._con = connect(self._path)
-        self._inserter = Inserter(self._con.cursor())
+        self._inserter = Inserter(self._con.cursor(), numbers=self._inserter.numbers)
         self._file_id, self._wal_id = file_id(self._path), file_id(self._wal)
         self._is_broken = False
 
