@@ -17,6 +17,7 @@ from router.http.batches import batches_of
 from router.http.services import Services, identity, services
 from router.identity import is_known_to
 from router.sections import ModelEntry
+from router.shipping.shipper import ShippingState
 from router.token_health import TokenReport
 
 LAG_WARNING_S = 5.0
@@ -76,6 +77,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     house.metrics.batched(batches_of(request).store.batches.values())
     house.metrics.cached(house.finder.cache.state())
     house.metrics.guarded(GUARD.state())
+    house.metrics.shipped(_shipping(house))
     body = house.metrics.render(house.log.stats(), breakers, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -116,6 +118,7 @@ def report(house: Services) -> dict[str, Any]:
         "cache": house.finder.cache.state()._asdict() | {"enabled": house.settings.cache.enabled},
         "shadowing": house.dispatcher.shadows.state()._asdict(),
         "log": msgspec.to_builtins(house.log.stats()),
+        "shipping": msgspec.to_builtins(_shipping(house)),
     }
 
 
@@ -151,6 +154,11 @@ def _telemetry(house: Services) -> dict[str, Any]:
     return {"logs": house.settings.telemetry.logs, "traces": traces}
 
 
+def _shipping(house: Services) -> ShippingState | None:
+    """How shipping the log does; None where it is not shipped."""
+    return None if house.shipping is None else house.shipping.state()
+
+
 def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
     """Every sentence that somebody should read, with how bad it is. What is off on purpose is no problem."""
     found: dict[str, Literal["error", "warning"]] = {}
@@ -165,6 +173,8 @@ def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
         found[f"offline: {denied} attempts to leave this machine were refused; the log says whose"] = "warning"
     if house.log.stats().lag_s >= LAG_WARNING_S:
         found["the decision log lags behind"] = "warning"
+    if house.shipping is not None and (late := house.shipping.problem()) is not None:
+        found[late] = "warning"
     return found
 
 
