@@ -13,6 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from backends import hardware, registry
 from backends.errors import BackendError
 from backends.local.backend import LocalBackend, LocalOptions
@@ -55,6 +57,7 @@ from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
 from router.shadowing import Shadows
+from router.shipping.service import Shipping
 from router.spending import spent_budgets
 from router.telemetry.traces import Traces, Watchers
 from router.telemetry.traces import opened as opened_traces
@@ -139,16 +142,22 @@ async def _opened(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterat
 
 @asynccontextmanager
 async def serving_house(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterator[Services]:
-    """A house open for long: it refreshes its listings as often as is configured. A single command asks nobody unasked.
+    """A house open for long: it refreshes its listings as often as is configured, and ships its log.
+
+    A single command asks nobody unasked.
 
     Raises:
         SettingsError, CatalogError, LogError: as `open_house`.
     """
-    async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+    async with open_house(settings, secrets, log) as opened, AsyncExitStack() as closing:
+        shipping = Shipping(settings.log, log)
+        house = msgspec.structs.replace(opened, shipping=shipping)
         for lack in house.in_force.made.warnings:
             logger.warning("%s", lack)
         house.access.serve(settings, secrets)
         closing.push_async_callback(asyncio.to_thread, house.access.close)
+        closing.push_async_callback(asyncio.to_thread, shipping.close)
+        shipping.start()
         _beside(closing, watching_access=house.access.watch())
         if settings.server.workers > 1:  # each has the catalogue in memory, and one of them changes it
             intents = house.intents.follow(house.finder.cache.clear)

@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "export",
     "intents": "intents",
     "keys": "keys",
+    "log": "log",
     "models": "models",
     "replay": "replay",
     "report": "report",

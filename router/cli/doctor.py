@@ -22,6 +22,8 @@ from router.errors import CatalogError, LogError, SettingsError
 from router.house import open_house
 from router.policy_check import warnings_of
 from router.routes import name_of
+from router.shipping.names import segments_of
+from router.shipping.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +63,7 @@ def _findings(config: Path | None, *, check_token: bool) -> list[Finding]:
     findings += access_lines(settings, secrets)
     findings.append(_libraries())
     findings.append(_log(settings))
+    findings += _shipping(settings)
     return findings
 
 
@@ -192,3 +195,20 @@ def _log(settings: Settings) -> Finding:
     stats = log.stats()
     log.close()
     return Finding("log", "ok", f"{path.name}, {size(stats.file_bytes)}")
+
+
+def _shipping(settings: Settings) -> Iterator[Finding]:
+    """Whether the place that the log is shipped to can be read now, and how much waits for it here."""
+    to = settings.log.ship.to
+    if to is None:
+        return
+    staged = Path(settings.log.path).expanduser()
+    waiting = sorted(staged.with_name(f"{staged.name}.segments").rglob("*.parquet"))
+    held = f"{len(waiting)} segments ({size(sum(file.stat().st_size for file in waiting))}) wait here"
+    try:
+        place = place_of(to)
+        there = segments_of(place.names())
+    except (LogError, SettingsError) as error:
+        yield Finding("log shipping", "warning", f"{error} {held}", "rows wait here until it can be reached")
+        return
+    yield Finding("log shipping", "ok", f"{place.kind}: {len(there)} segments there; {held}")

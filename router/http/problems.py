@@ -1,4 +1,4 @@
-"""What of a running server somebody should read: one sentence each, with how bad it is. Off on purpose is no problem."""
+"""What of a running server somebody should read: a sentence each, with how bad it is. Off on purpose is no problem."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ LAG_WARNING_S = 5.0
 Problem = tuple[str, Literal["error", "warning"]]
 
 
-def problems(house: Services) -> dict[str, Literal["error", "warning"]]:
+def problems_of(house: Services) -> dict[str, Literal["error", "warning"]]:
     """Every sentence once, the far side's first."""
     return dict((*_far(house), *_shared(house), *_here(house)))
 
@@ -50,3 +50,5 @@ def _here(house: Services) -> Iterator[Problem]:
         yield f"offline: {denied} attempts to leave this machine were refused; the log says whose", "warning"
     if house.log.stats().lag_s >= LAG_WARNING_S:
         yield "the decision log lags behind", "warning"
+    if house.shipping is not None and (late := house.shipping.problem()) is not None:
+        yield late, "warning"

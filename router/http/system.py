@@ -15,10 +15,11 @@ from router.errors import Forbidden
 from router.far_servers import remote_of
 from router.http.auditing import audited
 from router.http.batches import batches_of
-from router.http.problems import LAG_WARNING_S, problems
+from router.http.problems import LAG_WARNING_S, problems_of
 from router.http.services import Services, identity, services
 from router.identity import is_known_to
 from router.sections import ModelEntry
+from router.shipping.shipper import ShippingState
 from router.token_health import TokenReport
 
 EVERYBODYS = (
@@ -80,6 +81,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     house.metrics.replicated(remote_of(house.backends).replicas())
     if house.cluster is not None:
         house.metrics.clustered(house.cluster.state())
+    house.metrics.shipped(_shipping(house))
     body = house.metrics.render(house.log.stats(), breakers, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -92,7 +94,7 @@ def report(house: Services) -> dict[str, Any]:
         for c in house.finder.of_model(entry)
         if c.near and c.status.loaded and c.target.backend == "local"
     ]
-    problems = problems(house)
+    problems = problems_of(house)
     return {
         "version": router.__version__,
         "started_at": datetime.fromtimestamp(house.started_at, UTC).isoformat(timespec="seconds"),
@@ -122,6 +124,7 @@ def report(house: Services) -> dict[str, Any]:
         "shadowing": house.dispatcher.shadows.state()._asdict(),
         "log": msgspec.to_builtins(house.log.stats()),
         "cluster": None if house.cluster is None else msgspec.to_builtins(house.cluster.state()),
+        "shipping": msgspec.to_builtins(_shipping(house)),
     }
 
 
@@ -155,6 +158,11 @@ def _telemetry(house: Services) -> dict[str, Any]:
     """Whether lines are logged and spans sent; `traces` is null where no collector is asked."""
     traces = None if house.traces is None else msgspec.to_builtins(house.traces.state())
     return {"logs": house.settings.telemetry.logs, "traces": traces}
+
+
+def _shipping(house: Services) -> ShippingState | None:
+    """How shipping the log does; None where it is not shipped."""
+    return None if house.shipping is None else house.shipping.state()
 
 
 def _listings(house: Services) -> list[dict[str, Any]]:
