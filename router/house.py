@@ -41,7 +41,7 @@ from router.http.metrics import Metrics
 from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
-from router.judgement import Judgement
+from router.judgement import judgement_of
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
 from router.near_costs import NearCosts
@@ -49,7 +49,6 @@ from router.patience import Patience
 from router.planning import Planner
 from router.pricing import price_book
 from router.privacy.keyed import Hasher
-from router.quality import Quality
 from router.remembering import remember, remembering
 from router.renewal import Refresher
 from router.reported import Reported
@@ -76,7 +75,6 @@ if TYPE_CHECKING:
     from router.editing.editor import Made
     from router.editing.keeping import Kept
     from router.listings import Listings
-    from router.quality import Prior
     from router.sections import RoutingSettings, Settings
 
 logger = logging.getLogger("nearfar")
@@ -304,7 +302,7 @@ async def _lessons(
     estimator: Estimator, far: FarSide, finder: CandidateFinder, log: Log, routing: RoutingSettings
 ) -> tuple[Lessons, Feedback]:
     """What is learnt, and what is said of answers; of both, what is known from before."""
-    judgement, admission = _judgement(routing, finder.catalog), Admission(limiting=routing.admission)
+    judgement, admission = judgement_of(routing, finder.catalog), Admission(limiting=routing.admission)
     lessons = Lessons(estimator, Breakers(), Patience(), far.health, judgement, admission)
     return lessons, await asyncio.to_thread(_remembered, lessons, finder, log, routing)
 
@@ -346,16 +344,6 @@ def _remembered(lessons: Lessons, finder: CandidateFinder, log: Log, routing: Ro
         if candidate_id in by_id:
             lessons.remember(by_id[candidate_id], error_class, now - age_s)
     return feedback
-
-
-def _judgement(routing: RoutingSettings, catalog: Catalog) -> Judgement:
-    """What is known of answers, by the catalogue's word alone so far."""
-
-    def prior(model: str) -> Prior:
-        entry = catalog.find(model)
-        return None if entry is None else entry.quality
-
-    return Judgement(Quality(routing.quality, prior, time.time), routing.cascade)
 
 
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
