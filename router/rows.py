@@ -15,7 +15,7 @@ from router.privacy.redaction import without_inputs, without_values
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
-    from policies.types import Estimate
+    from policies.types import Decision, Estimate
     from router.outcome import Attempt, Outcome
     from router.slate import Plan
 
@@ -82,12 +82,18 @@ def decision_row(plan: Plan, seq: int, under: Under, policy_version: str, hashes
         tenant=request.tenant or None,
         session=hashes.session,
         route=plan.route,
-        explore_rate=decision.explore_rate,
-        draw=decision.draw,
-        explored=decision.explored,
-        propensity=decision.propensity,
         catalog=under.catalog,
+        **_chance(decision),
     )
+
+
+def _chance(decision: Decision) -> dict[str, Any]:
+    return {
+        "explore_rate": decision.explore_rate,
+        "draw": decision.draw,
+        "explored": decision.explored,
+        "propensity": decision.propensity,
+    }
 
 
 def refused_rows(
