@@ -230,7 +230,12 @@ class Ledger:
             busy_s = 0.0 if isinstance(error, _NEVER_RAN) else said.busy_s
             return self._near.cost(candidate.status.device, busy_s, stay)
         if said.pieces:
-            usage = Usage(prompt_tokens=said.size.input_tokens, completion_tokens=said.pieces, cached_tokens=0)
+            usage = Usage(
+                prompt_tokens=said.size.input_tokens,
+                completion_tokens=said.pieces,
+                cached_tokens=0,
+                compute_s=said.busy_s,  # a replica's pieces say it
+            )
             return _estimated(candidate.price, usage)
         if error is not None and error.billed is False:
             return Cost(0.0, "priced")
