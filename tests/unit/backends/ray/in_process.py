@@ -63,6 +63,7 @@ class InProcess:
     """Stands where `backends.ray.cluster.Cluster` does.
 
     Attributes:
+        away: Why nobody can connect, where nobody can.
         dies: What whoever asks a replica is told instead of an answer.
         said: What was asked of the cluster, in order.
     """
@@ -71,7 +72,8 @@ class InProcess:
         self._options = options
         self._openings: dict[str, bytes] = {}
         self._replicas: dict[str, asyncio.Task[Replica]] = {}
-        self.dies: Exception | None = None
+        self.away: Exception | None = None
+        self.dies: BaseException | None = None
         self.dies_after_a_piece: Exception | None = None
         self.replicas = 1
         self.said: list[str] = []
@@ -82,6 +84,8 @@ class InProcess:
 
     def connect(self) -> None:
         self.said.append("connect")
+        if self.away is not None:
+            raise self.away
 
     def deploy(self, name: str, target: Any, shape: Any) -> None:
         self.said.append("deploy")

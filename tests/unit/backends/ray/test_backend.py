@@ -287,20 +287,17 @@ def test_what_was_unloaded_is_deployed_anew_by_the_next_request(within, target):
     within(check)
 
 
-def test_a_cluster_that_cannot_be_reached_is_why_its_targets_are_unavailable(within, target, monkeypatch):
+def test_a_cluster_that_cannot_be_reached_is_why_its_targets_are_unavailable(within, target):
     """Said once, and tried again."""
 
     async def check(backend, cluster):
-        def connect():
-            raise ConnectionError("at /tmp/somewhere")
-
-        monkeypatch.setattr(cluster, "connect", connect)
+        cluster.away = ConnectionError("at /tmp/somewhere")
         await backend.prepare(target)
         with pytest.raises(Unavailable, match="no Ray cluster answers"):
             await backend.infer(asking(), target)
         assert "no Ray cluster answers" == backend.status(target).unavailable
 
-        monkeypatch.undo()
+        cluster.away = None
         assert isinstance(await backend.infer(asking(), target), InferenceResult)
         assert backend.status(target).unavailable is None
 
