@@ -97,10 +97,8 @@ class RayBackend:
         began, deployment = time.perf_counter(), await self._known(target)
         was_running = deployment.running > 0
         with self._failing(deployment, told=[]):
-            handles = await self._ready(deployment)
-            described: wire.Described = await calls.whole(handles.describe.remote(), Limits())
-            deployment.described = described
-            deployment.serves()
+            handles = await self._awake(deployment)
+            described = deployment.described or await self._describe(deployment, handles)
             if thorough:
                 measured: LoadReport = await calls.whole(handles.measure.remote(), Limits())
                 return measured
@@ -125,7 +123,7 @@ class RayBackend:
         deployment = await self._known(target)
         with deployment.carrying(request), self._failing(deployment, told=[]):
             began, cold = time.perf_counter(), not deployment.running
-            handles = await self._ready(deployment)
+            handles = await self._awake(deployment)
             response = handles.infer.remote(wire.ask(request, target))
             served: wire.Served = await calls.whole(response, request.limits)
             outside_s = max(0.0, time.perf_counter() - began - served.inside_s)
@@ -137,7 +135,7 @@ class RayBackend:
         deployment = await self._known(target)
         with deployment.carrying(request), self._failing(deployment, told=told):
             began, cold = time.perf_counter(), not deployment.running
-            handles = await self._ready(deployment)
+            handles = await self._awake(deployment)
             response = handles.stream.remote(wire.ask(request, target))
             async with aclosing(calls.pieces(response, request.limits)) as pieces:
                 async for piece in pieces:
@@ -196,9 +194,7 @@ class RayBackend:
         for deployment in known:
             deployment.see(seen.get(deployment.name))
             if deployment.running and deployment.described is None and deployment.handles is not None:
-                with translated(deployment.target.model):
-                    response = deployment.handles.describe.remote()
-                    deployment.described = await calls.whole(response, Limits(total_s=LOOK_S))
+                await self._describe(deployment, deployment.handles, Limits(total_s=LOOK_S))
 
     async def _deployed(self, deployment: Deployment) -> None:
         """Have it deployed; what is wrong with it alone keeps nobody from the others."""
@@ -225,6 +221,43 @@ class RayBackend:
                     deployment.handles = self._cluster.handles(deployment.name)
             deployment.wanted = True
             return deployment.handles
+
+    async def _awake(self, deployment: Deployment) -> Handles:
+        """How the deployment is called, once a replica runs. Those that wait for one wait together, for one call of it.
+
+        Raises:
+            BackendError: none will come, as far as the cluster knows.
+        """
+        handles = await self._ready(deployment)
+        if deployment.running:
+            return handles
+        loop = asyncio.get_running_loop()
+        if deployment.waking is None or deployment.waking.done():
+            deployment.waking = loop.create_task(self._describe(deployment, handles))
+            deployment.waking.add_done_callback(_seen)
+        waking, failing = deployment.waking, loop.create_task(deployment.failing.wait())
+        try:
+            await asyncio.wait([waking, failing], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            failing.cancel()
+        if waking.done() and not waking.cancelled():
+            waking.result()
+            return handles
+        raise Unavailable(
+            deployment.status().unavailable or f"'{deployment.target.model}' was taken out of the cluster"
+        )
+
+    async def _describe(
+        self,
+        deployment: Deployment,
+        handles: Handles,
+        limits: Limits = Limits(),  # noqa: B008 -- immutable
+    ) -> wire.Described:
+        with translated(deployment.target.model):
+            described: wire.Described = await calls.whole(handles.describe.remote(), limits)
+        deployment.described = described
+        deployment.serves()
+        return described
 
     async def _join(self) -> None:
         try:
@@ -278,3 +311,9 @@ class RayBackend:
                 yield
         except Interrupted as error:
             raise broken(error, told=bool(told), others=deployment.lost()) from error
+
+
+def _seen(task: asyncio.Task[wire.Described]) -> None:
+    """Whoever waited for it may have left: what it failed with is known all the same."""
+    if not task.cancelled():
+        task.exception()

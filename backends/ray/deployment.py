@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ class Deployment:
         wanted: False once it was unloaded, until somebody asks for it again.
         running: Replicas that serve, as last seen.
         described: What one of them said of itself.
+        waking: The call that waits for one, while somebody does.
+        failing: Set while it is known that none will come.
     """
 
     def __init__(self, name: str, target: Target, shape: Shape) -> None:
@@ -38,6 +41,8 @@ class Deployment:
         self.wanted = True
         self.running = 0
         self.described: Described | None = None
+        self.waking: asyncio.Task[Described] | None = None
+        self.failing = asyncio.Event()
         self._failure: str | None = None
         self._loads = 0
         self._queued = 0
@@ -50,26 +55,35 @@ class Deployment:
             self.gone()
             return
         self._loads += max(0, seen.running - self.running)
-        self.running, self._failure = seen.running, seen.failure
+        self.running = seen.running
+        self.refused(seen.failure)
 
     def serves(self) -> None:
         """A replica answered: at least one runs, whatever was seen last."""
         if not self.running:
             self._loads += 1
-        self.running, self._failure = max(1, self.running), None
+        self.running = max(1, self.running)
+        self.refused(None)
 
     def lost(self) -> bool:
         """A replica died under a request. Returns whether another one should be running."""
         self.running = max(0, self.running - 1)
         return self.running > 0
 
-    def refused(self, why: str) -> None:
-        """The cluster did not take it."""
+    def refused(self, why: str | None) -> None:
+        """Why no replica of it will come; None where one may."""
         self._failure = why
+        if why is None:
+            self.failing.clear()
+        else:
+            self.failing.set()
 
     def gone(self) -> None:
         """Nothing of it is left; it is deployed anew when it is wanted."""
-        self.handles, self.described, self.running, self._failure = None, None, 0, None
+        if self.waking is not None:
+            self.waking.cancel()
+        self.handles, self.described, self.waking, self.running = None, None, None, 0
+        self.refused(None)
 
     @contextmanager
     def carrying(self, request: InferenceRequest) -> Iterator[None]:

@@ -38,7 +38,7 @@ _TABLE: dict[str, tuple[type[BackendError], str]] = {
     "ray.exceptions.RayTaskError": (Unavailable, "'{model}' failed in its replica: {kind}"),
     "ray.exceptions.AuthenticationError": (Unavailable, "the Ray cluster refuses this router's token"),
     "ray.exceptions.RayError": (Unavailable, "the Ray cluster failed '{model}': {kind}"),
-    "builtins.ImportError": (Unavailable, MISSING),
+    "builtins.ModuleNotFoundError": (Unavailable, MISSING),
     "builtins.ConnectionError": (Unavailable, "no Ray cluster answers"),
     "builtins.TimeoutError": (Timeout, "the cluster did not answer in time for '{model}'"),
     "builtins.Exception": (Unavailable, "the Ray cluster failed '{model}': {kind}"),

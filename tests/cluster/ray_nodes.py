@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(16),
 }
+MARKS = (pytest.mark.slow, pytest.mark.filterwarnings("ignore"))  # Ray's own warnings are not ours to mend
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
@@ -49,16 +50,16 @@ class Nodes:
         head = ("--head", f"--port={self._port}", "--include-dashboard=false")
         where = head if not self._started else (f"--address={self.address}",)
         command = [*RAY, "start", "--block", *where, "--object-store-memory=100000000", *options]
-        log = (self._folder / f"node-{len(self._started)}.log").open("wb")
-        with log:
-            node = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
+        log = self._folder / f"node-{len(self._started)}.log"
+        with log.open("wb") as out:
+            node = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT)
         self._started.append(node)
-        self._wait_for(node, log.name)
+        self._wait_for(node, log)
         return psutil.Process(node.pid)
 
-    def _wait_for(self, node: subprocess.Popen[bytes], log: str) -> None:
+    def _wait_for(self, node: subprocess.Popen[bytes], log: Path) -> None:
         until = time.monotonic() + START_S
-        while b"--block" not in (said := open(log, "rb").read()):  # noqa: PTH123, SIM115 -- what it says when it is up
+        while b"--block" not in (said := log.read_bytes()):  # what it says when it is up
             if node.poll() is not None or time.monotonic() > until:
                 pytest.fail(f"a Ray node did not start:\n{said.decode(errors='replace')[-2000:]}")
             time.sleep(0.2)

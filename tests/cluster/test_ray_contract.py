@@ -9,11 +9,12 @@ import pytest
 from backends.local.backend import LocalOptions
 from backends.ray.backend import RayBackend, RayOptions
 from backends.types import Target, Task
+from tests.cluster.ray_nodes import MARKS
 from tests.cluster.test_ray import MINILM, SMOLLM
 from tests.contract import test_backends
 from tests.contract.subjects import Subject
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("joinable")]
+pytestmark = [*MARKS, pytest.mark.usefixtures("joinable")]
 SOURCES = {Task.FEATURE_EXTRACTION: MINILM, Task.ZERO_SHOT_CLASSIFICATION: MINILM, Task.TEXT_GENERATION: SMOLLM}
 
 globals().update({name: check for name, check in vars(test_backends).items() if name.startswith("test_")})

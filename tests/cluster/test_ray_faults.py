@@ -9,11 +9,11 @@ from itertools import count
 import pytest
 
 from router.sections import RaySettings
-from tests.cluster.ray_nodes import cluster, raylet_of, replicas_of
+from tests.cluster.ray_nodes import MARKS, cluster, raylet_of, replicas_of
 from tests.cluster.test_ray import VECTORS, embedded, embedding, house_of, near, running, settings_of
 from tests.unit.router.house import House, chat, embed
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("joinable")]
+pytestmark = [*MARKS, pytest.mark.usefixtures("joinable")]
 CALLERS = 8
 BEFORE, AFTER = 40, 120  # answers before something is killed, and after it
 TEXTS = [f"text number {number} of those that are asked for again and again" for number in range(10)]

@@ -1,6 +1,6 @@
 """What is known of a deployment: its status is arithmetic on what was seen, and on what is under way."""
 
-from enum import Enum
+from enum import StrEnum
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +23,7 @@ TARGET = Target(backend="ray", provider="ray", model="Some/Model", task=Task.FEA
 REQUEST = InferenceRequest(task=TARGET.task, model=TARGET.model, payload=EmbeddingInput(texts=("ab",)))
 
 
-class State(Enum):
+class State(StrEnum):
     """As Serve has them."""
 
     RUNNING = "RUNNING"
@@ -123,7 +123,7 @@ def of(message: str = "", **counts: int) -> SimpleNamespace:
 
 def test_replicas_are_counted_by_their_state():
     """Those on their way out serve nobody new."""
-    assert Seen(2, 1, None) == seen_of("RUNNING", "", [of(RUNNING=2, STARTING=1, STOPPING=4)])
+    assert Seen(2, None) == seen_of("RUNNING", "", [of(RUNNING=2, STARTING=1, STOPPING=4)])
 
 
 def test_of_a_failure_only_what_we_said_ourselves_is_repeated():
