@@ -20,7 +20,7 @@ from backends.errors import (
     Overloaded,
     Unavailable,
 )
-from backends.types import Usage
+from backends.types import OWN_MODELS, Usage
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
 from router.pricing import priced_usd
@@ -209,6 +209,8 @@ class Ledger:
         if candidate.target.backend == "local":
             return self._near.cost(result.device, occupied_s(result), stay)
         usage = result.usage
+        if candidate.target.backend in OWN_MODELS:  # in a cluster: what its replica held
+            usage = replace(usage, compute_s=occupied_s(result))
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
         price = _price_at(candidate, result.provider)

@@ -35,6 +35,7 @@ CLOSED = "the ray backend is shutting down"
 _UNKNOWN = Status(unavailable="this target has not been prepared", device="cpu")
 _CLOSED = Status(unavailable=CLOSED, device="cpu")
 _MISSING = Status(unavailable=MISSING, device="cpu")
+_UNSOURCED = Status(unavailable="it has no source to load its weights from", device="cpu")
 
 
 class RayBackend:
@@ -80,6 +81,8 @@ class RayBackend:
             return _CLOSED if self._closed else _UNKNOWN
         if not self._cluster.installed():
             return _MISSING
+        if target.source is None:
+            return _UNSOURCED
         status = deployment.status()
         return replace(status, unavailable=self._failure) if self._failure and not self._connected else status
 
@@ -186,7 +189,7 @@ class RayBackend:
 
     async def _look(self) -> None:
         for deployment in list(self._deployments.values()):
-            if deployment.wanted:
+            if deployment.wanted and deployment.target.source is not None:
                 await self._deployed(deployment)
         known = [one for one in self._deployments.values() if one.handles is not None]
         with translated("the cluster"):
@@ -294,6 +297,8 @@ class RayBackend:
     async def _known(self, target: Target) -> Deployment:
         if self._closed:
             raise Unavailable(CLOSED)
+        if target.source is None:
+            raise Unavailable(str(_UNSOURCED.unavailable))
         if target not in self._targets:
             await self.prepare(target)
         return self._targets[target]

@@ -99,7 +99,7 @@ class Deployment:
 
     def learn(self, request: InferenceRequest, result: InferenceResult) -> None:
         """What an answered request held the device for."""
-        weight, held_s = work_of(request.payload), result.usage.compute_s
+        weight, held_s = work_of(request.payload), result.timings.device_s
         if held_s is None or weight <= 0:
             return
         now, before = held_s / weight, self._s_per_weight

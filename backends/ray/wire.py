@@ -217,19 +217,15 @@ def value_of(body: bytes) -> Any:
 
 
 def answer(served: Served, target: Target, outside_s: float, *, cold: bool) -> InferenceResult:
-    """The answer of a target. What it took outside of the replica is waiting: for one to start, or for its turn.
-
-    It is computing time that a replica is paid for, so that is stated as its usage.
-    """
+    """The answer of a target. What it took outside of the replica is waiting: for one to start, or for its turn."""
     timings = served.timings
     if cold:
         timings = replace(timings, load_s=(timings.load_s or 0.0) + outside_s)
     else:
         timings = replace(timings, queue_s=(timings.queue_s or 0.0) + outside_s)
-    held_s = timings.service_s if timings.device_s is None else timings.device_s
     return InferenceResult(
         output=_value(served.output),
-        usage=replace(served.usage, compute_s=held_s),
+        usage=served.usage,
         timings=timings,
         provider=target.provider,
         model=served.model,

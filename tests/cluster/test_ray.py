@@ -103,7 +103,7 @@ def test_a_streamed_answer_is_the_embedded_one(nodes, models_dir):
             assert own.output.text == result.output.text == "".join(piece.text for piece in pieces)
             assert {Delta} == {type(piece) for piece in pieces}
             assert sorted(piece.service_s for piece in pieces) == [piece.service_s for piece in pieces]
-            assert result.usage.compute_s == result.timings.device_s > 0
+            assert result.timings.device_s > 0
 
     asyncio.run(check())
 
@@ -195,8 +195,10 @@ def test_a_cluster_of_our_own_is_near_priced_and_sealed(models_dir):
         async with house_of(settings) as house:
             await running(house, "mini/lm")
             outcome = await house.dispatcher.infer(embed(*TEXTS, model="mini/lm", order=("ray", "local"), private=True))
-            (streamed, *_, talked) = await drained(
-                house.dispatcher.stream(chat(model="smol/lm", order=("ray", "local"), talks=True, private=True))
+            told = await drained(
+                house.dispatcher.stream(
+                    chat(model="smol/lm", order=("ray", "local"), talks=True, stream=True, private=True)
+                )
             )
             row = await house.row(outcome.decision_id)
             denied = GUARD.state().total
@@ -208,8 +210,8 @@ def test_a_cluster_of_our_own_is_near_priced_and_sealed(models_dir):
                 if one.status == psutil.CONN_LISTEN
             ]
 
-        assert ("ok", "ok", "ray") == (outcome.status, talked.status, outcome.winner.backend)
-        assert "ray" == streamed.backend
+        assert ("ok", "ray") == (outcome.status, outcome.winner.backend)
+        assert ("ray", "ok") == (told[0].backend, told[-1].status)
         held_s = outcome.result.timings.device_s
         assert pytest.approx(0.5 * held_s * 3.6 / 3600) == outcome.cost.usd
         (attempt,) = row["attempts"]

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import Interrupted, InvalidInput, RemoteError, Timeout, Unavailable
 from backends.local import preparation
@@ -122,7 +123,7 @@ def test_a_request_deploys_what_it_needs_once_and_is_answered_as_near(within, ta
         assert ("ray", "some/model", "cpu") == (second.provider, second.model, second.device)
         assert first.timings.load_s > 0
         assert second.timings.load_s is None
-        assert second.usage.compute_s == second.timings.device_s
+        assert second.timings.device_s > 0
         assert (1, 1) == (cluster.said.count("connect"), cluster.said.count("deploy"))
 
     within(check)
@@ -353,5 +354,21 @@ def test_nobody_asks_for_a_target_that_was_forgotten(within, target):
         await until(lambda: "delete" in cluster.said)
 
         assert backend.status(target).unavailable
+
+    within(check)
+
+
+def test_a_target_without_a_source_is_unavailable_and_not_deployed(within, target):
+    """Nobody knows its weights; what has some is deployed all the same."""
+    bare = replace(target, source=None)
+
+    async def check(backend, cluster):
+        await backend.prepare(bare)
+        await backend.load(target)
+
+        assert "source" in backend.status(bare).unavailable
+        with pytest.raises(Unavailable, match="source"):
+            await backend.infer(asking(), bare)
+        assert 1 == cluster.said.count("deploy")
 
     within(check)

@@ -35,9 +35,9 @@ def deployment(**shape) -> Deployment:
     return Deployment("name", TARGET, Shape(**shape))
 
 
-def answered(compute_s: float) -> InferenceResult:
+def answered(device_s: float) -> InferenceResult:
     return InferenceResult(
-        output=EmbeddingOutput(()), usage=Usage(compute_s=compute_s), timings=Timings(), provider="ray", model="m",
+        output=EmbeddingOutput(()), usage=Usage(), timings=Timings(device_s=device_s), provider="ray", model="m",
         device="cpu",
     )  # fmt: skip
 
