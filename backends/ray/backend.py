@@ -14,7 +14,7 @@ from backends.errors import BackendError, Interrupted, Unavailable
 from backends.ray import calls, wire
 from backends.ray.cluster import Cluster
 from backends.ray.deployment import Deployment
-from backends.ray.errors import MISSING, broken, translated
+from backends.ray.errors import MISSING, broken, is_settling, translated
 from backends.ray.options import OWN, Opening, RayOptions, Shape, application, shape_of
 from backends.types import Delta, Limits, Status
 
@@ -30,6 +30,7 @@ __all__ = ["OWN", "Opening", "RayBackend", "RayOptions", "Shape"]
 logger = logging.getLogger("nearfar.ray")
 
 LOOK_S = 2.0  # how often the cluster is asked how it stands
+SETTLE_S = 0.25  # until Serve is asked again for what it has not heard of
 STRIKES = 3  # unanswered looks after which the connection is made anew
 CLOSED = "the ray backend is shutting down"
 _UNKNOWN = Status(unavailable="this target has not been prepared", device="cpu")
@@ -236,7 +237,7 @@ class RayBackend:
             return handles
         loop = asyncio.get_running_loop()
         if deployment.waking is None or deployment.waking.done():
-            deployment.waking = loop.create_task(self._describe(deployment, handles))
+            deployment.waking = loop.create_task(self._woken(deployment, handles))
             deployment.waking.add_done_callback(_seen)
         waking, failing = deployment.waking, loop.create_task(deployment.failing.wait())
         try:
@@ -249,6 +250,15 @@ class RayBackend:
         raise Unavailable(
             deployment.status().unavailable or f"'{deployment.target.model}' was taken out of the cluster"
         )
+
+    async def _woken(self, deployment: Deployment, handles: Handles) -> wire.Described:
+        while True:
+            try:
+                return await self._describe(deployment, handles)
+            except Unavailable as error:
+                if not is_settling(error):
+                    raise
+            await asyncio.sleep(SETTLE_S)
 
     async def _describe(
         self,

@@ -75,6 +75,11 @@ def broken(error: BackendError, *, told: bool, others: bool) -> BackendError:
     return error if others else Unavailable(str(error))
 
 
+def is_settling(error: BackendError) -> bool:
+    """Whether Serve has not heard yet that the deployment is there: for a moment after one of its name was deleted."""
+    return type(error.__cause__).__name__ == "DeploymentUnavailableError"
+
+
 def _ours(error: Exception, model: str) -> BackendError:
     cause = getattr(error, "cause", None)  # what a task raised, in a RayTaskError
     if isinstance(cause, BackendError):
