@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Struct
 
 from backends.errors import Timeout
-from backends.types import Timings, Usage
+from backends.types import OWN_MODELS, Timings, Usage
 from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, OutcomeRow
 from router.errors import RouterError
 from router.outcome import Bases
@@ -189,7 +189,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         total_ms=milliseconds(attempt.total_s),
         first_token_ms=_ms(attempt.first_token_s),
         batch_size=None if result is None else result.batch_size,
-        occupancy_ms=None if result is None or attempt.backend != "local" else _ms(occupied_s(result)),
+        occupancy_ms=None if result is None or attempt.backend not in OWN_MODELS else _ms(occupied_s(result)),
         cost_usd=attempt.cost.usd,
         cost_source=attempt.cost.source,
         provider_request_id=None if result is None else result.provider_request_id,
