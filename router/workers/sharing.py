@@ -42,10 +42,8 @@ def check(settings: Settings) -> None:
 
 def _check_alone(settings: Settings) -> None:
     """See that there is no money and no limit to share, where nobody shares it out."""
-    workers, otherwise = (
-        settings.server.workers,
-        "Serve with one worker, with cluster.state (nearfar state) or without",
-    )
+    workers = settings.server.workers
+    otherwise = "Serve with one worker, with cluster.state (nearfar state), or without"
     refusal = f"with server.workers = {workers} each worker would allow it by itself, {workers} times as much in all"
     if settings.budgets:
         raise SettingsError(f"budgets: {refusal}. {otherwise} budgets.")
