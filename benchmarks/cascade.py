@@ -38,7 +38,7 @@ from backends.local.intents.logistic import logistic_regression, logits_of  # no
 from policies.registry import create  # noqa: E402
 from policies.types import Constraints, Estimate  # noqa: E402
 from router.quality import Quality  # noqa: E402
-from router.sections import CascadeSettings, QualitySettings  # noqa: E402
+from router.section_of_routing import CascadeSettings, QualitySettings  # noqa: E402
 from router.thresholds import Pair, choose  # noqa: E402
 
 if TYPE_CHECKING:

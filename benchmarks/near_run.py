@@ -16,7 +16,8 @@ from backends.types import EmbeddingInput, GenerationInput, InferenceRequest, Ta
 from router.decision_log.log import DecisionLog
 from router.house import open_house
 from router.request import Call, Routing
-from router.sections import LocalSettings, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import LocalSettings, Settings
 from router.settings import Secrets, tame_libraries
 
 if TYPE_CHECKING:

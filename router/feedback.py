@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from router.decision_log.judgements import Judged, Place
     from router.decision_log.taking import Log
     from router.quality import Figure
-    from router.sections import QualitySettings
+    from router.section_of_routing import QualitySettings
 
 
 class Said(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from router.patience import Patience
     from router.runs import Run
-    from router.sections import HedgingSettings
+    from router.section_of_routing import HedgingSettings
     from router.slate import Candidate, Plan
 
 CONSTANT_WORK = frozenset({

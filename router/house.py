@@ -76,7 +76,8 @@ if TYPE_CHECKING:
     from router.editing.editor import Made
     from router.editing.keeping import Kept
     from router.listings import Listings
-    from router.sections import RoutingSettings, Settings
+    from router.section_of_routing import RoutingSettings
+    from router.sections import Settings
     from router.settings import Secrets
 
 logger = logging.getLogger("nearfar")

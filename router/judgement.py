@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from policies.types import Estimate
     from router.catalog import Catalog
     from router.quality import Prior
-    from router.sections import CascadeSettings, RoutingSettings
+    from router.section_of_routing import CascadeSettings, RoutingSettings
     from router.slate import Candidate, Plan
 
 MAX_MODELS = 1000

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from router.outcome import Outcome
     from router.request import Call
     from router.routes import Routes
-    from router.sections import AliasEntry, OnStreamFailure, RoutingSettings
+    from router.section_of_routing import OnStreamFailure, RoutingSettings
+    from router.sections import AliasEntry
     from router.slate import Candidate, PromptIntent
 
 NO_DAILY_BUDGET = "the policy 'budget' spends a day's money: it needs a [[budgets]] whose period is 'day'"

@@ -34,7 +34,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from router.sections import QualitySettings
+    from router.section_of_routing import QualitySettings
     from router.slate import Candidate
 
     Prior = float | Mapping[str, float] | None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from backends.types import InferenceRequest, Target
 from policies.types import Constraints
 from router.page import Page
-from router.sections import OnStreamFailure
+from router.section_of_routing import OnStreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Container

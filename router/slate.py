@@ -11,7 +11,8 @@ from policies.base import Policy
 from policies.types import Decision, Estimate
 from router.errors import RouterError
 from router.request import Call
-from router.sections import OnStreamFailure, Price
+from router.section_of_routing import OnStreamFailure
+from router.sections import Price
 
 CACHE = "cache"
 """The backend and provider of answers that were given before."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from router.sections import CascadeSettings
+    from router.section_of_routing import CascadeSettings
 
 STEPS = 50
 GRID = tuple(step / STEPS for step in range(STEPS, -1, -1))  # from the strictest down

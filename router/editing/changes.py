@@ -13,7 +13,8 @@ from router.editing.overlay import AliasOver, ModelOver, Overlay, RoutesOver, be
 from router.errors import Conflict, InvalidRequest, NotFound, UnknownModel
 from router.routes import name_of
 from router.section import Unit
-from router.sections import AliasEntry, CandidateEntry, ModelEntry, OnStreamFailure, Price, RouteEntry
+from router.section_of_routing import OnStreamFailure
+from router.sections import AliasEntry, CandidateEntry, ModelEntry, Price, RouteEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,8 @@ from router.editing.in_force import Swap
 from router.http.auditing import audited
 from router.http.schemas import Body, Name, check_within, path_name
 from router.http.services import identity, reader, services
-from router.sections import AliasEntry, ModelEntry, OnStreamFailure, RouteEntry
+from router.section_of_routing import OnStreamFailure
+from router.sections import AliasEntry, ModelEntry, RouteEntry
 
 MOST_SNAPSHOTS = 500
 

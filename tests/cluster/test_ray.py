@@ -27,7 +27,8 @@ from backends.types import (
 from router.decision_log.log import DecisionLog
 from router.egress.guard import GUARD
 from router.house import serving_house
-from router.sections import CandidateEntry, LocalSettings, ModelEntry, RaySettings, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import CandidateEntry, LocalSettings, ModelEntry, RaySettings, Settings
 from router.settings import Secrets
 from tests.cluster.ray_nodes import MARKS
 from tests.unit.router.house import House, chat, drained, embed

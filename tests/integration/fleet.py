@@ -12,7 +12,8 @@ from backends.types import GenerationInput, InferenceRequest, Message, Task
 from router.decision_log.log import DecisionLog
 from router.house import open_house
 from router.request import Call, Routing
-from router.sections import CandidateEntry, ModelEntry, ProviderSettings, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
 from router.settings import Secrets
 from tests.integration.far_side import FarSide, Reply, Request
 

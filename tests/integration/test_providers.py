@@ -15,7 +15,8 @@ from router.decision_log.log import DecisionLog
 from router.errors import RouterError, UnknownModel
 from router.house import open_house, serving_house
 from router.request import Call, Routing, split_suffix
-from router.sections import CandidateEntry, ModelEntry, Price, ProviderSettings, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import CandidateEntry, ModelEntry, Price, ProviderSettings, Settings
 from router.settings import Secrets, read_secrets
 from tests.integration.far_side import FarSide, reply_json
 

@@ -11,7 +11,8 @@ import pytest
 from backends.local import weight_packages
 from router.decision_log.log import DecisionLog
 from router.house import open_house
-from router.sections import CandidateEntry, LocalSettings, ModelEntry, Price, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import CandidateEntry, LocalSettings, ModelEntry, Price, Settings
 from router.settings import Secrets
 from tests.unit.router.house import House, chat, fake
 from tests.unit.router.test_overload import until

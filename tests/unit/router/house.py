@@ -17,6 +17,7 @@ from router.http.services import Services
 from router.outcome import Begun, Outcome
 from router.request import Call, Routing
 from router.section import CacheSettings
+from router.section_of_routing import RoutingSettings
 from router.sections import (
     AliasEntry,
     BudgetEntry,
@@ -26,7 +27,6 @@ from router.sections import (
     ModelEntry,
     Price,
     RouteEntry,
-    RoutingSettings,
     Settings,
 )
 from router.settings import Secrets

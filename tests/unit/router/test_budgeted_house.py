@@ -13,7 +13,8 @@ from router.decision_log.log import DecisionLog
 from router.errors import BudgetExceeded, NoCandidate, SettingsError
 from router.house import open_house
 from router.listings import Listings
-from router.sections import AliasEntry, BudgetEntry, CandidateEntry, Price, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import AliasEntry, BudgetEntry, CandidateEntry, Price, Settings
 from router.settings import Secrets
 from tests.unit.router.house import CHAT, House, chat, chat_model, drained, fake, opened
 from tests.unit.router.test_listings import listing, model, serves

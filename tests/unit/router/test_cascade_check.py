@@ -4,7 +4,8 @@ import pytest
 
 from router.catalog import Catalog
 from router.policy_check import warnings_of
-from router.sections import AliasEntry, CandidateEntry, ModelEntry, Price, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import AliasEntry, CandidateEntry, ModelEntry, Price, Settings
 
 NEAR = CandidateEntry(backend="local", source="hub")
 FAR = CandidateEntry(backend="remote", provider="huggingface", price=Price(per_request_usd=0.001))

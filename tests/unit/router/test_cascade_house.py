@@ -8,7 +8,8 @@ import pytest
 from backends.types import Delta
 from router.outcome import Begun, Outcome
 from router.patience import LEAST
-from router.sections import AliasEntry, CascadeSettings, HedgingSettings, ModelEntry
+from router.section_of_routing import CascadeSettings, HedgingSettings
+from router.sections import AliasEntry, ModelEntry
 from router.thresholds import Pair
 from tests.unit.router import virtual
 from tests.unit.router.house import PRICE, chat, drained, embed, fake, opened

@@ -19,7 +19,8 @@ from router.errors import InvalidRequest
 from router.feedback import Said
 from router.house import open_house
 from router.ledger import now_us
-from router.sections import AliasEntry, ModelEntry, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import AliasEntry, ModelEntry, Settings
 from router.settings import Secrets
 from router.slate import PromptIntent
 from tests.unit.router.house import PRICE, House, chat, fake, opened

@@ -9,7 +9,8 @@ from backends.fake import FakeBackend
 from router.hedging import MOST_SAVED, Hedging
 from router.outcome import Outcome
 from router.patience import LEAST
-from router.sections import BudgetEntry, HedgingSettings
+from router.section_of_routing import HedgingSettings
+from router.sections import BudgetEntry
 from tests.unit.router import virtual
 from tests.unit.router.house import PRICE, House, chat, chat_model, drained, embed, fake, opened, vector_model
 from tests.unit.router.test_course import NEAR, A, B

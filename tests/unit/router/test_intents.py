@@ -34,7 +34,8 @@ from router.catalog import Catalog
 from router.errors import AllAttemptsFailed, CatalogError, InvalidRequest, NotFound, SettingsError, UnknownModel
 from router.intents.sets import MAX_SETS, IntentSets
 from router.intents.signal import BOUND_S, IntentSignal
-from router.sections import IntentEntry, IntentSetEntry, IntentsSettings, LogSettings, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import IntentEntry, IntentSetEntry, IntentsSettings, LogSettings, Settings
 from router.slate import PromptIntent
 from router.standby import Standby
 from tests.unit.backends.local.trigrams import SUPPORT, Trigrams, vectors_of

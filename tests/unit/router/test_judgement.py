@@ -2,7 +2,7 @@
 
 from router.judgement import Judgement
 from router.quality import Quality
-from router.sections import CascadeSettings, QualitySettings
+from router.section_of_routing import CascadeSettings, QualitySettings
 from router.thresholds import NOTHING_HOLDS, Pair
 
 SETTINGS = CascadeSettings(min_pairs=40)

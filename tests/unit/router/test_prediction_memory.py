@@ -12,7 +12,8 @@ from router.decision_log.log import DecisionLog
 from router.house import open_house
 from router.outcome import Outcome
 from router.prediction.memory import VERSION
-from router.sections import RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import Settings
 from router.settings import Secrets
 from router.slate import Size
 from tests.unit.router.house import chat, chat_model, drained, fake

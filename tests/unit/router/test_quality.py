@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.quality import DAY_S, Figure, Quality, Sums, posterior_mean, prior_of
-from router.sections import QualitySettings
+from router.section_of_routing import QualitySettings
 
 SETTINGS = QualitySettings()
 BY_INTENT = {"default": 0.8, "code": 0.6}

@@ -17,13 +17,13 @@ from router.errors import CatalogError
 from router.house import open_house
 from router.pricing import CPU_USD_PER_CORE_HOUR, GPU_USD_PER_HOUR
 from router.priors import REPLICA_START_S
+from router.section_of_routing import RoutingSettings
 from router.sections import (
     CandidateEntry,
     ModelEntry,
     Price,
     RaySettings,
     ReplicasEntry,
-    RoutingSettings,
     Settings,
 )
 from router.settings import Secrets

@@ -9,7 +9,8 @@ from router.errors import InvalidRequest, NoCandidate
 from router.http.inference import slate_of
 from router.request import Call
 from router.rules import AUTO
-from router.sections import AliasEntry, BudgetEntry, MatchEntry, RouteEntry, UseEntry, WorthSettings
+from router.section_of_routing import WorthSettings
+from router.sections import AliasEntry, BudgetEntry, MatchEntry, RouteEntry, UseEntry
 from tests.unit.router.house import CHAT, PRICE, House, chat, chat_model, embed, fake, opened, vector_model
 
 OTHER = "test/other"

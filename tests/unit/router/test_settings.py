@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from router.errors import SettingsError
 from router.section import AuthSettings, ServerSettings
-from router.sections import ProviderSettings, Settings, WeightSettings
+from router.section_of_routing import WeightSettings
+from router.sections import ProviderSettings, Settings
 from router.settings import cache_dir, check_listener, listings_dir, load, models_dir, read_secrets, tame_libraries
 
 # The keys of the example configuration that this version knows, as a user would write them.

@@ -22,7 +22,8 @@ from router.house import open_house
 from router.http.system import report
 from router.outcome import Outcome
 from router.request import Call
-from router.sections import AliasEntry, BudgetEntry, ModelEntry, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import AliasEntry, BudgetEntry, ModelEntry, Settings
 from router.settings import Secrets
 from router.shadowing import LONGEST_S, MOST_BYTES, MOST_WAITING, held_bytes
 from tests.unit.router.house import House, chat, chat_model, embed, fake, opened, vector_model

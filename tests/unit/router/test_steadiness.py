@@ -9,7 +9,8 @@ from policies.steady import held
 from policies.types import Decision
 from router.errors import InvalidRequest
 from router.request import Routing
-from router.sections import AliasEntry, Price, WeightSettings
+from router.section_of_routing import WeightSettings
+from router.sections import AliasEntry, Price
 from router.steadiness import MAX_SESSIONS, Incumbents, Kind, Sessions
 from tests.unit.router.house import CHAT, House, chat, chat_model, fake, opened
 

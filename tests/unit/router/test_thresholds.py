@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.sections import CascadeSettings
+from router.section_of_routing import CascadeSettings
 from router.thresholds import GRID, NOTHING_HOLDS, Pair, choose, lowest_holding, p_value
 
 SETTINGS = CascadeSettings()

@@ -17,7 +17,8 @@ from router.outcome import Begun, Outcome
 from router.patience import LEAST
 from router.request import Call
 from router.section import CacheSettings
-from router.sections import AliasEntry, HedgingSettings, ModelEntry, Price
+from router.section_of_routing import HedgingSettings
+from router.sections import AliasEntry, ModelEntry, Price
 from tests.unit.router.house import CHAT, VECTORS, House, chat, chat_model, drained, embed, fake, opened, vector_model
 
 ON = CacheSettings(enabled=True)

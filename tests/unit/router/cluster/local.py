@@ -17,7 +17,8 @@ from router.decision_log.log import DecisionLog
 from router.errors import OwnerAway
 from router.house import open_house
 from router.section import AuthSettings, ClusterSettings
-from router.sections import BudgetEntry, LogSettings, Price, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import BudgetEntry, LogSettings, Price, Settings
 from router.settings import Secrets
 from tests.unit.router.house import House, chat_model, fake
 

@@ -13,7 +13,8 @@ from policies.base import seconds
 from router.errors import RouterError
 from router.explanation.told import explained
 from router.explanation.values import Explanation
-from router.sections import BudgetEntry, HedgingSettings
+from router.section_of_routing import HedgingSettings
+from router.sections import BudgetEntry
 from tests.unit.router import virtual
 from tests.unit.router.house import chat, chat_model, drained, embed, fake, opened, vector_model
 from tests.unit.router.test_cascade_house import LARGE, ask, model, near

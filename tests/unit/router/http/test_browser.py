@@ -7,7 +7,8 @@ from litestar.testing import TestClient
 
 from router.app import create_app
 from router.decision_log.log import DecisionLog
-from router.sections import RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import Settings
 from router.settings import Secrets
 from tests.unit.router.house import CHAT, VECTORS, chat_model, fake, vector_model
 

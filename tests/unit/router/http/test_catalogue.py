@@ -9,7 +9,8 @@ from router.app import create_app
 from router.decision_log.log import DecisionLog
 from router.http import catalogue
 from router.http.scopes import needed
-from router.sections import AliasEntry, LogSettings, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import AliasEntry, LogSettings, Settings
 from router.settings import Secrets
 from tests.unit.router.house import CHAT, chat_model, fake
 

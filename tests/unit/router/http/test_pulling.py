@@ -9,7 +9,8 @@ from router.app import create_app
 from router.decision_log.log import DecisionLog
 from router.http import pulling
 from router.http.scopes import needed
-from router.sections import CandidateEntry, LogSettings, ModelEntry, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import CandidateEntry, LogSettings, ModelEntry, Settings
 from router.settings import Secrets
 from tests.unit.router.house import CHAT, chat_model, fake
 

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from backends.fake import FakeBackend
 from router.section import CacheSettings
-from router.sections import AliasEntry, HedgingSettings, LogSettings, RouteEntry, UseEntry
+from router.section_of_routing import HedgingSettings
+from router.sections import AliasEntry, LogSettings, RouteEntry, UseEntry
 from tests.unit.router.house import chat, chat_model, drained, embed, fake, opened, vector_model
 
 

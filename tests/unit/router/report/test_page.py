@@ -19,7 +19,8 @@ from router.report.gather import Report, Window, gathered, most_regretted, page
 from router.report.judging import wilson
 from router.report.page import html
 from router.report.sections import budget_burn
-from router.sections import RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import Settings
 from router.settings import Secrets
 from tests.unit.router.house import chat, chat_model, embed, fake, vector_model
 from tests.unit.router.replay import logs

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from router.errors import InvalidRequest, SettingsError
 from router.rows import Refused
 from router.section import TelemetrySettings
-from router.sections import RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import Settings
 from router.telemetry.traces import Traces, Watchers, opened
 from tests.unit.router.house import chat, chat_model, fake
 from tests.unit.router.house import opened as opened_house

@@ -13,7 +13,8 @@ from router.access.keys import Limits, Wanted
 from router.access.store import KeyFile
 from router.errors import Forbidden, SettingsError
 from router.section import AuthSettings, ClusterSettings, ServerSettings
-from router.sections import BudgetEntry, LocalSettings, LogSettings, RoutingSettings, Settings
+from router.section_of_routing import RoutingSettings
+from router.sections import BudgetEntry, LocalSettings, LogSettings, Settings
 from router.settings import keys_file
 from router.workers.sharing import check, part_of
 
