@@ -147,7 +147,7 @@ def test_a_commit_that_failed_after_the_fact_is_not_repeated(path: Path, rows) -
 
 def test_what_cannot_be_committed_at_close_is_committed_at_the_next_open(path: Path, rows, monkeypatch) -> None:
     """A log closed on a disk that stays full leaves its rows in the spill file, and the next open takes them in."""
-    monkeypatch.setattr("router.decision_log.log._CLOSE_S", 0.0)
+    monkeypatch.setattr("router.decision_log.taking._CLOSE_S", 0.0)
     log = DecisionLog.open(path, queue_rows=5)
     log._inserter._con = Stubborn(log._inserter._con, failures=10_000)
     for seq in range(20):
