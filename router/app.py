@@ -1,6 +1,6 @@
 """The HTTP application around a house: its routes, its errors and its description."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
@@ -31,6 +31,7 @@ from router.http import (
     loading,
     openai,
     pulling,
+    reloading,
     replay,
     system,
     web,
@@ -86,11 +87,17 @@ HANDLERS = (
     loading.load,
     loading.unload,
     pulling.pull,
+    reloading.reload,
 )
 
 
-def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litestar:
-    """The HTTP application. Its lifespan opens the house, as `serving_house` does, and closes it."""
+def create_app(
+    settings: Settings, secrets: Secrets, log: DecisionLog, read: Callable[[], Settings] | None = None
+) -> Litestar:
+    """The HTTP application. Its lifespan opens the house, as `serving_house` does, and closes it.
+
+    `read` reads the settings again; without one they stay as they are.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -100,6 +107,7 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
             compare.comparing(house) as app.state.comparisons,
         ):
             app.state.services = house
+            app.state.reloader = reloading.reloader(house, read)
             yield
 
     origins = list(settings.auth.cors_allow_origins)
@@ -116,6 +124,13 @@ def create_app(settings: Settings, secrets: Secrets, log: DecisionLog) -> Litest
     )
     app.asgi_handler = Door(app.asgi_handler, settings.server.body_timeout_s)
     return app
+
+
+def served(settings: Settings, secrets: Secrets, log: DecisionLog, read: Callable[[], Settings]) -> Watched:
+    """The application of a process of its own, which goes by what `read` reads when it gets SIGHUP."""
+    app = create_app(settings, secrets, log, read)
+    app.on_startup.append(reloading.on_hangup)
+    return watched(app, settings)
 
 
 def watched(app: Litestar, settings: Settings) -> Watched:

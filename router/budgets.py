@@ -97,12 +97,26 @@ class _Period:
 class Reservation:
     """Money set aside for one attempt. It ends once: settled at what the attempt cost, or released."""
 
-    def __init__(self, periods: Sequence[_Period], amount: Fraction) -> None:
-        self._periods = periods
+    def __init__(self, charge: Charge, periods: Sequence[_Period], amount: Fraction, held: set[Reservation]) -> None:
+        """`held` are those that have not ended, this one among them until it has."""
+        self.charge = charge
+        self._periods = list(periods)
         self._amount = amount
+        self._held = held
         self._ended = False
+        held.add(self)
         for period in periods:
             period.book(reserved=amount)
+
+    def follow(self, before: _Period, after: _Period) -> None:
+        """Be settled in `after` too, where `before` has this money: all that was counted there was counted on."""
+        if before in self._periods:
+            self._periods.append(after)
+
+    def join(self, period: _Period) -> None:
+        """Be set aside in this period too."""
+        period.book(reserved=self._amount)
+        self._periods.append(period)
 
     def settle(self, usd: float | None) -> None:
         """Book what the attempt cost. An unknown cost leaves spent all that was reserved, which is the most it can be.
@@ -125,6 +139,7 @@ class Reservation:
         if self._ended:
             raise RuntimeError("this reservation was settled or released before")
         self._ended = True
+        self._held.discard(self)
         for period in self._periods:
             period.book(spent=cost, reserved=-self._amount)
 
@@ -148,6 +163,18 @@ class _Budget:
                 return self._name in charge.models
             case _:
                 return self._name in charge.providers
+
+    def like(self, other: _Budget) -> bool:
+        """Whether both count the same money."""
+        return (self.entry.scope, self.entry.period) == (other.entry.scope, other.entry.period)
+
+    def count_on(self, period: _Period) -> _Period:
+        """Begin with what was counted in a period of the same money; the period that goes on."""
+        own = self._period
+        own.starts_at, own.ends_at = period.starts_at, period.ends_at
+        own.spent, own.reserved = period.spent, period.reserved
+        own.book()
+        return own
 
     def at(self, now: float) -> _Period:
         """The present period; a clock that was set back does not bring an old one back."""
@@ -186,10 +213,32 @@ class Budgets:
 
     def __init__(self, entries: Sequence[BudgetEntry], clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._held: set[Reservation] = set()
         ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
-        self._budgets = [_Budget(entry, clock()) for entry in ordered]
+        self._arrange([_Budget(entry, clock()) for entry in ordered])
+
+    def _arrange(self, budgets: list[_Budget]) -> None:
+        self._budgets = budgets
         self._binding = [budget for budget in self._budgets if budget.entry.on_exceeded != "warn"]
         self._daily = [budget for budget in self._budgets if budget.entry.period == "day"]
+
+    def become(self, other: Budgets) -> None:
+        """Have another's entries from now on.
+
+        Whose money was counted before is counted on, under its new limit. Others begin with what the other one knows to
+        be spent, and with what is set aside now, which is nothing where there were no budgets: an attempt that ended
+        while the log was read may be counted twice.
+        """
+        now = self._clock()
+        for budget in other._budgets:
+            before = next((each.at(now) for each in self._budgets if each.like(budget)), None)
+            after = budget.at(now) if before is None else budget.count_on(before)
+            for reservation in tuple(self._held):
+                if before is not None:
+                    reservation.follow(before, after)
+                elif budget.concerns(reservation.charge):
+                    reservation.join(after)
+        self._arrange(other._budgets)
 
     def __len__(self) -> int:
         """How many there are; none makes it false."""
@@ -243,7 +292,8 @@ class Budgets:
         refused = self._refusal(now, charge, usd)
         if refused is not None:
             return refused
-        return Reservation([b.at(now) for b in self._of(charge)], _exact(known(usd) or 0.0))
+        periods = [b.at(now) for b in self._of(charge)]
+        return Reservation(charge, periods, _exact(known(usd) or 0.0), self._held)
 
     def spend(self, charge: Charge, usd: float, at: float) -> None:
         """Book what was spent at that time (seconds since 1970) without a reservation: what a log remembers."""

@@ -117,7 +117,6 @@ async def _opened(settings: Settings, secrets: Secrets, log: DecisionLog) -> Asy
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
         yield Services(
-            settings=settings,
             far=far,
             refresher=refresher,
             catalog=catalog,

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
@@ -52,8 +53,24 @@ class RemoteBackend:
     def __init__(self, providers: Sequence[Provider]) -> None:
         self._providers = {provider.name: provider for provider in providers}
         self._connections = {provider.name: Connections(provider) for provider in providers}
+        self._left: WeakSet[Connections] = WeakSet()  # in use only by requests that began with them
         self._in_flight: Counter[tuple[str, str, Task]] = Counter()
         self._closed = False
+
+    def become(self, providers: Sequence[Provider]) -> None:
+        """Go by these providers from the next request on.
+
+        One that is the same keeps its connections. Requests under way end on those that they began with, and whoever
+        was to be asked at a provider that is gone is asked there still: no new request is sent to it.
+        """
+        for provider in providers:
+            known = self._providers.get(provider.name)
+            if known == provider:
+                continue
+            if known is not None:
+                self._left.add(self._connections[provider.name])
+            self._providers[provider.name] = provider
+            self._connections[provider.name] = Connections(provider)
 
     async def prepare(self, target: Target) -> None:
         """Nothing to find out: `status` needs no file and no network."""
@@ -160,7 +177,7 @@ class RemoteBackend:
     async def aclose(self) -> None:
         """Close every connection; requests in flight fail as unavailable."""
         self._closed = True
-        for connections in self._connections.values():
+        for connections in (*self._connections.values(), *self._left):
             await connections.aclose()
 
     async def _asked(self, provider: Provider, calls: Sequence[Call], limits: Limits, *, patient: bool) -> list[Answer]:

@@ -123,6 +123,10 @@ class Limiter:
         self.now = clock
         self._tenants: dict[str, _Tenant] = {}
 
+    def become(self, defaults: Limits) -> None:
+        """Go by these limits from now on, where a tenant has none of its own; what is under way stays so."""
+        self._defaults = defaults
+
     def enter(self, tenant: str, own: Limits | None = None) -> Place | None:
         """Let one more request of this tenant in; None where nothing limits it, and nothing need be freed.
 

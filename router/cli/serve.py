@@ -14,17 +14,17 @@ import msgspec
 import uvicorn
 
 from router.access.gate import check_tokens
-from router.app import create_app, watched
-from router.cli.console import config_option, configured, offline_option, opened_log, reported
+from router.app import served
+from router.cli.console import config_option, configured, loaded, offline_option, opened_log, reported
 from router.editing.editor import opened
 from router.errors import SettingsError
 from router.http.protocol import protocol_of
 from router.telemetry.logs import logging_to
 
 if TYPE_CHECKING:
-    from router.decision_log.log import DecisionLog
     from router.sections import Settings
     from router.settings import Secrets
+    from router.telemetry.exchanges import Watched
 
 
 BACKLOG = 2048
@@ -36,21 +36,35 @@ BACKLOG = 2048
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
 @offline_option
 def serve(config: Path | None, host: str | None, port: int | None, *, offline: bool) -> None:
-    """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
+    """Start the API (default http://127.0.0.1:8080).
+
+    SIGTERM and Ctrl-C finish what runs and drain the log. SIGHUP reads the configuration again.
+    """
+    if hasattr(signal, "SIGHUP"):  # one that comes before anybody listens waits for that: `reloading.on_hangup`
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+
+    def listening(settings: Settings) -> Settings:
+        return msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
+
     with reported():
         settings, secrets = configured(config, offline=offline)
-        changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-        settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
+        settings = listening(settings)
         opened(settings)
         check_tokens(settings, secrets)
         listener = _listen(settings)
-        _serve(settings, secrets, opened_log(settings), listener)
+        log = opened_log(settings)
+        app = served(settings, secrets, log, lambda: listening(loaded(config, offline=offline)))
+        try:
+            _serve(app, settings, secrets, listener)
+        finally:
+            log.close()
 
 
-def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket) -> None:
+def _serve(app: Watched, settings: Settings, secrets: Secrets, listener: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
-            watched(create_app(settings, secrets, log), settings),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -67,11 +81,8 @@ def _serve(settings: Settings, secrets: Secrets, log: DecisionLog, listener: soc
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gc.freeze()  # what is there by now stays as long as the server does: no collection need look through it again
-    try:
-        with logging_to(sys.stderr, settings.telemetry.logs):
-            server.run(sockets=[listener])
-    finally:
-        log.close()
+    with logging_to(sys.stderr, settings.telemetry.logs):
+        server.run(sockets=[listener])
     if not server.started:
         raise click.ClickException("the server could not start; the error is above")
 

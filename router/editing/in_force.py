@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from router.candidates import candidate_id, target_of
 from router.editing import keeping, snapshots
 from router.editing.changes import restore
-from router.editing.editor import changed, expect
+from router.editing.editor import changed, expect, made_over
 from router.editing.keeping import Kept
 from router.ledger import now_us
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from router.editing.editor import Made
     from router.ledger import Ledger
     from router.routes import Routes
+    from router.sections import Settings
 
 logger = logging.getLogger("nearfar.catalogue")
 
@@ -107,6 +108,17 @@ class InForce:
         """
         return await asyncio.shield(asyncio.create_task(self._change(change, author, expected), name="catalogue"))
 
+    async def rebase(self, base: Settings, said: str, author: str | None, beside: Callable[[], None]) -> Swap:
+        """Go by another configuration, under what was changed at run time; `beside` is called in the same step.
+
+        That is where everything else that goes by the configuration follows; it must not raise, nor wait.
+
+        Raises:
+            SettingsError, CatalogError: the two do not go together.
+            RouterError: it cannot be kept. Whatever is raised, nothing has changed.
+        """
+        return await asyncio.shield(asyncio.create_task(self._rebase(base, said, author, beside), name="catalogue"))
+
     async def rollback(self, snapshot: str, author: str | None = None, expected: str | None = None) -> Swap:
         """Have the run-time changes of a snapshot again, over the file as it is now. Raises as `change` does."""
         then = await asyncio.to_thread(self._then, snapshot)
@@ -122,16 +134,28 @@ class InForce:
             made = await asyncio.to_thread(changed, self.made.held, change)
             if made.held == self.made.held:
                 return Swap(self.snapshot, frozenset(), made.warnings, changed=False)
-            before, after = self.made.catalog.listed, made.catalog.listed
-            touched = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-            await self._parts.finder.prepare(after[name] for name in touched if name in after)
-            kept = Kept(
-                overlay=made.held.overlay, snapshot=made.snapshot.id, author=author, at_us=now_us(), change=change.said
-            )
-            await asyncio.to_thread(keeping.write, self._path, kept)
-            swap = Swap(made.snapshot.id, frozenset(touched), made.warnings, changed=True)
+            swap, kept = await self._prepared(made, change.said, author)
             self._swap(made, kept, swap)
         return swap
+
+    async def _rebase(self, base: Settings, said: str, author: str | None, beside: Callable[[], None]) -> Swap:
+        async with self._changing:
+            made = await asyncio.to_thread(made_over, base, self.made.held.overlay)
+            swap, kept = await self._prepared(made, said, author)
+            beside()
+            self._swap(made, kept, swap)
+        return swap
+
+    async def _prepared(self, made: Made, said: str, author: str | None) -> tuple[Swap, Kept]:
+        """Let backends look at what is new, and keep the change: what is left is to put it into force."""
+        before, after = self.made.catalog.listed, made.catalog.listed
+        touched = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        await self._parts.finder.prepare(after[name] for name in touched if name in after)
+        snapshot, kept = made.snapshot.id, self.kept
+        if snapshot != self.snapshot:
+            kept = Kept(overlay=made.held.overlay, snapshot=snapshot, author=author, at_us=now_us(), change=said)
+            await asyncio.to_thread(keeping.write, self._path, kept)
+        return Swap(snapshot, frozenset(touched), made.warnings, changed=kept is not self.kept), kept
 
     def _swap(self, made: Made, kept: Kept, swap: Swap) -> None:
         """Put it into force. Nothing here waits, so no request sees a part of it."""
@@ -140,7 +164,9 @@ class InForce:
         parts.routes.become(made.settings.routes)
         self.made, self.kept = made, kept
         parts.ledger.catalog = swap.snapshot
-        parts.log.append(made.snapshot.row(kept.at_us, kept.author, kept.change))
+        if swap.changed:
+            parts.log.append(made.snapshot.row(kept.at_us, kept.author, kept.change))
+            logger.info("the catalogue is %s from now on: %s", swap.snapshot, kept.change)
         parts.reprice()
         for changed_id in {name for name, _ in after - before} & {name for name, _ in before - after}:
             parts.unlearn(changed_id)
@@ -148,7 +174,6 @@ class InForce:
             parts.release(target)
         for hook in self._hooks:
             hook(swap)
-        logger.info("the catalogue is %s from now on: %s", swap.snapshot, kept.change)
 
 
 def _targets(catalog: Catalog) -> set[tuple[str, Target]]:
