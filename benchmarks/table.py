@@ -193,6 +193,17 @@ def router_overhead(report: Report) -> Iterator[Row]:
             yield Row(f"added without a key asked for, {name} ms", shown(value), "", f"<= {limit:g}", value["median"] <= limit)  # fmt: skip  # noqa: E501
 
 
+def browser_tier(report: Report) -> Iterator[Row]:
+    """The first page, and the tier in the browser beside the server's near side."""
+    page, loads = report["first_page"], f"slowest of {report['loads']} fresh loads"
+    slowest, size = page["slowest_ms"], page["most_bytes"] / 1000
+    yield Row("first page can be used after, ms", number(page["usable_ms"]["p50"]), f"{loads}: {slowest:.0f}", "<= 1000", slowest <= 1000)  # fmt: skip  # noqa: E501
+    yield Row("first page, kB", number(size), "", "<= 300", size <= 300)
+    times = {name: told["ratio"] for name, told in report["texts"].items()}
+    told = "; ".join(f"{name} {number(each)}" for name, each in times.items() if name != "short")
+    yield Row("vector of a short text in the page, times the server's", number(times["short"]), told)
+
+
 READERS: dict[str, Callable[[Report], Iterator[Row]]] = {
     "gateways": by_goals,
     "router_overhead": router_overhead,
@@ -210,6 +221,7 @@ READERS: dict[str, Callable[[Report], Iterator[Row]]] = {
     "faults": faults,
     "hostile_load": hostile_load,
     "soak": soak,
+    "browser_tier": browser_tier,
 }
 
 

@@ -51,20 +51,15 @@ class Turns(Generic[J]):
     def __bool__(self) -> bool:
         return bool(self._tenants or self._background)
 
-    def __len__(self) -> int:
-        """Jobs whose turn would come next: the others', and only where there are none those in the background."""
-        return sum(map(len, (self._tenants or self._background).values()))
-
     def add(self, job: J) -> None:
         """Put a job behind the others of its tenant."""
         lane = self._background if job.background else self._tenants
         lane.setdefault(job.tenant, deque()).append(job)
 
-    def take(self, budget: int, most: int | None = None) -> list[Share[J]]:
+    def take(self, budget: int) -> list[Share[J]]:
         """The next batch: units whose sizes add up to at most `budget`, but at least one. Budget 0 takes one job whole.
 
-        A job whose units are all taken leaves the queue; one with more stays first of its tenant. `most` limits the
-        jobs of the batch.
+        A job whose units are all taken leaves the queue; one with more stays first of its tenant.
         """
         shares: dict[int, Share[J]] = {}
         taken: dict[int, int] = {}  # units of each job that are in this batch already
@@ -86,7 +81,7 @@ class Turns(Generic[J]):
                 _finish(lane, tenant)
             elif count:
                 lane.move_to_end(tenant)
-            if budget == 0 or room <= 0 or not count or len(shares) == most:
+            if budget == 0 or room <= 0 or not count:
                 break
         return list(shares.values())
 

@@ -1,8 +1,6 @@
 """One thread that loads one model, serves it in batches and lets it go. Knows no task, file or device.
 
-A batch is what is queued when the thread is free: nobody waits for company, and company costs nobody a turn. Of a crowd
-a CPU takes half: it computes sixteen texts as efficiently as thirty-two, and the first half is answered, and asks anew,
-while it computes the second. A GPU takes all that fits.
+A batch is what is queued when the thread is free: nobody waits for company, and company costs nobody a turn.
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from backends.local.turns import Share
     from backends.local.types import LocalFamily
 
-CROWD = 8  # jobs that are taken at once, however few wait
 _MEMORY = 0.8  # weight of the past in the running mean of seconds per weight
 _NOBODY = Control(threading.Event(), lambda _piece: None)  # a batch has no single sender to stop it or to listen
 
@@ -144,8 +141,7 @@ class Worker:
         turns: Turns[Job] = Turns(lambda job: job.ready(self._the_model))
         try:
             while self._take_in(turns, failure, ended):
-                device = getattr(self.model, "device", "cpu")
-                self._run(turns.take(self._family.budget_on(device), _most(len(turns)) if device == "cpu" else None))
+                self._run(turns.take(self._family.budget_on(getattr(self.model, "device", "cpu"))))
         finally:
             self.model = None
 
@@ -248,11 +244,6 @@ class Worker:
         seen = job.spent_s / max(job.ask.weight, 1e-9)
         old = self._s_per_weight
         self._s_per_weight = seen if old is None else _MEMORY * old + (1 - _MEMORY) * seen
-
-
-def _most(queued: int) -> int:
-    """How many of the queued jobs the next batch has on a CPU."""
-    return max(CROWD, -(-queued // 2))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, loaded: asyncio.Future[None], failure: Exception | None) -> None:

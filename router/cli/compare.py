@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from router.cli import compare_shown
+from router.cli import compare_shown, compare_vote
 from router.cli.console import (
     config_option,
     configured,
@@ -26,7 +26,7 @@ from router.cli.console import (
     usd,
 )
 from router.compare.job import prepared
-from router.compare.kept import before, run_of
+from router.compare.kept import before, run_of, votes_in
 from router.compare.running import Running
 from router.compare.suite import built_in, opened
 from router.errors import NoSuchResource
@@ -34,9 +34,12 @@ from router.house import open_house
 from router.http.comparing import parts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from router.compare.job import Job
     from router.compare.run import Run
     from router.compare.suite import Suite
+    from router.compare.votes import Vote
     from router.decision_log.log import DecisionLog
     from router.sections import Settings
     from router.settings import Secrets
@@ -49,6 +52,15 @@ class Asked(NamedTuple):
     folder: Path
     resume: str | None
     save: bool
+    vote: bool
+
+
+class Told(NamedTuple):
+    """A run with what people said of its answers, and what of it routing took, in words."""
+
+    run: Run
+    votes: Sequence[Vote] = ()
+    taken: Sequence[str] = ()
 
 
 @click.command()
@@ -56,6 +68,7 @@ class Asked(NamedTuple):
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page with plots to FILE.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write tables for a README to FILE.")
 @click.option("--save-priors", is_flag=True, help="Let routing begin with what was measured of speed and quality.")
+@click.option("--vote", is_flag=True, help="Show the answers without names, and ask which is best: it is feedback.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of the order, in place of the suite's own.")
 @click.option("--resume", metavar="RUN", help="Go on with a run of this suite that was stopped.")
 @click.option("--show", metavar="RUN", help="Show a run of the log; nothing is asked.")
@@ -74,21 +87,36 @@ def compare(suite: str | None, *, config: Path | None, offline: bool, listed: bo
             _list(config, as_json=given["as_json"])
             return
         if given["show"] is not None:
-            run, said = _kept(config, given["show"], save=given["save_priors"])
+            told = _kept(config, given["show"], save=given["save_priors"])
         elif suite is None:
             raise click.UsageError("Name a SUITE, or use --list or --show RUN.")
         else:
             found, folder = opened(suite)
             if given["seed"] is not None:
                 found = replace(found, seed=given["seed"])
-            asked = Asked(found, folder, given["resume"], given["save_priors"])
-            run, said = asyncio.run(_compared(*configured(config, offline=offline), asked))
-        compare_shown.show(run, said, as_json=given["as_json"], out=given["out"], readme=given["markdown"])
-        if run.stopped is not None or _silent(run):
+            asked = Asked(found, folder, given["resume"], given["save_priors"], given["vote"])
+            told = _asked(*configured(config, offline=offline), asked)
+        compare_shown.show(*told, as_json=given["as_json"], out=given["out"], readme=given["markdown"])
+        if told.run.stopped is not None or _silent(told.run):
             raise click.exceptions.Exit(1)
 
 
-async def _compared(settings: Settings, secrets: Secrets, asked: Asked) -> tuple[Run, list[str]]:
+def _asked(settings: Settings, secrets: Secrets, asked: Asked) -> Told:
+    """The run; and then, where votes are wanted, with those."""
+    told, answers = asyncio.run(_compared(settings, secrets, asked))
+    if answers is None:
+        return told
+    said = compare_vote.asked(answers)
+    return told._replace(votes=asyncio.run(_voted(settings, secrets, told.run.run_id, said)))
+
+
+async def _voted(settings: Settings, secrets: Secrets, run_id: str, said: dict[str, float]) -> Sequence[Vote]:
+    async with open_house(settings, secrets, opened_log(settings)) as house:
+        await compare_vote.taken(house.feedback, said)
+        return (await asyncio.to_thread(_read, house.log, run_id)).votes
+
+
+async def _compared(settings: Settings, secrets: Secrets, asked: Asked) -> tuple[Told, compare_vote.Answers | None]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with open_house(settings, secrets, opened_log(settings)) as house:
@@ -107,14 +135,15 @@ async def _compared(settings: Settings, secrets: Secrets, asked: Asked) -> tuple
                     bar, description=f"{asked.suite.name}{spent}", total=running.planned, completed=running.finished
                 )
 
-            running = Running(parts, job, kept, tell)
+            answers = compare_vote.Answers(job) if asked.vote else None
+            running = Running(parts, job, kept, tell, None if answers is None else answers.hear)
             try:
                 run = await running.go()
             except asyncio.CancelledError:
                 kept_now = f"{running.finished} of {running.planned} trials are kept"
                 click.echo(f"{kept_now}: go on with --resume {running.run.run_id}", err=True)
                 raise
-        return run, await compare_shown.taken(house, run) if asked.save else []
+        return Told(run, taken=await compare_shown.taken(house, run) if asked.save else ()), answers
 
 
 def _left_out(job: Job) -> None:
@@ -122,27 +151,27 @@ def _left_out(job: Job) -> None:
         click.echo(f"left out: {name}: {why}", err=True)
 
 
-def _kept(config: Path | None, run_id: str, *, save: bool) -> tuple[Run, list[str]]:
-    """A run of the log; what of it was taken into routing, if that is wanted."""
+def _kept(config: Path | None, run_id: str, *, save: bool) -> Told:
+    """A run of the log, taken into routing if that is wanted."""
     settings, secrets = configured(config)
     if save:
         return asyncio.run(_saved(settings, secrets, run_id))
     with existing_log(settings) as log:
-        return _read(log, run_id), []
+        return _read(log, run_id)
 
 
-async def _saved(settings: Settings, secrets: Secrets, run_id: str) -> tuple[Run, list[str]]:
+async def _saved(settings: Settings, secrets: Secrets, run_id: str) -> Told:
     log_file(settings)
     async with open_house(settings, secrets, opened_log(settings)) as house:
-        run = await asyncio.to_thread(_read, house.log, run_id)
-        return run, await compare_shown.taken(house, run)
+        found = await asyncio.to_thread(_read, house.log, run_id)
+        return found._replace(taken=await compare_shown.taken(house, found.run))
 
 
-def _read(log: DecisionLog, run_id: str) -> Run:
+def _read(log: DecisionLog, run_id: str) -> Told:
     row = log.reader().comparison(run_id)
     if row is None:
         raise NoSuchResource("run", run_id)
-    return run_of(row)
+    return Told(run_of(row), votes_in(row))
 
 
 def _list(config: Path | None, *, as_json: bool) -> None:

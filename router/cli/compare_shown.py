@@ -21,20 +21,24 @@ from router.editing.changes import CHANGE, ModelPatch, patch_model
 from router.errors import RouterError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from router.compare.report import Report
     from router.compare.run import Run
+    from router.compare.votes import Vote
     from router.http.services import Services
 
 
-def show(run: Run, taken: list[str], *, as_json: bool, out: Path | None, readme: Path | None) -> None:
+def show(
+    run: Run, votes: Sequence[Vote], taken: Sequence[str], *, as_json: bool, out: Path | None, readme: Path | None
+) -> None:
     """Tell what a run says, in every form that is wanted; as tables where none is.
 
     Raises:
         RouterError: a file cannot be written.
     """
-    report = report_of(run)
+    report = report_of(run, votes)
     made = f"Made by nearfar {router.__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
     if out is not None:
         _write(out, page(run, report, made))

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from router.compare.run import Run, Trial
+from router.compare.votes import Opinion, Vote, votes_of
 from router.decision_log.comparison_rows import CompareRunRow, CompareTrialRow
 from router.errors import InvalidRequest, NoSuchResource
 from router.ledger import now_us
@@ -85,6 +86,11 @@ def run_of(row: dict[str, Any]) -> Run:
     lists = {name: msgspec.json.decode(row[name]) for name in ("loads", "candidates", "machine")}
     whole = row | lists | {"started_at": row["started"], "ended_at": row["ended"]}
     return msgspec.convert(whole, Run)
+
+
+def votes_in(row: dict[str, Any]) -> list[Vote]:
+    """What people said of the answers of the run that the log tells of."""
+    return votes_of(Opinion(*opinion) for opinion in row["opinions"])
 
 
 def _us(moment: datetime) -> int:

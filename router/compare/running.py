@@ -45,12 +45,18 @@ class Running:
         job: What it does.
         before: The run it goes on with; None begins one.
         tell: Called after every trial.
+        hear: Called with every answer.
     """
 
     def __init__(
-        self, parts: Parts, job: Job, before: Before | None = None, tell: Callable[[Running], None] = lambda _: None
+        self,
+        parts: Parts,
+        job: Job,
+        before: Before | None = None,
+        tell: Callable[[Running], None] = lambda _: None,
+        hear: Callable[[Trial, Output], None] | None = None,
     ) -> None:
-        self._parts, self._job, self._tell = parts, job, tell
+        self._parts, self._job, self._tell, self._hear = parts, job, tell, hear
         self._contenders = {one.name: one for one in job.contenders}
         self._slots = planned(job.shape)
         self._head = _begun(job) if before is None else replace(before.run, ended_at=None, stopped=None, trials=())
@@ -164,6 +170,8 @@ class Running:
         self.spent_usd += self._charge(slot, trial.cost_usd)
         self._keep(trial)
         if heard.result is not None:
+            if self._hear is not None:
+                self._hear(trial, heard.result.output)
             await self._scored(trial, heard.result.output)
         self._tell(self)
 

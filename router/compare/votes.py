@@ -1,11 +1,13 @@
 """Who won how often, where people said which of two answers is better. Votes in, shares out.
 
-A tie is half a win for each. Votes on one input are alike, so inputs are what is independent.
+A tie is half a win for each. Votes on one input are alike, so inputs are what is independent. People vote by feedback
+on the decisions of a run's trials: whoever scores two answers to one input has said which of them is better.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import combinations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from router.compare.pairs import FEW_UNITS
 from router.compare.signs import holm, mean_sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Vote(Struct, frozen=True):
@@ -27,6 +29,17 @@ class Vote(Struct, frozen=True):
     one: str
     other: str
     better: str | None
+
+
+class Opinion(Struct, frozen=True):
+    """What a source of feedback said of one answer, 0..1."""
+
+    load: int
+    repeat: int
+    input: int
+    source: str
+    candidate: str
+    score: float
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -43,6 +56,26 @@ class Standing(Struct, frozen=True, kw_only=True):
     share: Bounds
     p: float | None = None
     p_holm: float | None = None
+
+
+def votes_of(opinions: Iterable[Opinion]) -> list[Vote]:
+    """A vote for every two answers that one source scored: to one input, in one repeat, under one load.
+
+    The higher score is the better answer. Equal ones are a tie where none is higher; below another nothing was said of
+    the two: whoever names the best of three does not compare the rest.
+    """
+    scored: defaultdict[tuple[int, int, int, str], dict[str, float]] = defaultdict(dict)
+    for each in opinions:
+        scored[each.input, each.load, each.repeat, each.source][each.candidate] = each.score
+    found = []
+    for (place, *_), scores in scored.items():
+        best = max(scores.values())
+        for one, other in combinations(sorted(scores), 2):
+            if scores[one] != scores[other]:
+                found.append(Vote(place, one, other, max(one, other, key=scores.__getitem__)))
+            elif scores[one] == best:
+                found.append(Vote(place, one, other, None))
+    return found
 
 
 def standings(votes: Sequence[Vote]) -> tuple[Standing, ...]:

@@ -21,6 +21,12 @@ _BILLED = """
     WHERE mode = 'pinned' AND starts_with(request_id, ? || '/') AND ts >= (
         SELECT make_timestamp(min(started_us)) FROM nearfar_log.compare_runs WHERE run_id = ?::UUID)"""
 
+_OPINIONS = """
+    SELECT DISTINCT ON (f.decision_id, f.source) t.load, t.repeat, t.input, f.source, t.candidate, f.value
+    FROM compare_trials t JOIN feedback f USING (decision_id)
+    WHERE t.run_id = ?::UUID AND NOT t.warm_up AND f.metric = 'score'
+    ORDER BY f.decision_id, f.source, f.ts DESC"""  # whoever votes again replaces the vote before
+
 
 def billed(con: duckdb.DuckDBPyConnection, run_id: str) -> list[tuple[int, float | None]]:
     """Number and cost of every trial of a run that was sent, each time; None is an unknown cost."""
@@ -33,7 +39,11 @@ def runs(con: duckdb.DuckDBPyConnection, sees: str | None, limit: int) -> list[d
 
 
 def run(con: duckdb.DuckDBPyConnection, run_id: str, sees: str | None) -> dict[str, Any] | None:
-    """One run with its `trials` in order, and the `digest` of its suite; None where there is none to see."""
+    """One run; None where there is none to see.
+
+    With its `trials` in order, the `digest` of its suite, and the `opinions` of its answers: load, repeat, input,
+    source, candidate and score of each.
+    """
     try:
         key = [str(uuid.UUID(run_id))]
     except ValueError:
@@ -43,4 +53,5 @@ def run(con: duckdb.DuckDBPyConnection, run_id: str, sees: str | None) -> dict[s
         return None
     [(digest,)] = con.execute(_DIGEST, key).fetchall()
     trials = "SELECT * EXCLUDE (run_id, ts, tenant) FROM compare_trials WHERE run_id = ?::UUID ORDER BY number"
-    return found[0] | {"digest": digest, "trials": sql.dicts(con, trials, key)}
+    opinions = con.execute(_OPINIONS, key).fetchall()
+    return found[0] | {"digest": digest, "trials": sql.dicts(con, trials, key), "opinions": opinions}

@@ -9,11 +9,12 @@ from litestar import Request, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, convert, field, to_builtins
 
-from router.compare.kept import run_of
+from router.compare.kept import run_of, votes_in
 from router.compare.report import report_of
 from router.compare.run import Metric, Run
 from router.compare.service import Comparisons
 from router.compare.suite import PRINTED, Suite, check
+from router.compare.votes import Vote
 from router.errors import InvalidRequest, NoSuchResource
 from router.http.comparing import parts_of
 from router.http.schemas import Body, Name, NonNegative, Seed, check_within
@@ -105,16 +106,16 @@ async def every(request: Request[Any, Any, Any], limit: FromQuery[int] = 20) -> 
 
 @get("/v1/compare/{run_id:str}", summary="One comparison: how far it is, and what it says so far")
 async def one(request: Request[Any, Any, Any], run_id: FromPath[str]) -> dict[str, Any]:
-    """The findings are those of the trials that have ended."""
+    """The findings are those of the trials that have ended; afterwards, feedback on their decisions counts as votes."""
     running = comparisons_of(request).under_way(run_id, identity(request).sees)
     if running is not None:
-        return await _whole(running.run, "running")
+        return await _whole(running.run, "running", [])
     await services(request).log.committed()
     row = await asyncio.to_thread(reader(request).comparison, run_id)
     if row is None:
         raise NoSuchResource(RUN, run_id)
     run = run_of(row)
-    return await _whole(run, _state(request, run))
+    return await _whole(run, _state(request, run), votes_in(row))
 
 
 @delete("/v1/compare/{run_id:str}", status_code=200, summary="Cancel a comparison")
@@ -142,8 +143,8 @@ def _state(request: Request[Any, Any, Any], run: Run) -> State:
     return "completed" if run.stopped is None else "stopped"
 
 
-async def _whole(run: Run, state: State) -> dict[str, Any]:
-    report = await asyncio.to_thread(report_of, run)
+async def _whole(run: Run, state: State, votes: list[Vote]) -> dict[str, Any]:
+    report = await asyncio.to_thread(report_of, run, votes)
     return _told(run, state, len(run.trials)) | {"report": to_builtins(report)}
 
 

@@ -11,8 +11,10 @@ from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 
 from router.http.browser_models import LIBRARIES
+from router.http.modules import needed
 
 FILES = "/ui"
+_FIRST = ("app.js", "pages/chat.js")  # what the first page is made of: asked for at once, not one after another
 _WORKER = "browser/service_worker.js"
 _ANEW = CacheControlHeader(no_cache=True)  # a new version is seen at once; they are small, and come from near by
 
@@ -25,7 +27,10 @@ async def home() -> Response[bytes]:
 
 @cache
 def _page() -> bytes:
-    return resources.files("router").joinpath("web/index.html").read_bytes()
+    """The page, which names every module that it will need: a chain of imports is found out link by link otherwise."""
+    web = Path(str(resources.files("router").joinpath("web")))
+    links = "".join(f'<link rel="modulepreload" href="{address}">\n' for address in needed(web, *_FIRST))
+    return (web / "index.html").read_text(encoding="utf-8").replace("</head>", f"{links}</head>").encode()
 
 
 @get("/sw.js", include_in_schema=False, sync_to_thread=True)

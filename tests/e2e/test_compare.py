@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 
 from router.compare.suite import built_in
+from tests.e2e.command import here
 from tests.e2e.conftest import MINILM, Server
 from tests.unit.router.compare.written import CONFIG, PLANNED, SUITE
 
@@ -58,6 +61,96 @@ def test_ctrl_c_keeps_what_was_done_and_the_rest_follows(folder: Path) -> None:
     run = json.loads(resumed.stdout)
     assert (told[3], None) == (run["run"]["run_id"], run["run"]["stopped"])
     assert {8} == {each["answered"] for each in run["figures"]}
+
+
+def test_a_killed_run_is_gone_on_with(folder: Path) -> None:
+    """What the log had of it is not asked again: every trial is there once, and no decision is without its row."""
+    config = CONFIG.replace("latency_ms = 100", "latency_ms = 400")
+    (folder / "nearfar.toml").write_text(f'[log]\npath = "killed.duckdb"\n{config}')
+    process = subprocess.Popen(command("mine.toml"), cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    before = next(rows for rows in kept(folder) if len(rows) >= 3 or process.poll() is not None)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+
+    [listed] = json.loads(here(folder, "compare", "--list", "--json").stdout)["runs"]
+    resumed = here(folder, "compare", "mine.toml", "--resume", listed["run_id"], "--json")
+    *_, after = kept(folder, once=True)
+
+    assert (None, None) == (listed["ended"], listed["stopped"])
+    assert 0 == resumed.exit_code, resumed.stderr
+    assert {8} == {each["answered"] for each in json.loads(resumed.stdout)["figures"]}
+    assert PLANNED == len(after) == len({number for number, _ in after})
+    counted = {number: decision for number, decision in after if number >= 2}
+    assert all(counted[number] == decision for number, decision in before if number >= 2)
+
+
+def kept(folder: Path, *, once: bool = False) -> Iterator[list[tuple[int, str]]]:
+    """The trials that the log has, read from a copy of its files again and again: whoever writes it has it locked."""
+    copy = folder / "copy"
+    while True:
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for file in folder.glob("killed.duckdb*"):
+            shutil.copy(file, copy)
+        try:
+            with duckdb.connect(copy / "killed.duckdb") as log:
+                yield log.execute("SELECT number, decision_id::VARCHAR FROM compare_trials ORDER BY number").fetchall()
+        except (duckdb.IOException, duckdb.CatalogException):  # not there yet, or copied in the middle of a write
+            yield []
+        if once:
+            return
+
+
+WORDS = """\
+[log]
+path = "votes.duckdb"
+[[models]]
+id = "test/chat"
+task = "text-generation"
+candidates = [
+    { backend = "fake", provider = "plain", script = { tokens = 3 } },
+    { backend = "fake", provider = "wordy", script = { tokens = 12 } },
+]
+"""
+VOTED = """\
+name = "words"
+task = "text-generation"
+repeats = 2
+warm_up = 1
+inputs = ["one", "two", "three", "four"]
+candidates = [{ model = "test/chat", provider = "plain" }, { model = "test/chat", provider = "wordy" }]
+"""
+
+
+def test_people_vote_on_the_answers_of_a_run_without_knowing_whose_they_are(tmp_path: Path) -> None:
+    """A, B, a tie, and the end: three votes, in the report now and later, and feedback like any other."""
+    (tmp_path / "nearfar.toml").write_text(WORDS)
+    (tmp_path / "words.toml").write_text(VOTED)
+
+    done = here(tmp_path, "compare", "words.toml", "--vote", "--json", given="A\nnobody\nb\n=\nq\n")
+    run = json.loads(done.stdout)
+    again = json.loads(here(tmp_path, "compare", "--show", run["run"]["run_id"], "--json").stdout)
+    with duckdb.connect(tmp_path / "votes.duckdb", read_only=True) as log:
+        said = log.execute("SELECT value, count(*) FROM feedback GROUP BY value ORDER BY value").fetchall()
+
+    assert 0 == done.exit_code, done.stderr
+    first, _, _ = done.stderr.partition("Input 2")
+    assert ["A", "B"] == re.findall(r"\n([AB]): ", first)
+    assert "plain" not in done.stderr
+    *_, pair = run["votes"]
+    assert ("plain", "wordy", 1) == (pair["candidate"], pair["against"], pair["ties"])
+    assert 2 == pair["wins"] + pair["losses"]
+    assert run["votes"] == again["votes"]
+    assert [(0.0, 2), (0.5, 2), (1.0, 2)] == said
+
+
+def test_answers_that_are_no_text_are_not_voted_on(tmp_path: Path) -> None:
+    (tmp_path / "nearfar.toml").write_text("")
+    done = here(tmp_path, "compare", "embeddings", "--vote")
+
+    assert 1 == done.exit_code
+    assert "--vote: answers are read to vote on them, and feature-extraction gives no text." in done.stderr
 
 
 FAR = """\

@@ -42,8 +42,8 @@ export default function Compare() {
   };
   // One element around all: without it the library puts the runs first once the models have come.
   return html`<div><p class="quiet">One input for up to ${MOST} candidates. Each is asked by a request of its own, with a decision of its own in the log.</p>
-    <${Shown} of=${catalogue}>${(/** @type {any} */ { data }) => html`<${Bench} models=${data} again=${catalogue.again} choices=${choices}
-      choose=${(/** @type {Partial<Choices>} */ part) => choose((was) => ({ ...was, ...part }))} store=${store} />`}</${Shown}>
+    <div class="awaits-form"><${Shown} of=${catalogue}>${(/** @type {any} */ { data }) => html`<${Bench} models=${data} again=${catalogue.again} choices=${choices}
+      choose=${(/** @type {Partial<Choices>} */ part) => choose((was) => ({ ...was, ...part }))} store=${store} />`}</${Shown}></div>
     <${Failure} error=${trouble} />
     <${SavedRuns} runs=${runs} store=${store} />
     <${ServerRuns} /></div>`;

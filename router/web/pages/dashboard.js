@@ -18,8 +18,8 @@ export default function Dashboard() {
     go([...ranges, { name: "custom", since: Math.floor(from * 1000), until: Math.ceil(to * 1000) }]);
   const change = (/** @type {import("/ui/pages/dashboard/range.js").Range[]} */ chosen) => { look(); go(chosen); };
   return html`<${RangeBar} ranges=${ranges} onChange=${change} onRefresh=${look} />
-    <${Summary} looking=${looking} />
-    <${OverTime} looking=${looking} onZoom=${zoom} />
+    <div class="awaits-tiles"><${Summary} looking=${looking} /></div>
+    <div class="awaits-charts"><${OverTime} looking=${looking} onZoom=${zoom} /></div>
     <${Coverage} looking=${looking} onZoom=${zoom} />
     <${Savings} looking=${looking} /><${Budgets} looking=${looking} onZoom=${zoom} />
     <${Models} looking=${looking} /><${Regret} looking=${looking} /><${BreakEven} looking=${looking} />

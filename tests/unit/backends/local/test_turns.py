@@ -48,18 +48,6 @@ def test_what_is_queued_is_one_batch():
     assert [(jobs[0], [5]), (jobs[1], [7, 3]), (jobs[2], [2])] == batch
 
 
-def test_a_batch_has_no_more_jobs_than_it_may():
-    """The others stay in their order; how many wait counts who has a turn next."""
-    jobs = [Work(tenant, [5]) for tenant in "abab"]
-    turns = queued(*jobs)
-
-    assert 4 == len(turns)
-    assert [jobs[0], jobs[1], jobs[2]] == [share.job for share in turns.take(100, most=3)]
-    assert 1 == len(turns)
-    assert [jobs[3]] == [share.job for share in turns.take(100, most=3)]
-    assert 0 == len(turns)
-
-
 def test_a_giant_request_delays_another_tenant_by_one_visit_only():
     """The other tenant's text is in the first batch, though the giant came first."""
     giant, small = Work("a", [100] * 200), Work("b", [10])

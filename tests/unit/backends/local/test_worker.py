@@ -63,23 +63,6 @@ def test_what_queued_while_the_thread_was_busy_is_one_batch():
     within(check)
 
 
-@pytest.mark.parametrize(("device", "sizes"), [("cpu", [10, 8, 2]), ("cuda:0", [20])])
-def test_of_a_crowd_a_processor_takes_half(device, sizes):
-    """The first half is answered while the second is computed; a GPU takes all at once, and few are never split."""
-
-    async def check(worker, parrot):
-        parrot.device = device
-        running = await busy(worker, parrot)
-        waiting = await queue(worker, *(ask(f"t{number}") for number in range(20)))
-        parrot.may_go_on.set()
-        await asyncio.gather(running, *waiting)
-
-        assert sizes == [len(batch) for batch in parrot.batches[2:]]
-        assert [f"t{number}" for number in range(20)] == [text for batch in parrot.batches[2:] for text in batch]
-
-    within(check, max_queue=20)
-
-
 def test_the_device_time_of_a_batch_is_shared_out_by_size():
     """Everybody waited for the whole batch; together they pay for it once."""
 

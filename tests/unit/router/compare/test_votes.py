@@ -1,6 +1,6 @@
 """Who won how often, as people said."""
 
-from router.compare.votes import Vote, standings
+from router.compare.votes import Opinion, Vote, standings, votes_of
 
 
 def votes(better: list[str | None]) -> list[Vote]:
@@ -55,3 +55,32 @@ def test_several_pairs_are_corrected_together() -> None:
 def test_nobody_voted() -> None:
     """Nothing is said."""
     assert () == standings([])
+
+
+def opinion(score: float, candidate: str, *, place: int = 0, repeat: int = 0, source: str = "user") -> Opinion:
+    return Opinion(0, repeat, place, source, candidate, score)
+
+
+def test_scores_of_one_source_on_one_input_are_votes_between_every_two() -> None:
+    found = votes_of([opinion(1.0, "a"), opinion(0.2, "b"), opinion(0.5, "c")])
+
+    assert {Vote(0, "a", "b", "a"), Vote(0, "a", "c", "a"), Vote(0, "b", "c", "c")} == set(found)
+
+
+def test_equal_scores_are_a_tie_only_where_nobody_is_better() -> None:
+    """Whoever names the best of three says nothing of the other two."""
+    best_of_three = votes_of([opinion(1.0, "a"), opinion(0.25, "b"), opinion(0.25, "c")])
+
+    assert {Vote(0, "a", "b", "a"), Vote(0, "a", "c", "a")} == set(best_of_three)
+    assert [Vote(0, "a", "b", None)] == votes_of([opinion(0.5, "a"), opinion(0.5, "b")])
+
+
+def test_what_different_people_say_or_of_different_inputs_is_not_compared() -> None:
+    apart = [
+        opinion(1.0, "a"),
+        opinion(0.0, "b", source="somebody else"),
+        opinion(0.0, "b", place=1),
+        opinion(0.0, "b", repeat=1),
+    ]
+
+    assert [] == votes_of(apart)
