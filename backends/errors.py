@@ -30,10 +30,14 @@ class BackendError(Exception):
         elsewhere: True when another candidate may well succeed.
         billed: False when surely nothing was charged; None when nobody can know (also set on one error of its class).
         retry_after_s: Seconds to wait before asking the same place again, when it said so.
+        replica: Which of the candidate's servers it was, where there are several.
+        replaceable: True when another of its servers can be asked at once: it says nothing of the candidate.
     """
 
     elsewhere: ClassVar[bool] = True
     billed: bool | None = False
+    replica: str | None = None
+    replaceable: bool = False
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, http_status: int | None = None) -> None:
         super().__init__(message)

@@ -210,6 +210,8 @@ class Status(Struct, frozen=True, kw_only=True):
         dtype: `float32`, `bfloat16`, `float16`; None when far.
         queued: Requests accepted and not yet answered.
         queue_s: How long a new request would wait for its turn; None where only its number in the queue is known.
+        queue_turns: Likewise far, in answers' times: how many of them pass before its turn; None where nobody knows.
+        together: How many requests usually share a far server's time; None where nobody knows.
         runtime: What computes it (`torch`, `onnx`, ...); None when far or not loaded.
         loads: How often it was loaded since the start.
         memory_bytes: What it occupies, or would.
@@ -223,6 +225,8 @@ class Status(Struct, frozen=True, kw_only=True):
     dtype: str | None = None
     queued: int = 0
     queue_s: float | None = None
+    queue_turns: float | None = None
+    together: float | None = None
     memory_bytes: int | None = None
     runtime: str | None = None
     loads: int = 0
@@ -237,7 +241,7 @@ class Usage(Struct, frozen=True, kw_only=True):
         pixel_steps: Pixels drawn, times the steps each took.
         audio_s: Seconds of sound heard.
         cached_tokens: Of `prompt_tokens`, those the far side had read before.
-        compute_s: Seconds of compute as the far side states them.
+        compute_s: Seconds of compute as the far side states them; of an engine of one's own, its share of the time.
         steps: Of all drawings together.
         raw: The far side's own words on usage, as JSON.
     """
@@ -323,7 +327,7 @@ Output = EmbeddingOutput | ClassificationOutput | GenerationOutput | DrawingOutp
 
 
 class Timings(Struct, frozen=True, kw_only=True):
-    """Where the seconds of one attempt went; None where it was not measured (a far queue cannot be seen).
+    """Where the seconds of one attempt went; None where it was not measured (few far sides tell of their queue).
 
     Attributes:
         queue_s: Waiting for its turn.
@@ -345,7 +349,10 @@ class Timings(Struct, frozen=True, kw_only=True):
 
 
 class InferenceResult(Struct, frozen=True, kw_only=True):
-    """A complete answer. `provider`, `model` and `device` are those that really served, not those asked."""
+    """A complete answer. `provider`, `model` and `device` are those that really served, not those asked.
+
+    `replica` says which of the candidate's servers it was, where there are several.
+    """
 
     output: Output
     usage: Usage
@@ -355,6 +362,7 @@ class InferenceResult(Struct, frozen=True, kw_only=True):
     device: str
     batch_size: int = 1
     provider_request_id: str | None = None
+    replica: str | None = None
 
 
 class Delta(Struct, frozen=True):

@@ -61,7 +61,7 @@ def conclude(
     eligible, rejections = slate
 
     def place(e: Estimate) -> int:
-        return placed(e, order)
+        return placed(e, order) if order else 0
 
     ranked = sorted(eligible, key=lambda e: (place(e), scores[e.candidate_id], e.latency_s, e.candidate_id))
     if not ranked:
@@ -74,7 +74,7 @@ def conclude(
     else:
         reason = because(ranked[0], ranked[1])
     return Decision(
-        ranked=tuple(e.candidate_id for e in ranked),
+        ranked=tuple([e.candidate_id for e in ranked]),
         reason=reason,
         policy=policy.name,
         version=policy.version,

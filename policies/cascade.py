@@ -10,7 +10,7 @@ far goes first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, ClassVar
 
@@ -51,7 +51,7 @@ class Cascade:
         by_id = {e.candidate_id: e for e in slate[0]}
         ranked = (by_id[candidate_id] for candidate_id in decision.ranked)
         below = next((e.accept_from for e in ranked if _doubted(e, slate[0])), None)
-        return replace(decision, escalate_below=below)
+        return decision._replace(escalate_below=below)
 
 
 def _doubted(e: Estimate, slate: Sequence[Estimate]) -> bool:

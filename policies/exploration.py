@@ -12,7 +12,7 @@ alias' fallback, another model than the session's) is never put first by chance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -87,8 +87,8 @@ class Explorer:
         Raises:
             ValueError: `draw` is outside its range.
         """
-        decision = replace(
-            decision, version=self.version, explore_rate=self.epsilon, draw=None, explored=False, propensities={}
+        decision = decision._replace(
+            version=self.version, explore_rate=self.epsilon, draw=None, explored=False, propensities={}
         )  # what was said before the last reordering is no longer true
         by_id = {e.candidate_id: e for e in estimates}
         arms = _arms([by_id[name] for name in decision.ranked], constraints, among)
@@ -99,8 +99,7 @@ class Explorer:
         odds = {name: each if name in arms else 0.0 for name in decision.ranked}
         odds[favourite] += 1 - self.epsilon
         chosen = favourite if draw is None else chosen_at(draw, odds)
-        return replace(
-            decision,
+        return decision._replace(
             ranked=(chosen, *(name for name in decision.ranked if name != chosen)),
             reason=decision.reason if chosen == favourite else self._chance(chosen, odds[chosen], decision),
             draw=draw,

@@ -6,7 +6,7 @@ hold for the order that was drawn. So whatever explores comes behind them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import floor, inf
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ def kept(decision: Decision, candidates: Collection[str], model: str) -> Decisio
 
 def _first(decision: Decision, candidates: Collection[str], why: str) -> Decision:
     ranked = sorted(decision.ranked, key=lambda candidate_id: candidate_id not in candidates)
-    return replace(decision, ranked=tuple(ranked), reason=f"{decision.reason} {why}")
+    return decision._replace(ranked=tuple(ranked), reason=f"{decision.reason} {why}")
 
 
 def _comparable(decision: Decision, candidate_id: str) -> tuple[int, float] | None:

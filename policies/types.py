@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RejectionCode = Literal[
     "offline",
@@ -24,6 +28,7 @@ RejectionCode = Literal[
 ]
 
 Scale = Literal["ratio", "grouped"]
+_NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class Quantiles(NamedTuple):
@@ -183,9 +188,8 @@ class Rejection:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A policy's answer: whom to try, in which order, and why.
+class Decision(NamedTuple):
+    """A policy's answer: whom to try, in which order, and why. A tuple, like an estimate.
 
     Attributes:
         ranked: Candidate ids, best first; empty when nothing is eligible.
@@ -209,12 +213,12 @@ class Decision:
     reason: str
     policy: str
     version: str
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = _NONE
     rejections: tuple[Rejection, ...] = ()
     explore_rate: float = 0.0
     draw: float | None = None
     explored: bool = False
-    propensities: dict[str, float] = field(default_factory=dict)
+    propensities: Mapping[str, float] = _NONE
     scale: Scale | None = None
     escalate_below: float | None = None
 

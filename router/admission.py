@@ -129,7 +129,7 @@ class Limit(Struct):
     def _follow(self, seen: float, in_flight: int) -> None:
         if in_flight <= max(LEAST, self.limit / 2):
             self.usual += LEARNING * min(1.0, LEAST / in_flight) * (seen - self.usual)
-        lately = median(each for each, _ in self.recent)
+        lately = median([each for each, _ in self.recent])
         if self.usual > 2 * lately:
             self.usual *= FORGETTING
         gradient = max(0.5, min(1.0, TOLERANCE * self.usual / lately))
@@ -146,7 +146,7 @@ class Limit(Struct):
             self.usual, self.measuring, self.slow = found, False, 0
 
     def _move(self, gradient: float) -> None:
-        most = max(count for _, count in self.recent)
+        most = max([count for _, count in self.recent])
         self.since += 1
         if self.since < EVERY * most:
             return

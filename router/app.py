@@ -1,6 +1,6 @@
 """The HTTP application around a house: its routes, its errors and its description."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
@@ -8,7 +8,7 @@ from litestar.config.cors import CORSConfig
 from litestar.openapi.config import OpenAPIConfig
 
 import router
-from router.decision_log.log import DecisionLog
+from router.decision_log.taking import Log
 from router.house import serving_house
 from router.http import (
     access,
@@ -41,6 +41,8 @@ from router.http.application import Application, Silent
 from router.http.batch_lines import batching
 from router.http.description.viewer import Document, Viewer
 from router.http.door import EXPOSED, Door
+from router.http.lane import Lane
+from router.reloading.reloader import Source
 from router.sections import Settings
 from router.settings import Secrets
 from router.telemetry.exchanges import Exchange, Watched, log_line
@@ -91,12 +93,10 @@ HANDLERS = (
 )
 
 
-def create_app(
-    settings: Settings, secrets: Secrets, log: DecisionLog, read: Callable[[], Settings] | None = None
-) -> Litestar:
+def create_app(settings: Settings, secrets: Secrets, log: Log, source: Source | None = None) -> Litestar:
     """The HTTP application. Its lifespan opens the house, as `serving_house` does, and closes it.
 
-    `read` reads the settings again; without one they stay as they are.
+    `source` is where the settings can be read again; without one they stay as they are.
     """
 
     @asynccontextmanager
@@ -107,7 +107,7 @@ def create_app(
             compare.comparing(house) as app.state.comparisons,
         ):
             app.state.services = house
-            app.state.reloader = reloading.reloader(house, read)
+            app.state.reloader = reloading.reloader(house, source)
             yield
 
     origins = list(settings.auth.cors_allow_origins)
@@ -122,13 +122,13 @@ def create_app(
         logging_config=None,
         event_emitter_backend=Silent,
     )
-    app.asgi_handler = Door(app.asgi_handler, settings.server.body_timeout_s)
+    app.asgi_handler = Door(Lane(app, app.asgi_handler), settings.server.body_timeout_s)
     return app
 
 
-def served(settings: Settings, secrets: Secrets, log: DecisionLog, read: Callable[[], Settings]) -> Watched:
-    """The application of a process of its own, which goes by what `read` reads when it gets SIGHUP."""
-    app = create_app(settings, secrets, log, read)
+def served(settings: Settings, secrets: Secrets, log: Log, source: Source) -> Watched:
+    """The application of a process of its own, which reads its settings again when it gets SIGHUP."""
+    app = create_app(settings, secrets, log, source)
     app.on_startup.append(reloading.on_hangup)
     return watched(app, settings)
 

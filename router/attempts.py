@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from msgspec.structs import replace
 
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from router.course import Step
     from router.errors import RouterError
     from router.hedging import Hedging
+    from router.ledger import Ledger
     from router.outcome import Status
     from router.runs import Run, Runner
     from router.sections import RoutingSettings
     from router.slate import Candidate, Plan
 
+_UNLIMITED = Limits()
 MOST_CHARS_PER_TOKEN = 8  # twice as many as usual: what was said has this many tokens at least
 
 
@@ -58,29 +60,23 @@ class Attempts:
 
     async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Piece | Outcome, None]:
         """Yield `Begun`, each piece, then the outcome. Closing it early cancels the work and settles."""
-        most = self._max_attempts if plan.call.pinned is None else 1  # who is measured is asked once
-        chain = _Chain(plan, self._runner, self._hedging, most)
-        settle = self._runner.ledger.settle
-        settled = False
         first_s: float | None = None
-        status: Status = "error"  # what stays when a bug escapes a backend; it is raised on
-        try:
-            async with aclosing(chain.pieces()) as pieces:
+        with self._settling(plan) as settling:
+            async with aclosing(settling.chain.pieces()) as pieces:
                 async for piece in pieces:
                     first_s = first_s or time.monotonic() - plan.call.received
                     yield piece
-            settled = True
-            error = None if chain.answered is not None else chain.failure()
-            status = "ok" if error is None else "error"
-            answered = None if chain.answered is None else chain.told(first_s)
-            yield settle(plan, chain.attempts, status=status, error=error, answered=answered)
-        except (asyncio.CancelledError, GeneratorExit):
-            status = "cancelled"
-            raise
-        finally:
-            if not settled:
-                error = chain.failure() if status == "error" else None
-                settle(plan, chain.attempts, status=status, error=error)
+            yield settling.outcome(first_s)
+
+    async def whole(self, plan: Plan) -> Outcome:
+        """The outcome, with nobody listening before it. Cancelling it cancels the work and settles."""
+        with self._settling(plan) as settling:
+            await settling.chain.run()
+            return settling.outcome(None)
+
+    def _settling(self, plan: Plan) -> _Settling:
+        most = self._max_attempts if plan.call.pinned is None else 1  # who is measured is asked once
+        return _Settling(plan, _Chain(plan, self._runner, self._hedging, most), self._runner.ledger)
 
     async def warm(self, candidate: Candidate, *, thorough: bool = False) -> LoadReport:
         """Load a near candidate's model and learn what loading measured.
@@ -96,6 +92,36 @@ class Attempts:
     async def unload(self, candidate: Candidate) -> bool:
         """Free a near candidate's memory when its requests have ended; whether any was held."""
         return await self._runner.backends[candidate.target.backend].unload(candidate.target)
+
+
+class _Settling:
+    """Around a chain: it is settled once, however it ends."""
+
+    def __init__(self, plan: Plan, chain: _Chain, ledger: Ledger) -> None:
+        self.chain = chain
+        self._plan = plan
+        self._ledger = ledger
+        self._settled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def outcome(self, first_s: float | None) -> Outcome:
+        """Settle what has come to its end; `first_s` is when the sender heard the first of it."""
+        self._settled = True
+        chain = self.chain
+        answered = chain.told(first_s)
+        error = None if answered is not None else chain.failure()
+        status: Status = "ok" if error is None else "error"
+        return self._ledger.settle(self._plan, chain.attempts, status=status, error=error, answered=answered)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._settled:
+            return
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._ledger.settle(self._plan, self.chain.attempts, status="cancelled")
+        else:  # a bug that escaped a backend; it is raised on
+            self._ledger.settle(self._plan, self.chain.attempts, status="error", error=self.chain.failure())
 
 
 class _Chain:
@@ -133,7 +159,31 @@ class _Chain:
             for told in (told for piece in self._escalation.held for told in self._told(run, piece)):
                 yield told
 
+    async def run(self) -> None:
+        """The same for whoever takes the answer whole: nothing of it goes out before its end."""
+        while (begun := await self._next()) is not None:
+            number = len(self._runs)
+            run = await self._under_way(*begun)
+            judges = self._judges(run.candidate)
+            async with aclosing(run):
+                await run.finish()
+            self._ended(run, self._runs[number:], [] if judges else None)
+            if self.answered is not None:
+                return
+        if self._escalation.kept is not None:
+            _, self.answered = self._escalation.kept
+
     async def _asked(self) -> AsyncGenerator[Begun | Piece, None]:
+        while (begun := await self._next()) is not None:
+            async with aclosing(self._tried(*begun)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if self.answered is not None or (self._said and self._plan.on_stream_failure != "continue"):
+                return
+            self._course.continuing = bool(self._said)
+
+    async def _next(self) -> tuple[Step, Reservation | None] | None:
+        """The next step that may be taken, when it is time, and what was set aside for it; None at the end."""
         while (step := self._step()) is not None:
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
@@ -141,16 +191,11 @@ class _Chain:
                     self._course.passed_over()
                     continue
             reservation = self._runner.reserve(self._plan, step.candidate)
-            if isinstance(reservation, Exceeded):
-                self.exceeded = reservation
-                self._course.passed_over()
-                continue
-            async with aclosing(self._tried(step, reservation)) as pieces:
-                async for piece in pieces:
-                    yield piece
-            if self.answered is not None or (self._said and self._plan.on_stream_failure != "continue"):
-                return
-            self._course.continuing = bool(self._said)
+            if not isinstance(reservation, Exceeded):
+                return step, reservation
+            self.exceeded = reservation
+            self._course.passed_over()
+        return None
 
     def told(self, first_token_s: float | None) -> Answered | None:
         """The answer, with when its sender heard the first of it, and what became of a near one before it."""
@@ -168,10 +213,7 @@ class _Chain:
 
     async def _tried(self, step: Step, reservation: Reservation | None) -> AsyncGenerator[Begun | Piece, None]:
         number = len(self._runs)
-        run = self._started(step, reservation)
-        after_s = self._hedging.after_s(self._plan, step.candidate) if step.role == "primary" else None
-        if after_s is not None:
-            run = await first_of(run, after_s, lambda: self._hedged(step.candidate))
+        run = await self._under_way(step, reservation)
         held: list[Piece] = []
         judges = self._judges(run.candidate)
         holds = self._plan.on_stream_failure == "hold" or judges
@@ -186,6 +228,12 @@ class _Chain:
         if self.answered is not None:
             for told in (told for piece in held for told in self._told(run, piece)):
                 yield told
+
+    async def _under_way(self, step: Step, reservation: Reservation | None) -> Run:
+        """The run of a step; where it is hedged, whichever of the two begins to answer first."""
+        run = self._started(step, reservation)
+        after_s = self._hedging.after_s(self._plan, step.candidate) if step.role == "primary" else None
+        return run if after_s is None else await first_of(run, after_s, lambda: self._hedged(step.candidate))
 
     def _judges(self, candidate: Candidate) -> bool:
         """Whether its answer is judged before it goes out. What goes on with a text is a part of one: it is given."""
@@ -230,7 +278,8 @@ class _Chain:
 
     def _started(self, step: Step, reservation: Reservation | None) -> Run:
         from_char = sum(map(len, self._said)) if self._course.continuing else None
-        errand = Errand(self._request(step.candidate), self._room_s(), from_char, reservation)
+        room_s = self._room_s()
+        errand = Errand(self._request(step.candidate, room_s), room_s, from_char, reservation)
         run = self._runner.run(self._plan, step, errand)
         self._runs.append(run)
         return run
@@ -248,7 +297,7 @@ class _Chain:
             return None
         return None
 
-    def _request(self, candidate: Candidate) -> InferenceRequest:
+    def _request(self, candidate: Candidate, room_s: float) -> InferenceRequest:
         request = self._plan.call.request
         payload = request.payload
         if self._course.continuing and isinstance(payload, GenerationInput):
@@ -256,17 +305,17 @@ class _Chain:
             said = max(len(self._said), len(partial) // MOST_CHARS_PER_TOKEN)  # a piece is a token at least
             payload = replace(payload, partial=partial, max_tokens=max(1, payload.max_tokens - said))
         traceparent = context.traceparent(self._plan.decision_id, self._plan.call.traceparent, len(self._runs) + 1)
-        limits = self._limits(candidate)
+        limits = self._limits(candidate, room_s)
         return replace(request, payload=payload, deadline=self._plan.deadline, limits=limits, traceparent=traceparent)
 
-    def _limits(self, candidate: Candidate) -> Limits:
+    def _limits(self, candidate: Candidate, room_s: float) -> Limits:
         """What a far candidate may take: as long as is usual for it, and not what the next one needs.
 
         Where nobody could be asked instead it may take longer than usual: late is better than not at all.
         """
         if candidate.near:
-            return Limits()
-        own, room_s = candidate.limits, self._room_s()
+            return _UNLIMITED
+        own = candidate.limits
         instead = self._course.beside(candidate)
         usual_s = self._runner.lessons.patience.limit_s(candidate, self._plan.size) if instead else None
         total_s = own.total_s if self._plan.call.request.stream else _least(own.total_s, room_s)

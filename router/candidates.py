@@ -12,6 +12,7 @@ from backends.types import EmbeddingInput, GenerationInput, Limits, Target, Task
 from router.caching.answers import AnswerCache
 from router.errors import InvalidRequest, UnknownModel
 from router.identity import is_known_to, is_owned
+from router.pricing import hourly
 from router.quality import prior_of
 from router.section import CacheSettings
 from router.slate import Candidate
@@ -109,6 +110,8 @@ class CandidateFinder:
             UnknownModel: naming near ones.
         """
         alias = None if others else self.catalog.alias(name)
+        if alias is None and not others:
+            return Offer((await self.model(name, tenant),))
         if alias is None:
             return Offer(tuple([await self.model(model, tenant) for model in self.catalog.models_of(name, *others)]))
         models = [await self.model(model, tenant) for model in (*alias.models, *alias.fallbacks)]
@@ -153,13 +156,14 @@ class CandidateFinder:
 
     def of_model(self, model: ModelEntry, only: Sequence[str] = ()) -> list[Candidate]:
         """The model's candidates; behind the router the cheapest, or those that `only` names."""
-        found = [
-            replace(candidate, status=self._backends[candidate.target.backend].status(candidate.target))
-            for candidate in self._stand(model, only)
-        ]
+        found = [self._as_now(candidate) for candidate in self._stand(model, only)]
         if model.enabled:
             return found
         return [replace(one, status=replace(one.status, unavailable=DISABLED)) for one in found]
+
+    def _as_now(self, candidate: Candidate) -> Candidate:
+        status = self._backends[candidate.target.backend].status(candidate.target)
+        return candidate if status is candidate.status else replace(candidate, status=status)
 
     def _undisturbed(self, candidate: Candidate) -> Candidate:
         """The candidate as a request finds it: what is on standby gives way at once, and nobody queues behind it.
@@ -212,7 +216,7 @@ class CandidateFinder:
             target=target,
             near=near,
             status=backend.status(target),
-            price=entry.price,
+            price=entry.price or hourly(self.catalog.providers.get(entry.provider or "")),
             quality=prior_of(model.quality),
             quality_source=None if prior_of(model.quality) is None else "prior",
             vector_space=f"{target.model}@{target.revision or 'default'}",

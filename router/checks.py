@@ -35,6 +35,7 @@ def checked(settings: Settings) -> Catalog:
     check_policies(settings)
     check_prices(settings)
     _check_keys(settings.providers)
+    _check_engines(settings.providers)
     catalog = _catalog(settings)
     providers_of(catalog, Secrets())  # each must be well-formed
     for model in settings.local.warm:
@@ -64,6 +65,17 @@ def _check_keys(providers: Iterable[ProviderSettings]) -> None:
                 f"providers: {entry.name}: api_key_env = {HUB_TOKEN!r} is the hub's token, which is read from its own "
                 "places; leave out api_key_file, or name another variable."
             )
+
+
+def _check_engines(providers: Iterable[ProviderSettings]) -> None:
+    for entry in providers:
+        if entry.usd_per_hour is not None and entry.engine is None:
+            raise SettingsError(
+                f"providers: {entry.name}: usd_per_hour needs an engine: without one nobody knows how many requests "
+                "share its hours; name it, or give its models prices."
+            )
+        if entry.base_urls and entry.base_url not in entry.base_urls:
+            raise SettingsError(f"providers: {entry.name}: base_url is none of its base_urls; leave it out.")
 
 
 def _check_budgets(settings: Settings, catalog: Catalog) -> None:
@@ -97,6 +109,9 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
             name=entry.name,
             protocol=entry.protocol,
             base_url=entry.base_url,
+            base_urls=entry.base_urls,
+            dns=entry.dns,
+            engine=entry.engine,
             api_key=api_key,
             needs_key=entry.api_key_env is not None or entry.api_key_file is not None,
             no_key=_no_key(entry),
@@ -105,6 +120,8 @@ def _provider(entry: ProviderSettings, api_key: str | None) -> Provider:
             first_token_timeout_s=entry.first_token_timeout_s,
             idle_timeout_s=entry.idle_timeout_s,
             total_timeout_s=entry.total_timeout_s,
+            watch_every_s=entry.watch_every_s,
+            dns_every_s=entry.dns_every_s,
         )
     except ValueError as error:
         raise SettingsError(f"providers: {entry.name}: {error}.") from error

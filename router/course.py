@@ -2,6 +2,7 @@
 
 * Repeated at the same place, once: a connection that broke before headers, and 5xx; what asks to wait (429, 503) or
   cannot be reached only where nobody else is left, after its Retry-After. Never: what was silent, and every other 4xx.
+* At another server of the same candidate, at once and as often as there is one: what failed at one of them only.
 * Elsewhere, in the order of the ranking: after any failure that another candidate may be spared. A context that was too
   short goes to a longer one only. A refusal of the content goes nowhere. Whoever needs more time than is left is passed
   over while somebody does not; where all do, the quickest is asked.
@@ -155,11 +156,22 @@ class Course:
         if not self._tried:
             return None
         candidate, error = self._tried[-1]
+        if error.replaceable:
+            return self._replaced(candidate)
         if self.continuing or not (isinstance(error, Interrupted) or _server_failed(error)):
             return None
         if error.retry_after_s is not None and self.left():
             return None
         return self._again(candidate, error, left_s, draw)
+
+    def _replaced(self, candidate: Candidate) -> Step | None:
+        """The same candidate at another of its servers. The last attempt is left to whoever is near."""
+        last = self._begun == self._most - 1 and any(each.near for each in self.left())
+        if last or not self._affordable(candidate) or self._refusal(candidate) is not None:
+            return None
+        if self.continuing and not _can_continue(self._plan, candidate):
+            return None
+        return Step(candidate, "continuation" if self.continuing else "retry")
 
     def _elsewhere(self, left_s: float) -> Step | None:
         """The next that may, and can be in time; with the last attempt that is allowed, one that is near, if any is."""

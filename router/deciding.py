@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from policies.base import known
@@ -83,7 +82,7 @@ def _noted(decision: Decision, over: dict[str, Exceeded], budgets: Budgets, aske
     notes = list({(said.scope, said.period): said.reason for said in reversed(rejected)}.values())[::-1]
     if decision.ranked and decision.ranked[0] in asked:
         notes += budgets.warnings(*asked[decision.ranked[0]])
-    return replace(decision, reason=" ".join((decision.reason, *map(_sentence, notes)))) if notes else decision
+    return decision._replace(reason=" ".join((decision.reason, *map(_sentence, notes)))) if notes else decision
 
 
 def _refused(decision: Decision, exceeded: Exceeded) -> Decision:
@@ -91,7 +90,7 @@ def _refused(decision: Decision, exceeded: Exceeded) -> Decision:
     why = f"this request is refused: {exceeded.reason}"
     refused = [Rejection(candidate_id, "budget", why) for candidate_id in decision.ranked]
     rejections = sorted((*decision.rejections, *refused), key=lambda r: r.candidate_id)
-    return replace(decision, ranked=(), scores={}, reason=_sentence(exceeded.reason), rejections=tuple(rejections))
+    return decision._replace(ranked=(), scores={}, reason=_sentence(exceeded.reason), rejections=tuple(rejections))
 
 
 def _sentence(fragment: str) -> str:

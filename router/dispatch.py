@@ -59,6 +59,27 @@ class Dispatcher:
             UnknownModel, InvalidRequest: before the first piece, when the request names what does not exist. It is
                 logged then, and the error carries the decision's id.
         """
+        plan = await self._planned(call)
+        if not plan.decision.ranked:
+            yield await self._nobody(plan)
+            return
+        async with aclosing(self._attempts.stream(plan)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Outcome):
+                    await self._ended(piece)
+                yield piece
+
+    async def infer(self, call: Call) -> Outcome:
+        """Answer whole. Raises as `stream` does."""
+        plan = await self._planned(call)
+        if not plan.decision.ranked:
+            return await self._nobody(plan)
+        outcome = await self._attempts.whole(plan)
+        await self._ended(outcome)
+        return outcome
+
+    async def _planned(self, call: Call) -> Plan:
+        """What is decided, in its turn, and written down. Raises as `stream` does."""
         try:
             if call.request.background:
                 call = await self._its_turn(call)
@@ -71,28 +92,21 @@ class Dispatcher:
             raise
         self._planner.began(plan)
         self._ledger.decided(plan, plan.policy)
-        if not plan.decision.ranked:
-            outcome = self._ledger.settle(plan, (), status="refused", error=plan.refusal or _no_candidate(plan))
-            await self._ledger.acknowledged()
-            yield outcome
-            return
-        async with aclosing(self._attempts.stream(plan)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Outcome):
-                    self._planner.ended(piece)
-                    self._finder.cache.keep(piece)
-                    await self._ledger.acknowledged()
-                    if call.pinned is None:
-                        self.shadows.offer(piece, random.random())  # noqa: S311 -- chance, not a secret
-                yield piece
+        return plan
 
-    async def infer(self, call: Call) -> Outcome:
-        """Answer whole. Raises as `stream` does."""
-        async with aclosing(self.stream(call)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Outcome):
-                    return piece
-        raise AssertionError("a stream always ends with its outcome")
+    async def _nobody(self, plan: Plan) -> Outcome:
+        """The end of a request that nobody may serve."""
+        outcome = self._ledger.settle(plan, (), status="refused", error=plan.refusal or _no_candidate(plan))
+        await self._ledger.acknowledged()
+        return outcome
+
+    async def _ended(self, outcome: Outcome) -> None:
+        """Learn from an end before it is told, and look whether another answer is to be compared with it."""
+        self._planner.ended(outcome)
+        self._finder.cache.keep(outcome)
+        await self._ledger.acknowledged()
+        if outcome.plan.call.pinned is None:
+            self.shadows.offer(outcome, random.random())  # noqa: S311 -- chance, not a secret
 
     async def _its_turn(self, call: Call) -> Call:
         """The call as if it came when its turn comes: where it would run near, when nobody who waits is served there.

@@ -94,6 +94,8 @@ class Estimator:
             history.began(base, began_s, predicted.first_token if predicted else None)
         tokens = None if size.output_tokens is None else usage.completion_tokens
         seconds = own_s(timings, total_s)
+        if timings.queue_s is None and base.queue_s > 0:  # nobody saw how it was spent: as it was foreseen
+            seconds *= base.service_s / (base.service_s + base.queue_s)
         if seconds > 0:
             usual = sized(candidate, state, size, tokens or self._tokens(candidate, history, size, asked.intent))
             actual = replace(usual, pixel_steps=usage.pixel_steps or usual.pixel_steps)
@@ -281,7 +283,8 @@ class Estimator:
             tokens = round(length.mean)
         if candidate.target.backend == "local":
             return self._rates.expected(service_s, candidate.status.device)
-        cost = priced_usd(candidate.price, expected_usage(size, tokens, service_s))
+        shared_s = service_s / (candidate.status.together or 1.0)
+        cost = priced_usd(candidate.price, expected_usage(size, tokens, shared_s))
         return cost, "unknown" if cost is None else "priced"
 
     def _load_s(self, candidate: Candidate, history: History) -> float:
@@ -307,8 +310,10 @@ class Estimator:
 
 
 def _queue_s(candidate: Candidate, each_s: float) -> float:
-    """As the backend says; else each request ahead takes as long as requests do. A far queue cannot be seen."""
+    """As the backend says; else each request ahead takes as long as requests do. Few far queues can be seen."""
     status = candidate.status
     if status.queue_s is not None:
         return status.queue_s
+    if status.queue_turns is not None:
+        return status.queue_turns * each_s
     return status.queued * each_s if candidate.near else 0.0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from router.candidates import CandidateFinder
     from router.decision_log.judgements import Judged, Place
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.quality import Figure
     from router.sections import QualitySettings
 
@@ -53,7 +53,7 @@ class Feedback:
 
     def __init__(
         self,
-        log: DecisionLog,
+        log: Log,
         judgement: Judgement,
         finder: CandidateFinder,
         settings: QualitySettings,

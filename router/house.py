@@ -20,7 +20,6 @@ import msgspec
 from backends import hardware, registry
 from backends.errors import BackendError
 from backends.local.backend import LocalBackend, LocalOptions
-from backends.remote.backend import RemoteBackend
 from router.access import gate
 from router.admission import Admission
 from router.attempts import Attempts
@@ -35,6 +34,7 @@ from router.editing import editor
 from router.editing.in_force import InForce, Parts, Swap
 from router.egress.guard import GUARD
 from router.estimates import Estimator
+from router.far_servers import remote_of
 from router.far_side import FarSide
 from router.feedback import Feedback
 from router.hedging import Hedging
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from router.access.gate import Access
     from router.budgets import Budgets
     from router.catalog import Catalog
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.editing.editor import Made
     from router.editing.keeping import Kept
     from router.listings import Listings
@@ -85,7 +85,7 @@ REMEMBERED_S = 120.0  # twice the longest pause of a breaker
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+async def open_house(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterator[Services]:
     """Everything a router consists of, ready to be asked. Closing it ends the backends, then drains the log.
 
     Raises:
@@ -97,7 +97,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> 
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+async def _opened(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterator[Services]:
     """The parts, each after those that it needs."""
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, log.close)
@@ -139,7 +139,7 @@ async def _opened(settings: Settings, secrets: Secrets, log: DecisionLog) -> Asy
 
 
 @asynccontextmanager
-async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) -> AsyncIterator[Services]:
+async def serving_house(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterator[Services]:
     """A house open for long: it refreshes its listings as often as is configured. A single command asks nobody unasked.
 
     Raises:
@@ -151,9 +151,14 @@ async def serving_house(settings: Settings, secrets: Secrets, log: DecisionLog) 
         house.access.serve(settings, secrets)
         closing.push_async_callback(asyncio.to_thread, house.access.close)
         _beside(closing, watching_access=house.access.watch())
+        if settings.server.workers > 1:  # each has the catalogue in memory, and one of them changes it
+            intents = house.intents.follow(house.finder.cache.clear)
+            _beside(closing, following=house.in_force.follow(), following_intents=intents)
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
+        if not settings.routing.offline:
+            _beside(closing, watching_engines=remote_of(house.backends).watch.run())
         yield house
 
 
@@ -177,7 +182,7 @@ def _backends(
     return backends
 
 
-async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe, log: DecisionLog) -> NearCosts:
+async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe, log: Log) -> NearCosts:
     """What this machine costs; what it is, is in the log from now on."""
     log.append(_node(log, probe))
     near = await asyncio.to_thread(NearCosts.opened, settings.local, probe)
@@ -242,15 +247,13 @@ def _planner(settings: Settings, runner: Runner, finder: CandidateFinder, routes
     return Planner(finder, signal, lessons, budgets, settings.routing, routes)
 
 
-async def _remembered_files(settings: Settings, catalog: Catalog, log: DecisionLog) -> tuple[Budgets, Access]:
+async def _remembered_files(settings: Settings, catalog: Catalog, log: Log) -> tuple[Budgets, Access]:
     """What files remember: what was spent, and who may ask."""
     budgets = await asyncio.to_thread(spent_budgets, settings, catalog, log)
     return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.path is None)
 
 
-async def _ledger(
-    log: DecisionLog, near: NearCosts, book: tuple[str, str], settings: Settings, watcher: Watchers
-) -> Ledger:
+async def _ledger(log: Log, near: NearCosts, book: tuple[str, str], settings: Settings, watcher: Watchers) -> Ledger:
     """Who writes rows, with the key that inputs are hashed by."""
     return Ledger(log, near, book, settings.log, watcher, await asyncio.to_thread(Hasher.beside, log.path))
 
@@ -262,7 +265,7 @@ def _intents(settings: Settings, catalog: Catalog, backends: Mapping[str, Backen
 
 
 async def _lessons(
-    estimator: Estimator, far: FarSide, finder: CandidateFinder, log: DecisionLog, routing: RoutingSettings
+    estimator: Estimator, far: FarSide, finder: CandidateFinder, log: Log, routing: RoutingSettings
 ) -> tuple[Lessons, Feedback]:
     """What is learnt, and what is said of answers; of both, what is known from before."""
     judgement, admission = _judgement(routing, finder.catalog), Admission(limiting=routing.admission)
@@ -283,7 +286,7 @@ async def _estimator(
     near: NearCosts,
     finder: CandidateFinder,
     backends: Mapping[str, Backend],
-    log: DecisionLog,
+    log: Log,
 ) -> Estimator:
     """An estimator that begins with what was learnt before, and with what was measured on this hardware."""
     estimator = Estimator(near, runtime_started=lambda: "torch" in sys.modules)
@@ -297,7 +300,7 @@ async def _estimator(
     return estimator
 
 
-def _remembered(lessons: Lessons, finder: CandidateFinder, log: DecisionLog, routing: RoutingSettings) -> Feedback:
+def _remembered(lessons: Lessons, finder: CandidateFinder, log: Log, routing: RoutingSettings) -> Feedback:
     """What was said of answers before still counts, and who failed shortly before this start is left alone still."""
     feedback = Feedback(log, lessons.judgement, finder, routing.quality)
     feedback.restore()
@@ -335,14 +338,12 @@ def _refresher(
     backends: Mapping[str, Backend],
     reprice: Callable[[], None],
 ) -> Refresher:
-    remote = backends["remote"]
-    if not isinstance(remote, RemoteBackend):
-        raise TypeError(f"the remote backend is a {type(remote).__name__}")
+    remote = remote_of(backends)
     return Refresher(far, catalog, remote, reprice, lambda providers: lessons.rekeyed(finder.every(), providers))
 
 
 def _book(catalog: Catalog, near: NearCosts, listings: Listings) -> tuple[str, str]:
-    return price_book(catalog, near.rates, listings.prices())
+    return price_book(catalog, near.rates, listings.prices(), catalog.providers)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -369,7 +370,7 @@ def _local(settings: Settings) -> LocalOptions:
     )
 
 
-def _node(log: DecisionLog, probe: hardware.Probe) -> NodeRow:
+def _node(log: Log, probe: hardware.Probe) -> NodeRow:
     packages = ("nearfar", "duckdb", "litestar", "torch", "transformers", "sentence-transformers")
     software = {name: _version(name) for name in packages} | {"python": platform.python_version()}
     return NodeRow(

@@ -6,7 +6,7 @@ Streamed and buffered requests come through the same functions, so the same requ
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import uuid_utils
@@ -23,17 +23,17 @@ from backends.errors import (
 from backends.types import Usage
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
-from router.pricing import priced_usd
+from router.pricing import HOURLY, priced_usd
 from router.privacy.keyed import Hasher
 from router.privacy.stored import stored_input
-from router.rows import attempt_row, decision_row, occupied_s, outcome_row, refused_rows
+from router.rows import Hashes, Under, attempt_row, decision_row, occupied_s, outcome_row, refused_rows
 
 if TYPE_CHECKING:
     from backends.errors import BackendError
     from backends.types import InferenceResult
     from policies.base import Policy
-    from router.decision_log.log import DecisionLog
     from router.decision_log.record import DecisionRow, ShadowRow
+    from router.decision_log.taking import Log
     from router.energy_shares import Stay
     from router.errors import RouterError
     from router.near_costs import NearCosts
@@ -57,13 +57,6 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class Under(NamedTuple):
-    """What a decision is made under: ids of snapshots."""
-
-    price_book: str
-    catalog: str | None
-
-
 class Watcher(Protocol):
     """Somebody who counts along: called once for every end of a request."""
 
@@ -85,7 +78,7 @@ class Ledger:
 
     def __init__(
         self,
-        log: DecisionLog,
+        log: Log,
         near: NearCosts,
         price_book: tuple[str, str],
         settings: LogSettings,
@@ -110,23 +103,22 @@ class Ledger:
 
     def decided(self, plan: Plan, policy: Policy) -> None:
         """Write the decision, before anything is dispatched."""
-        row, request = self._decision(plan, policy), plan.call.request
-        self._log.append(replace(row, payload_hash=self._hash(request.tenant, request.payload)))
+        request = plan.call.request
+        self._log.append(self._decision(plan, policy, self.under, self._hash(request.tenant, request.payload)))
         stored = stored_input(plan, self._settings)
         if stored is not None:
             self._log.append(stored)
 
-    def _decision(self, plan: Plan, policy: Policy) -> DecisionRow:
+    def _decision(self, plan: Plan, policy: Policy, under: Under, payload_hash: str | None = None) -> DecisionRow:
         """The decision's row, and the policy's before it where that is new."""
         version = f"{policy.name}@{policy.version}"
         if version not in self._policies:
             self._policies.add(version)
             body = _ENCODE({"policy": policy.name, "version": policy.version, "parameters": repr(policy)}).decode()
             self._log.append(PolicyRow(policy_version=version, policy=policy.name, ts_us=plan.ts_us, body=body))
-        row = decision_row(plan, self._log.next_seq(), self._price_book, version)
         tenant, session = plan.call.request.tenant, plan.call.routing.session
-        session = self._hash(tenant, session) if session else ""
-        return replace(row, session=session or None, catalog=self.catalog)
+        hashes = Hashes(payload_hash, self._hash(tenant, session) if session else None)
+        return decision_row(plan, self._log.next_seq(), under, version, hashes)
 
     @property
     def under(self) -> Under:
@@ -138,15 +130,14 @@ class Ledger:
 
         Of its inputs there is not even a hash: they stayed with their sender.
         """
-        row = self._decision(outcome.plan, outcome.plan.policy)
-        self._log.append(replace(row, price_book=under.price_book, catalog=under.catalog))
+        self._log.append(self._decision(outcome.plan, outcome.plan.policy, under))
         self._ended(outcome)
 
     def refused(self, refusal: Refused) -> str:
         """Write a request that was turned away before it could be decided, and how it ended. Returns its id."""
         decision_id = new_decision_id()
-        decision, outcome = refused_rows(refusal, decision_id, now_us(), self._log.next_seq(), self._price_book)
-        self._log.append(replace(decision, catalog=self.catalog))
+        decision, outcome = refused_rows(refusal, decision_id, now_us(), self._log.next_seq(), self.under)
+        self._log.append(decision)
         self._log.append(outcome)
         self._watcher.refused(refusal, decision_id)
         return decision_id
@@ -212,6 +203,8 @@ class Ledger:
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
         price = _price_at(candidate, result.provider)
+        if price is not None and price.source == HOURLY:  # who shared its hours is seen now and then only
+            return _estimated(price, usage)
         usd = priced_usd(price, usage)
         if usd is None and usage.cached_tokens is None:  # as if nothing was cached: the most it can have been
             return _estimated(price, replace(usage, cached_tokens=0))
@@ -250,6 +243,8 @@ def _estimated(price: Price | None, usage: Usage) -> Cost:
 
 def _under_way_s(attempts: tuple[Attempt, ...]) -> float:
     """How long at least one attempt was under way: hedges run beside others, and waits lie between."""
+    if len(attempts) == 1:
+        return attempts[0].total_s
     busy_s, until_us = 0.0, 0.0
     for attempt in sorted(attempts, key=lambda attempt: attempt.started_us):
         ended_us = attempt.started_us + attempt.total_s * 1e6

@@ -175,9 +175,10 @@ class Lessons:
 
     def _blame(self, key: str, candidate: Candidate, attempt: Attempt, *, probe: bool) -> None:
         error = attempt.error
-        # Cancelled, too impatient, a full queue or pool of our own: nothing that speaks against the candidate.
+        # Cancelled, too impatient, a full queue or pool of our own, one server of several: nothing that speaks against
+        # the candidate.
         ours = isinstance(error, Overloaded) and error.http_status is None
-        innocent = error is None or isinstance(error, Impatient) or ours
+        innocent = error is None or isinstance(error, Impatient) or ours or error.replaceable
         if error is None or innocent or (key == candidate.account and not _of_account(error)):
             self.breakers.abandoned(key, probe=probe)
         else:

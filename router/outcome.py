@@ -79,6 +79,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     first_token_s: float | None = None
     waited_s: float | None = None
     confidence: float | None = None  # how sure the model is of its answer, where it tells
+    replica: str | None = None  # which of the candidate's servers it was, where there are several
 
     @property
     def candidates_s(self) -> float:

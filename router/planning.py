@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -135,7 +134,7 @@ class Planner:
             size=size,
             candidates=[candidate],
             estimates=decided.estimates,
-            decision=replace(decided.decision, reason=reason),
+            decision=decided.decision._replace(reason=reason),
             policy=policy,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
@@ -290,15 +289,15 @@ def _with_fallbacks_last(decision: Decision, candidates: Sequence[Candidate]) ->
     if ranked == decision.ranked:
         return decision
     reason = f"{decision.reason} Fallbacks of the alias come last: {ranked[0]} goes first."
-    return replace(decision, ranked=ranked, reason=reason)
+    return decision._replace(ranked=ranked, reason=reason)
 
 
 def _with_route(decision: Decision, route: str | None) -> Decision:
-    return decision if route is None else replace(decision, reason=f"{decision.reason} Routed by {route!r}.")
+    return decision if route is None else decision._replace(reason=f"{decision.reason} Routed by {route!r}.")
 
 
 def _kind(route: str | None, call: Call, policy: str) -> Kind:
-    return Kind(route, call.request.task.value, call.request.model, policy)
+    return Kind(route, call.request.task, call.request.model, policy)
 
 
 def parameters_of(settings: RoutingSettings) -> Parameters:

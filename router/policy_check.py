@@ -10,6 +10,7 @@ from policies.cascade import Cascade
 from policies.registry import RANKS_BY_COST, create
 from router.errors import SettingsError
 from router.planning import NO_DAILY_BUDGET, parameters_of
+from router.pricing import hourly
 from router.routes import name_of
 from router.toml_lines import place_of
 
@@ -71,7 +72,7 @@ def check_inputs(settings: Settings, catalog: Catalog) -> None:
     """
     for ranking in _rankings(settings, catalog):
         places = [(entry, candidate) for entry in ranking.models for candidate in entry.candidates]
-        unpriced = [_name(entry, candidate) for entry, candidate in places if not _may_have_price(candidate)]
+        unpriced = [_name(entry, candidate) for entry, candidate in places if not _may_have_price(candidate, catalog)]
         if ranking.chosen and ranking.policy in RANKS_BY_COST and places and len(unpriced) == len(places):
             raise SettingsError(
                 f"{_where(settings, ranking)}: the policy {ranking.policy!r} ranks by cost, and no candidate has a "
@@ -83,20 +84,20 @@ def warnings_of(settings: Settings, catalog: Catalog) -> list[str]:
     """What the configured policies lack of their candidates: who asks for it, of whom, and what follows."""
     said: list[str] = []
     for ranking in _rankings(settings, catalog):
-        lacks = list(_lacks(ranking))
+        lacks = list(_lacks(ranking, catalog))
         where = _where(settings, ranking) if lacks else ""
         said += (f"{where}: {lack}" for lack in lacks)
     return list(dict.fromkeys(said))
 
 
-def _lacks(ranking: Ranking) -> Iterator[str]:
+def _lacks(ranking: Ranking, catalog: Catalog) -> Iterator[str]:
     if ranking.policy == Cascade.name:
         yield from _lacks_of_a_cascade(ranking.models)
     policy, at_least = ranking.policy, ranking.min_quality
     known = [entry.id for entry in ranking.models if entry.quality is not None]
     for entry in ranking.models:
         for candidate in entry.candidates:
-            if policy in RANKS_BY_COST and not _may_have_price(candidate):
+            if policy in RANKS_BY_COST and not _may_have_price(candidate, catalog):
                 yield f"{_name(entry, candidate)} has no price, so {policy!r}, which ranks by cost, always rejects it"
         if entry.quality is None and at_least is not None:
             yield f"{entry.id} has no quality: until feedback gives it one, min_quality = {at_least:g} rejects it"
@@ -139,9 +140,10 @@ def _where(settings: Settings, ranking: Ranking) -> str:
     return f"{place_of(settings, table, index)}{name}"
 
 
-def _may_have_price(candidate: CandidateEntry) -> bool:
-    """Near there always is one, and what the hub's router charges is in its listing."""
-    priced = candidate.price is not None and candidate.price.known
+def _may_have_price(candidate: CandidateEntry, catalog: Catalog) -> bool:
+    """Near there always is one, what the hub's router charges is in its listing, and an engine's hours may have one."""
+    price = candidate.price or hourly(catalog.providers.get(candidate.provider or ""))
+    priced = price is not None and price.known
     return priced or candidate.backend == "local" or candidate.provider == ROUTER
 
 

@@ -10,13 +10,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backends.types import Usage
+from router.sections import Price
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from backends.hardware import Probe
     from policies.types import Estimate
-    from router.sections import LocalSettings, ModelEntry, Price
+    from router.sections import LocalSettings, ModelEntry, ProviderSettings
     from router.slate import Candidate, Size
 
 # Published prices of the hub's own endpoints: 2 vCPU for $0.067 an hour, a small GPU at $0.00012 a second.
@@ -25,6 +26,7 @@ GPU_USD_PER_HOUR = 0.432
 ELECTRICITY_USD_PER_KWH = 0.16  # what homes in the US paid on average in 2023 (EIA, Electric Power Annual)
 CPU_WATTS_PER_CORE = 3.5  # a vCPU at full load, average of AWS's processors (Cloud Carbon Footprint, methodology)
 JOULES_PER_KWH = 3.6e6
+HOURLY = "usd_per_hour"  # the source of a price that is a provider's by the hour
 
 CostMode = Literal["occupancy", "marginal"]
 Basis = Literal["occupancy", "marginal", "unknown"]
@@ -116,6 +118,13 @@ def near_rates(local: LocalSettings, machine: Probe) -> LocalRates:
     )
 
 
+def hourly(provider: ProviderSettings | None) -> Price | None:
+    """The price of an engine's time, where an hour of it has one; it is shared out among who is served at once."""
+    if provider is None or provider.usd_per_hour is None:
+        return None
+    return Price(per_second_usd=provider.usd_per_hour / 3600, source=HOURLY)
+
+
 def priced_usd(price: Price | None, usage: Usage) -> float | None:
     """Price times usage in US dollars, over all units; None when the price, or a usage it charges, is not known.
 
@@ -178,14 +187,20 @@ def asked_usd(candidate: Candidate, size: Size, estimate: Estimate) -> float | N
 
 
 def price_book(
-    models: Iterable[ModelEntry], rates: LocalRates, listed: Mapping[str, Mapping[str, Price]] | None = None
+    models: Iterable[ModelEntry],
+    rates: LocalRates,
+    listed: Mapping[str, Mapping[str, Price]] | None = None,
+    providers: Mapping[str, ProviderSettings] | None = None,
 ) -> tuple[str, str]:
     """Every price in force as canonical JSON, with its hash: `(id, body)`. Equal content has an equal id.
 
+    A candidate without a price of its own has that of its provider's hours, where one of `providers` has it.
     `listed` are the prices that far sides list, by far side and `PROVIDER:MODEL`; models found later have theirs there.
     """
+    sides = providers or {}
     remote = {
         f"{model.id}@{candidate.provider or candidate.backend}:{candidate.model or model.id}": candidate.price
+        or hourly(sides.get(candidate.provider or ""))
         for model in models
         for candidate in model.candidates
         if candidate.backend != "local"

@@ -9,19 +9,19 @@ from router.decision_log.record import PredictorRow
 from router.ledger import now_us
 
 if TYPE_CHECKING:
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.estimates import Estimator
 
 EVERY_S = 300.0  # a process that is killed forgets so much at most
 
 
-def remember(estimator: Estimator, log: DecisionLog) -> None:
+def remember(estimator: Estimator, log: Log) -> None:
     """Write down what is new. A row of a few kilobytes for each candidate; it supersedes the candidate's last one."""
     for candidate_id, state in estimator.unsaved():
         log.append(PredictorRow(candidate_id=candidate_id, ts_us=now_us(), state=state))
 
 
-async def remembering(estimator: Estimator, log: DecisionLog) -> None:
+async def remembering(estimator: Estimator, log: Log) -> None:
     """Write down what is new every five minutes, a candidate at a time, so that no request waits for it."""
     while True:
         await asyncio.sleep(EVERY_S)

@@ -31,8 +31,9 @@ from backends.types import (
 )
 from router.browser import CLIENT
 from router.errors import AllAttemptsFailed, Conflict, FailedAttempt, FellBack, InvalidRequest, NotFound
-from router.ledger import Under, now_us
+from router.ledger import now_us
 from router.outcome import Attempt, Cost, Outcome
+from router.rows import Under
 from router.slate import BROWSER, Plan
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
@@ -33,7 +33,21 @@ class Refused(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None  # as `Call.traceparent`
 
 
-def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> DecisionRow:
+class Under(NamedTuple):
+    """What a decision is made under: ids of snapshots."""
+
+    price_book: str
+    catalog: str | None
+
+
+class Hashes(NamedTuple):
+    """Keyed hashes of what a request says: of its inputs and of its session; None where there are none."""
+
+    payload: str | None
+    session: str | None
+
+
+def decision_row(plan: Plan, seq: int, under: Under, policy_version: str, hashes: Hashes) -> DecisionRow:
     """A request as it was decided."""
     request, routing, decision = plan.call.request, plan.call.routing, plan.decision
     return DecisionRow(
@@ -44,7 +58,7 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         request_id=plan.call.request_id,
         mode="policy" if plan.call.pinned is None else "pinned",
         reason=decision.reason,
-        price_book=price_book,
+        price_book=under.price_book,
         task=request.task.value,
         model=request.model,
         input_bytes=plan.call.input_bytes,
@@ -59,22 +73,25 @@ def decision_row(plan: Plan, seq: int, price_book: str, policy_version: str) -> 
         max_latency_ms=routing.max_latency_ms,
         min_quality=routing.min_quality,
         private=routing.private,
+        payload_hash=hashes.payload,
         candidates=_candidate_rows(plan),
         chosen=decision.ranked[0] if decision.ranked else None,
         decide_us=plan.decide_us,
         intent=plan.intent.label if plan.intent else None,
         intent_probability=plan.intent.probability if plan.intent else None,
         tenant=request.tenant or None,
+        session=hashes.session,
         route=plan.route,
         explore_rate=decision.explore_rate,
         draw=decision.draw,
         explored=decision.explored,
         propensity=decision.propensity,
+        catalog=under.catalog,
     )
 
 
 def refused_rows(
-    refused: Refused, decision_id: str, ts_us: int, seq: int, price_book: str
+    refused: Refused, decision_id: str, ts_us: int, seq: int, under: Under
 ) -> tuple[DecisionRow, OutcomeRow]:
     """A request that was turned away before it could be decided, and its end. Nobody was asked: it cost nothing."""
     decision = DecisionRow(
@@ -85,11 +102,12 @@ def refused_rows(
         request_id=refused.request_id,
         mode="refused",
         reason=without_values(str(refused.error)),
-        price_book=price_book,
+        price_book=under.price_book,
         task=refused.task,
         model=refused.model,
         input_bytes=refused.input_bytes,
         tenant=refused.tenant or None,
+        catalog=under.catalog,
     )
     outcome = OutcomeRow(
         decision_id=decision_id,
@@ -171,6 +189,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         provider_request_id=None if result is None else result.provider_request_id,
         from_char=attempt.from_char,
         confidence=attempt.confidence,
+        replica=attempt.replica,
         **_times(result.timings if result is not None else Timings()),
         **_used(result.usage if result is not None else Usage()),
         **_bases(attempt.cost.bases or Bases()),

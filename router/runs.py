@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -115,7 +115,7 @@ class Run:
         self._errand = errand
         self._first: list[Piece] = []
         self._stay: Stay | None = None
-        self._rest = self._watched()
+        self._rest = self._watched() if errand.request.stream else None
 
     @property
     def answers(self) -> bool:
@@ -134,67 +134,81 @@ class Run:
 
     async def begin(self) -> None:
         """Return when its first piece exists, or it has ended without one."""
+        if self._rest is None:
+            await self._whole()
+            return
         async for piece in self._rest:
             self._first.append(piece)
             return
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Every piece, each once. Afterwards `attempt` is there."""
+        if self._rest is None:
+            await self._whole()
+            return
         while self._first:
             yield self._first.pop(0)
         async for piece in self._rest:
             yield piece
 
+    async def finish(self) -> None:
+        """Return when it has ended, with nobody listening to its pieces."""
+        if self._rest is None:
+            await self._whole()
+            return
+        async for _ in self._rest:
+            pass
+
     async def aclose(self) -> None:
         """Stop it, if it has not ended."""
-        await self._rest.aclose()
+        if self._rest is not None:
+            await self._rest.aclose()
         if self.attempt is None and self._errand.reservation is not None:  # it never began
             self._errand.reservation.release()
 
-    async def _watched(self) -> AsyncGenerator[Piece, None]:
-        clock = _Stopwatch()
-        result: InferenceResult | None = None
-        error: BackendError | None = RemoteError("internal error")  # what stays when a bug escapes the backend
-        start = self._runner.lessons.begin(self.candidate, teaches=self._teaches)
-        try:
+    async def _whole(self) -> None:
+        """Get an answer that comes in one piece, unless that has been done."""
+        if self.attempt is not None:
+            return
+        with _Watch(self) as watch:
             self._stay = self._runner.ledger.stay(self.candidate)
-            if not self._errand.request.stream:
-                result = await _bounded(self._answered(), self._plan.deadline, clock)
-            else:
-                async with aclosing(self._streamed()) as pieces:
-                    async for piece in _until(pieces, self._plan.deadline, clock):
-                        if isinstance(piece, InferenceResult):
-                            result = piece
-                            break
-                        if clock.first_token_s is None:
-                            self._runner.lessons.heard(start)
-                        clock.seen(piece)
-                        yield piece
-            error = None if result is not None else RemoteError(f"{self.candidate.id} ended without a complete answer")
-        except BackendError as caught:
-            error = self._blamed(caught, clock)
-        except (asyncio.CancelledError, GeneratorExit):
-            error = None
-            raise
+            watch.result = await _bounded(self._answered(), self._plan.deadline, watch.clock)
+
+    async def _watched(self) -> AsyncGenerator[Piece, None]:
+        """Get an answer that comes in pieces."""
+        with _Watch(self) as watch:
+            self._stay = self._runner.ledger.stay(self.candidate)
+            async with aclosing(self._streamed()) as pieces:
+                async for piece in _until(pieces, self._plan.deadline, watch.clock):
+                    if isinstance(piece, InferenceResult):
+                        watch.result = piece
+                        break
+                    if watch.clock.first_token_s is None:
+                        self._runner.lessons.heard(watch.start)
+                    watch.clock.seen(piece)
+                    yield piece
+
+    def begun(self) -> Start:
+        """It is under way from now on."""
+        return self._runner.lessons.begin(self.candidate, teaches=self._teaches)
+
+    def ended(self, watch: _Watch, error: BackendError | None) -> None:
+        """It is over: write down what came of it, and learn from it."""
+        try:
+            self.attempt = attempt = self._finished(watch.result, error, watch.clock)
+            if self._errand.reservation is not None:
+                self._errand.reservation.settle(attempt.cost.usd)
+            if self._teaches:
+                self._runner.lessons.learn(self._plan, self.candidate, attempt, watch.start)
         finally:
-            try:
-                self.attempt = attempt = self._finished(result, error, clock)
-                if self._errand.reservation is not None:
-                    self._errand.reservation.settle(attempt.cost.usd)
-                self._teach(attempt, start)
-            finally:
-                self._runner.lessons.ended(self.candidate, start)
+            self._runner.lessons.ended(self.candidate, watch.start)
 
     @property
     def _teaches(self) -> bool:
         """Whether anything is learnt of it: not of what is pinned, which is to be measured alone."""
         return self._plan.call.pinned is None
 
-    def _teach(self, attempt: Attempt, start: Start) -> None:
-        if self._teaches:
-            self._runner.lessons.learn(self._plan, self.candidate, attempt, start)
-
-    def _blamed(self, error: BackendError, clock: _Stopwatch) -> BackendError:
+    def blamed(self, error: BackendError, clock: _Stopwatch) -> BackendError:
         """The error; where it was our own haste that ended the wait, an error that says so."""
         hurried = type(error) is Timeout and clock.first_token_s is None and clock.elapsed_s() >= self._errand.room_s
         if not hurried:
@@ -223,7 +237,7 @@ class Run:
         return standby.giving_way() if request.interruptible and request.task in LONG else nullcontext()
 
     def _finished(self, result: InferenceResult | None, error: BackendError | None, clock: _Stopwatch) -> Attempt:
-        candidate, ledger = self.candidate, self._runner.ledger
+        candidate, ledger, told = self.candidate, self._runner.ledger, result or error
         total_s = clock.elapsed_s()
         if result is not None:
             cost = ledger.price(candidate, result, self._stay)
@@ -248,11 +262,49 @@ class Run:
             confidence=None
             if result is None
             else confidence_of(result.output, self._errand.request.payload, candidate.target),
+            replica=None if told is None else told.replica,
         )
+
+
+class _Watch:
+    """Around what a run waits for: however that ends, the run has ended then, once.
+
+    Attributes:
+        result: The answer, once it is there.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.result: InferenceResult | None = None
+        self._run = run
+
+    def __enter__(self) -> Self:
+        self.clock = _Stopwatch()
+        self.start = self._run.begun()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        """End the run. A backend's failure goes no further: it is in the attempt."""
+        failed = isinstance(error, BackendError)
+        self._run.ended(self, self._error(error))
+        return failed
+
+    def _error(self, error: BaseException | None) -> BackendError | None:
+        if isinstance(error, BackendError):
+            return self._run.blamed(error, self.clock)
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            return None
+        if error is not None:  # a bug that escapes the backend
+            return RemoteError("internal error")
+        candidate_id = self._run.candidate.id
+        return None if self.result is not None else RemoteError(f"{candidate_id} ended without a complete answer")
 
 
 class Recall(Run):
     """One attempt that asks nobody: the answer is at hand. It cannot fail, costs nothing, and teaches nothing."""
+
+    async def _whole(self) -> None:
+        async for _ in self._watched():
+            pass
 
     async def _watched(self) -> AsyncGenerator[Piece, None]:
         clock, candidate = _Stopwatch(), self.candidate

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 FINITE = sys.float_info.max  # TOML can write `inf`, which the log would keep as NULL
 MOST = 2**63 - 1  # JSON and TOML can write more, which neither the log nor most readers of our answers hold
+MOST_WORKERS = 64
 Positive = Annotated[float, Meta(gt=0, le=FINITE)]
 NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]
@@ -34,6 +35,7 @@ class ServerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     body_timeout_s: Positive = 60.0  # in which its body must have; a second more for each 64 KiB that came
     max_batch_items: Annotated[int, Meta(gt=0)] = 2048
     drain_timeout_s: Positive = 30.0
+    workers: Annotated[int, Meta(ge=1, le=MOST_WORKERS)] = 1  # processes that serve; one more then owns the log
     allow_unauthenticated: bool = False  # forces a listener beyond loopback while nobody is asked who they are
 
 

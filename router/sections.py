@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta, field, structs
 
 from router.section import (
     MOST,
@@ -159,21 +159,38 @@ class IntentsSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     sets: tuple[IntentSetEntry, ...] = ()
 
 
+BaseUrl = Annotated[str, Meta(pattern="^https?://[^/]+")]
+
+
 class ProviderSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A far side. `protocol` says which shapes it speaks; the key is read from the variable `api_key_env`, else a file.
 
     The file `api_key_file` holds the key alone, and is read again whenever it changes.
+    Several servers of the same are `base_urls`, the first of which it is known by, or with `dns` every address of
+    base_url's host. An `engine` is asked how it is, by its own names.
     """
 
     name: Annotated[str, Meta(min_length=1)]
     protocol: Literal["openai", "huggingface"]
-    base_url: Annotated[str, Meta(pattern="^https?://[^/]+")]
+    base_url: BaseUrl = ""  # needed unless there are base_urls
+    base_urls: tuple[BaseUrl, ...] = ()
+    dns: bool = False
+    dns_every_s: Positive = 30.0
+    engine: Literal["vllm", "tgi", "tei", "sglang", "llama.cpp", "dynamo", "kserve", "ollama", "nearfar"] | None = None
+    watch_every_s: Positive = 2.0  # how often an engine is asked
+    usd_per_hour: NonNegative | None = None  # of one server of an engine, for models that have no price of their own
     api_key_env: str | None = None
     api_key_file: str | None = None
     connect_timeout_s: Positive = 5.0
     first_token_timeout_s: Positive = 60.0
     idle_timeout_s: Positive = 60.0
     total_timeout_s: Positive = 300.0
+
+    def __post_init__(self) -> None:
+        if not self.base_url and not self.base_urls:
+            raise ValueError("Object missing required field `base_url`")
+        if not self.base_url:
+            structs.force_setattr(self, "base_url", self.base_urls[0])
 
 
 class Price(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,11 +12,11 @@ from router.checks import far_targets
 
 if TYPE_CHECKING:
     from router.catalog import Catalog
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.sections import Settings
 
 
-def spent_budgets(settings: Settings, catalog: Catalog, log: DecisionLog) -> Budgets:
+def spent_budgets(settings: Settings, catalog: Catalog, log: Log) -> Budgets:
     """The budgets, with what the log remembers of their present periods."""
     budgets = Budgets(settings.budgets, time.time)
     since = budgets.since()

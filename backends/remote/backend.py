@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -18,17 +18,20 @@ from msgspec.structs import replace
 from backends.errors import BackendError, Unauthorized, Unavailable
 from backends.extras import FEATURES, TOKEN_IDS
 from backends.remote import listing, openai_wire, wires
-from backends.remote.client import Connections
-from backends.remote.compute_time import compute_s
+from backends.remote.compute_time import compute_s, queue_s
+from backends.remote.engines.pool import Pool
+from backends.remote.engines.watch import Watch, addresses
 from backends.remote.provider import ROUTER, SUB_PROVIDERS, Provider
 from backends.reports import LoadReport
 from backends.types import Delta, DrawingInput, GenerationInput, InferenceResult, SpeechInput, Status, Task, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from backends.remote.call import Call
-    from backends.remote.client import Answer, FarStream
+    from backends.remote.client import Answer, Connections, FarStream
+    from backends.remote.engines.replica import ReplicaState
+    from backends.remote.engines.watch import Resolver
     from backends.remote.listing import ListedModel
     from backends.types import InferenceRequest, Limits, Output, Piece, Target, Usage
 
@@ -38,6 +41,7 @@ __all__ = ["Provider", "RemoteBackend"]
 _NAME = re.compile(r"(?![A-Za-z]:)\w[\w.@:+-]*(?:/\w[\w.@:+-]*)*")
 _VARIANT_MARKS = "-@:.+_"
 
+MAX_DESCRIBED = 10_000
 _SLOW = (GenerationInput, DrawingInput, SpeechInput)
 """Nothing is sent before all of it is done, so only the total limit bounds the wait for headers."""
 
@@ -50,11 +54,13 @@ class RemoteBackend:
     name = "remote"
     near = False
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
+    def __init__(self, providers: Sequence[Provider], resolver: Resolver = addresses) -> None:
         self._providers = {provider.name: provider for provider in providers}
-        self._connections = {provider.name: Connections(provider) for provider in providers}
-        self._left: WeakSet[Connections] = WeakSet()  # in use only by requests that began with them
+        self._pools = {provider.name: Pool(provider) for provider in providers}
+        self._left: WeakSet[Pool] = WeakSet()  # in use only by requests that began with them
+        self.watch = Watch(list(self._pools.values()), resolver)
         self._in_flight: Counter[tuple[str, str, Task]] = Counter()
+        self._usual: dict[Target, Status] = {}  # with nothing under way; until keys change
         self._closed = False
 
     def become(self, providers: Sequence[Provider]) -> None:
@@ -68,23 +74,27 @@ class RemoteBackend:
             if known == provider:
                 continue
             if known is not None:
-                self._left.add(self._connections[provider.name])
+                self._left.add(self._pools[provider.name])
             self._providers[provider.name] = provider
-            self._connections[provider.name] = Connections(provider)
+            self._pools[provider.name] = Pool(provider)
+        self._usual.clear()
+        self.watch.become([self._pools[provider.name] for provider in providers])
 
     async def prepare(self, target: Target) -> None:
         """Nothing to find out: `status` needs no file and no network."""
 
     def status(self, target: Target) -> Status:
-        """Unavailable when closed, unknown, keyless or beyond the protocol; says nothing of the far side's health."""
-        refusal = self._refusal(target)
-        return Status(
-            unavailable=None if refusal is None else str(refusal),
-            loaded=True,
-            device="remote",
-            queued=self._in_flight[_key(target)],
-            features=self._features(target),
-        )
+        """Unavailable when closed, unknown, keyless or beyond the protocol; or as an engine that is watched says."""
+        usual = self._usual.get(target)
+        if usual is None:
+            usual = self._described(target)
+            if len(self._usual) >= MAX_DESCRIBED:
+                self._usual.clear()
+            self._usual[target] = usual
+        queued = self._in_flight.get(_key(target), 0)
+        status = replace(usual, queued=queued) if queued else usual
+        pool = self._pools.get(target.provider)
+        return status if pool is None or not pool.provider.watched else _as_watched(status, pool, target.model)
 
     async def unload(self, target: Target) -> bool:  # noqa: ARG002 -- the protocol's signature
         """Nothing far is held in memory here."""
@@ -107,18 +117,24 @@ class RemoteBackend:
         provider, model = self._resolved(target)
         payload = request.payload
         calls = _traced(wires.calls(provider, payload, model), request.traceparent)
-        with self._counted(target):
+        pool = await self._pool(provider)
+        with _Counted(self._in_flight, target), pool.lease() as replica:
             began = time.perf_counter()
-            answers = await self._asked(provider, calls, request.limits, patient=isinstance(payload, _SLOW))
-            timings = Timings(service_s=time.perf_counter() - began)
+            answers = await self._asked(replica.connections, calls, request.limits, patient=isinstance(payload, _SLOW))
+            whole_s = time.perf_counter() - began
+            headers = [answer.headers for answer in answers]
+            waited_s = queue_s(headers, pool.queue_ms_header, whole_s)
+            timings = Timings(queue_s=waited_s, service_s=whole_s - (waited_s or 0.0))
+            computed_s = pool.answered(replica, timings) or compute_s(headers, whole_s)
         payloads = [answer.payload for answer in answers]
         if isinstance(payload, DrawingInput):  # megabytes to decode, perhaps to convert
             parsed = await asyncio.to_thread(wires.parsed, provider, payload, payloads)
         else:
             parsed = wires.parsed(provider, payload, payloads)
         output, usage, served = parsed
-        usage = replace(usage, compute_s=compute_s([answer.headers for answer in answers], timings.service_s or 0.0))
-        return _result(target, answers[0].headers, output=output, usage=usage, model=served, timings=timings)
+        usage = replace(usage, compute_s=computed_s)
+        result = _result(target, headers[0], output=output, usage=usage, model=served, timings=timings)
+        return replace(result, replica=pool.told(replica))
 
     async def stream(self, request: InferenceRequest, target: Target) -> AsyncGenerator[Piece | InferenceResult, None]:
         """Yield a generation's text as it comes, then the result; closing early closes the connection.
@@ -136,9 +152,10 @@ class RemoteBackend:
         [call] = _traced([wires.stream_call(provider, payload, model)], request.traceparent)
         reader = openai_wire.reader_of(payload)
         first_token_s: float | None = None
-        with self._counted(target):
+        pool = await self._pool(provider)
+        with _Counted(self._in_flight, target), pool.lease() as replica:
             began = time.perf_counter()
-            async with self._connections[provider.name].stream(call, request.limits) as far:
+            async with replica.connections.stream(call, request.limits) as far:
                 async with aclosing(_deltas(far, reader)) as deltas:
                     async for delta in deltas:
                         first_token_s = first_token_s or time.perf_counter() - began
@@ -147,9 +164,11 @@ class RemoteBackend:
                 service_s = time.perf_counter() - began - far.paused_s
                 timings = Timings(service_s=service_s, first_token_s=first_token_s)
                 output = reader.output()
-                usage = replace(reader.usage, compute_s=compute_s([far.headers], service_s + far.paused_s))
+                computed_s = pool.answered(replica, timings) or compute_s([far.headers], service_s + far.paused_s)
+                usage = replace(reader.usage, compute_s=computed_s)
+                result = _result(target, far.headers, output=output, usage=usage, model=reader.model, timings=timings)
                 try:
-                    yield _result(target, far.headers, output=output, usage=usage, model=reader.model, timings=timings)
+                    yield replace(result, replica=pool.told(replica))
                 finally:  # whoever has the result closes the generator here
                     await far.drain()
 
@@ -159,10 +178,12 @@ class RemoteBackend:
         Raises:
             BackendError: Any failure, also a provider that nobody configured.
         """
-        if self._closed or provider not in self._connections:
+        if self._closed or provider not in self._pools:
             msg = f"provider {provider!r} cannot be asked what it serves"
             raise Unavailable(msg)
-        document = await self._connections[provider].get(listing.PATH, listing.MAX_BYTES)
+        pool = await self._pool(self._providers[provider])
+        with pool.lease() as replica:
+            document = await replica.connections.get(listing.PATH, listing.MAX_BYTES)
         return await asyncio.to_thread(listing.parse, document, provider)
 
     def rekey(self, provider: str, api_key: str | None) -> None:
@@ -172,20 +193,47 @@ class RemoteBackend:
             ValueError: The key holds characters that no header can carry; the present one stays.
         """
         self._providers[provider] = replace(self._providers[provider], api_key=api_key)
-        self._connections[provider] = self._connections[provider].rekeyed(api_key)
+        self._pools[provider].rekey(api_key)
+        self._usual.clear()
+
+    def replicas(self) -> list[ReplicaState]:
+        """How each server is of the providers that have several, or an engine that is watched."""
+        told = (pool for pool in self._pools.values() if pool.provider.watched or pool.provider.base_urls)
+        return [state for pool in told for state in pool.states()]
 
     async def aclose(self) -> None:
         """Close every connection; requests in flight fail as unavailable."""
         self._closed = True
-        for connections in (*self._connections.values(), *self._left):
-            await connections.aclose()
+        self._usual.clear()
+        for pool in (*self._pools.values(), *self._left):
+            await pool.aclose()
 
-    async def _asked(self, provider: Provider, calls: Sequence[Call], limits: Limits, *, patient: bool) -> list[Answer]:
+    def _described(self, target: Target) -> Status:
+        refusal = self._refusal(target)
+        return Status(
+            unavailable=None if refusal is None else str(refusal),
+            loaded=True,
+            device="remote",
+            features=self._features(target),
+        )
+
+    async def _pool(self, provider: Provider) -> Pool:
+        """The servers of a provider; where nobody found them by their name yet, that is done first."""
+        pool = self._pools[provider.name]
+        if provider.dns and not pool.replicas:
+            async with pool.resolving:
+                if not pool.replicas:
+                    await self.watch.resolve(pool)
+        return pool
+
+    async def _asked(
+        self, connections: Connections, calls: Sequence[Call], limits: Limits, *, patient: bool
+    ) -> list[Answer]:
         """The answers, one after the other: a failure ends it before more is charged."""
         answers: list[Answer] = []
         for call in calls:
             try:
-                answers.append(await self._connections[provider.name].post(call, limits, patient=patient))
+                answers.append(await connections.post(call, limits, patient=patient))
             except BackendError as error:
                 if answers:  # what was answered before may well be charged
                     error.billed = None
@@ -231,16 +279,21 @@ class RemoteBackend:
         direct = provider.name == target.provider
         return provider, target.model if direct else f"{target.model}:{target.provider}"
 
-    @contextmanager
-    def _counted(self, target: Target) -> Iterator[None]:
-        key = _key(target)
-        self._in_flight[key] += 1
-        try:
-            yield
-        finally:
-            self._in_flight[key] -= 1
-            if not self._in_flight[key]:
-                del self._in_flight[key]
+
+class _Counted:
+    """Counts a request to a target as under way, while inside."""
+
+    def __init__(self, in_flight: Counter[tuple[str, str, Task]], target: Target) -> None:
+        self._in_flight = in_flight
+        self._key = _key(target)
+
+    def __enter__(self) -> None:
+        self._in_flight[self._key] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight[self._key] -= 1
+        if not self._in_flight[self._key]:
+            del self._in_flight[self._key]
 
 
 async def _deltas(far: FarStream, reader: openai_wire.GenerationReader) -> AsyncGenerator[Delta, None]:
@@ -266,6 +319,19 @@ async def _deltas(far: FarStream, reader: openai_wire.GenerationReader) -> Async
 def _traced(calls: Sequence[Call], traceparent: str | None) -> Sequence[Call]:
     """The calls as parts of a trace, where there is one."""
     return calls if traceparent is None else [replace(call, traceparent=traceparent) for call in calls]
+
+
+def _as_watched(status: Status, pool: Pool, model: str) -> Status:
+    """The status with what the provider's servers say of themselves."""
+    queue = pool.queue(model)
+    return replace(
+        status,
+        unavailable=status.unavailable or pool.refusal,
+        queued=status.queued if queue.outstanding is None else queue.outstanding,
+        queue_s=queue.wait_s,
+        queue_turns=queue.turns,
+        together=pool.together,
+    )
 
 
 def _key(target: Target) -> tuple[str, str, Task]:

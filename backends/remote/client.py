@@ -7,11 +7,10 @@ holds its connection until an answer or a limit ends it. So pyreqwest is given l
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,11 +22,12 @@ from backends import outward
 from backends.errors import BackendError, Interrupted, RemoteError, Timeout
 from backends.remote.call import JSON
 from backends.remote.errors import from_status, raise_in_band, translated
+from backends.remote.exchange_limits import ExchangeLimits
 from backends.remote.sse import SseParser
 from backends.types import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from types import TracebackType
 
     from pyreqwest.client import Client
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pyreqwest.response import Response
 
     from backends.remote.call import Call
+    from backends.remote.exchange_limits import Phase
     from backends.remote.provider import Provider
     from backends.remote.sse import Event
 
@@ -43,12 +44,8 @@ MAX_ERROR_BYTES = 64 * 1024
 
 _GRACE_S = 1.0
 _DRAIN_S = 0.25
-_BEHIND_S = 1.0
 _PING_EVERY_S, _PING_WAIT_S = 15, 10  # an HTTP/2 connection that died unseen would swallow every later request
 _DONE = "[DONE]"
-
-Phase = Literal["first-token", "idle", "total"]
-_T = TypeVar("_T")
 
 
 class Answer(Struct, frozen=True):
@@ -58,54 +55,10 @@ class Answer(Struct, frozen=True):
     payload: Any
 
 
-class _Limits:
-    """The three limits of one exchange, begun now; also where pyreqwest's exceptions are translated.
-
-    Each is the provider's own, or the request's where that is shorter.
-    """
-
-    def __init__(self, provider: Provider, asked: Limits) -> None:
-        self.provider = provider
-        self._seconds: dict[Phase, float] = {
-            "first-token": min(provider.first_token_timeout_s, asked.first_token_s or math.inf),
-            "idle": min(provider.idle_timeout_s, asked.idle_s or math.inf),
-            "total": min(provider.total_timeout_s, asked.total_s or math.inf),
-        }
-        now = _now()
-        self._first_token_at = now + self._seconds["first-token"]
-        self._total_at = now + self._seconds["total"]
-
-    def hurry(self) -> None:
-        """Whatever comes now must come within a moment, however it is spread."""
-        self._total_at = min(self._total_at, _now() + _BEHIND_S)
-
-    def extend(self, seconds: float) -> None:
-        """Move the total limit by time that was not the far side's."""
-        self._total_at += seconds
-
-    async def within(self, phase: Phase, begin: Callable[[], Awaitable[_T]]) -> _T:
-        """What this begins is awaited to the phase's limit, or to the total one where that is nearer."""
-        ends_at = {
-            "first-token": self._first_token_at,
-            "idle": _now() + self._seconds["idle"],
-            "total": self._total_at,
-        }[phase]
-        if self._total_at < ends_at:
-            phase, ends_at = "total", self._total_at
-        try:
-            async with asyncio.timeout_at(ends_at):
-                with translated(self.provider.name):  # innermost: some of pyreqwest's are TimeoutErrors, too
-                    return await begin()
-        except TimeoutError as error:
-            seconds = self._seconds[phase]
-            msg = f"provider {self.provider.name}: nothing came within the {phase} limit of {seconds:.3g} s"
-            raise Timeout(msg) from error
-
-
 class FarStream:
     """An answer that is still coming."""
 
-    def __init__(self, provider: Provider, response: Response, limits: _Limits) -> None:
+    def __init__(self, provider: Provider, response: Response, limits: ExchangeLimits) -> None:
         self.headers = _headers(response)
         self.paused_s = 0.0
         self._provider = provider
@@ -163,17 +116,30 @@ class FarStream:
 
 
 class Connections:
-    """Asks one provider. Its two pools are built on first use: buffered generations wait long, all else does not."""
+    """Asks one provider. Its two pools are built on first use: buffered generations wait long, all else does not.
 
-    def __init__(self, provider: Provider, clients: dict[bool, Client] | None = None) -> None:
+    Args:
+        address: Which of its host's addresses is asked; None leaves that to whoever connects. The name stays what a
+            certificate must be for.
+    """
+
+    def __init__(
+        self, provider: Provider, clients: dict[bool, Client] | None = None, address: str | None = None
+    ) -> None:
         self._provider = provider
         self._clients: dict[bool, Client] = {} if clients is None else clients
+        self._address = address
         url = urlsplit(provider.base_url)
-        self._address = url.hostname or "", url.port
+        self._announced = address or url.hostname or "", url.port
+
+    @property
+    def name(self) -> str:
+        """What errors call whom it asks."""
+        return self._provider.name
 
     def rekeyed(self, api_key: str | None) -> Connections:
         """The same pools with another key from now on; what is under way ends with the key that it began with."""
-        return Connections(replace(self._provider, api_key=api_key), self._clients)
+        return Connections(replace(self._provider, api_key=api_key), self._clients, self._address)
 
     async def get(self, path: str, max_bytes: int) -> Any:
         """Ask for a JSON document of at most so many bytes; its headers must come within the first-token limit.
@@ -181,12 +147,24 @@ class Connections:
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        provider, limits = self._provider, _Limits(self._provider, Limits())
-        async with _Sent(self._document(path), limits, "first-token") as response:
+        provider, limits = self._provider, ExchangeLimits(self._provider, Limits())
+        request = self._document(provider.base_url.rstrip("/") + path, JSON, provider.total_timeout_s)
+        async with _Sent(request, limits, "first-token") as response:
             await self._check(response, limits)
             if (kind := _kind(response)) != JSON:
                 raise await self._other(response, limits, kind, JSON)
             return await asyncio.to_thread(_decoded, provider, await self._body(response, limits, max_bytes))
+
+    async def page(self, path: str, max_bytes: int, within_s: float) -> tuple[int, bytes]:
+        """Status and body of a page at the provider's origin, whatever they say, all of it within so many seconds.
+
+        Raises:
+            BackendError: Nobody answered in time, or the connection broke.
+        """
+        limits = ExchangeLimits(self._provider, Limits(total_s=within_s))
+        request = self._document(self._provider.origin + path, "text/plain, */*", within_s)
+        async with _Sent(request, limits, "total") as response:
+            return response.status, await self._body(response, limits, max_bytes)
 
     async def post(self, call: Call, asked: Limits, *, patient: bool = False) -> Answer:
         """Ask for a whole answer. The headers must come within the first-token limit, or the total one if `patient`.
@@ -194,7 +172,7 @@ class Connections:
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        limits = _Limits(self._provider, asked)
+        limits = ExchangeLimits(self._provider, asked)
         request = self._request(call, patient=patient, streamed=False)
         async with _Sent(request, limits, "total" if patient else "first-token") as response:
             await self._check(response, limits)
@@ -213,7 +191,7 @@ class Connections:
         Raises:
             BackendError: Any failure, by the table in `errors`.
         """
-        limits = _Limits(self._provider, asked)
+        limits = ExchangeLimits(self._provider, asked)
         request = self._request(call, patient=False, streamed=True)
         async with _Sent(request, limits, "first-token") as response:
             await self._check(response, limits)
@@ -249,28 +227,28 @@ class Connections:
                 builder = builder.header("traceparent", call.traceparent)
             return builder.build_streamed()
 
-    def _document(self, path: str) -> StreamRequest:
+    def _document(self, url: str, accept: str, within_s: float) -> StreamRequest:
         provider = self._provider
         with translated(provider.name):
             builder = (
                 self._client(patient=False)
-                .get(provider.base_url.rstrip("/") + path)
-                .header("accept", JSON)
+                .get(url)
+                .header("accept", accept)
                 .header("accept-encoding", "identity")
                 .streamed_read_buffer_limit(0)
-                .timeout(timedelta(seconds=provider.total_timeout_s + _GRACE_S))
+                .timeout(timedelta(seconds=within_s + _GRACE_S))
             )
             if provider.api_key:
                 builder = builder.bearer_auth(provider.api_key)
             return builder.build_streamed()
 
     def _client(self, *, patient: bool) -> Client:
-        outward.announce(*self._address)
+        outward.announce(*self._announced)
         if patient not in self._clients:
-            self._clients[patient] = _build(self._provider, patient=patient)
+            self._clients[patient] = _build(self._provider, self._address, patient=patient)
         return self._clients[patient]
 
-    async def _check(self, response: Response, limits: _Limits) -> None:
+    async def _check(self, response: Response, limits: ExchangeLimits) -> None:
         """Let a good status pass; raises what another one means."""
         if 200 <= response.status < 300:
             return
@@ -283,7 +261,7 @@ class Connections:
             said.billed = False
         raise said
 
-    async def _other(self, response: Response, limits: _Limits, kind: str, wanted: str) -> RemoteError:
+    async def _other(self, response: Response, limits: ExchangeLimits, kind: str, wanted: str) -> RemoteError:
         """The error of an answer of another kind than was asked for; raises the error that its body says, if any."""
         body = await self._body(response, limits, MAX_ERROR_BYTES)
         try:
@@ -293,7 +271,7 @@ class Connections:
                 raise
         return RemoteError(f"provider {self._provider.name}: answered {kind[:50]} instead of {wanted}")
 
-    async def _body(self, response: Response, limits: _Limits, max_bytes: int) -> bytes:
+    async def _body(self, response: Response, limits: ExchangeLimits, max_bytes: int) -> bytes:
         """Read it to its length where that was said, else to its end; each chunk is a turn of another thread's."""
         body, reader, length = bytearray(), response.body_reader, _length(response)
         while length is None or len(body) < length:
@@ -310,7 +288,7 @@ class Connections:
 class _Sent:
     """A request on its way: entered when its headers are there, within the limit of that phase."""
 
-    def __init__(self, request: StreamRequest, limits: _Limits, phase: Phase) -> None:
+    def __init__(self, request: StreamRequest, limits: ExchangeLimits, phase: Phase) -> None:
         self._request, self._limits, self._phase = request, limits, phase
 
     async def __aenter__(self) -> Response:
@@ -326,7 +304,7 @@ class _Sent:
         await self._request.__aexit__(kind, error, trace)
 
 
-def _build(provider: Provider, *, patient: bool) -> Client:
+def _build(provider: Provider, address: str | None, *, patient: bool) -> Client:
     longest_silence_s = provider.total_timeout_s if patient else provider.first_token_timeout_s
     builder = (
         ClientBuilder()
@@ -341,6 +319,8 @@ def _build(provider: Provider, *, patient: bool) -> Client:
         .pool_timeout(timedelta(seconds=provider.connect_timeout_s))
         .read_timeout(timedelta(seconds=max(longest_silence_s, provider.idle_timeout_s) + _GRACE_S))
     )
+    if address is not None:  # a proxy would look the name up itself
+        builder = builder.resolve(urlsplit(provider.base_url).hostname or "", address, 0).no_proxy()
     return (builder.no_proxy() if provider.loopback else builder).build()
 
 
@@ -367,7 +347,3 @@ def _decoded(provider: Provider, text: str | bytes) -> Any:
     if isinstance(payload, dict) and payload.get("error"):
         raise_in_band(payload, provider=provider.name, secret=provider.api_key)
     return payload
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -124,11 +124,15 @@ def translated(provider: str) -> Iterator[None]:
     try:
         yield
     except PyreqwestError as error:
-        kind, sentence = next((kind, text) for foreign, kind, text in _EXCEPTIONS if isinstance(error, foreign))
-        if isinstance(error, ConnectError) and _was_connected(error):
-            kind, sentence = Interrupted, "closed the connection before it answered"
-        msg = f"provider {provider}: {sentence}{_cause(error)}"
-        raise kind(msg) from error
+        raise from_client(error, provider) from error
+
+
+def from_client(error: PyreqwestError, provider: str) -> BackendError:
+    """What an exception of pyreqwest's is called here."""
+    kind, sentence = next((kind, text) for foreign, kind, text in _EXCEPTIONS if isinstance(error, foreign))
+    if isinstance(error, ConnectError) and _was_connected(error):
+        kind, sentence = Interrupted, "closed the connection before it answered"
+    return kind(f"provider {provider}: {sentence}{_cause(error)}")
 
 
 def from_status(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 Protocol = Literal["openai", "huggingface"]
+Engine = Literal["vllm", "tgi", "tei", "sglang", "llama.cpp", "dynamo", "kserve", "ollama", "nearfar"]
 
 TASKS: dict[Protocol, tuple[Task, ...]] = {
     "openai": (
@@ -48,7 +49,10 @@ def asked_for(provider: str, direct: Container[str]) -> str:
     return ROUTER if provider in SUB_PROVIDERS and provider not in direct else provider
 
 
-_LIMITS = ("connect_timeout_s", "first_token_timeout_s", "idle_timeout_s", "total_timeout_s", "max_connections")
+_LIMITS = (
+    *("connect_timeout_s", "first_token_timeout_s", "idle_timeout_s", "total_timeout_s", "max_connections"),
+    *("watch_every_s", "dns_every_s"),
+)
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -58,7 +62,10 @@ class Provider(Struct, frozen=True, kw_only=True):
         name: What targets call it.
         protocol: `openai` (`/chat/completions`, `/completions`, `/embeddings`, `/images/generations`,
             `/audio/transcriptions`) or `huggingface` (`/models/{id}`).
-        base_url: Where the protocol's paths begin; the key is sent to this origin only.
+        base_url: Where the protocol's paths begin; the key is sent to this origin only, and to those of `base_urls`.
+        base_urls: Every place that serves the same, where there are several: its replicas.
+        dns: Every address of base_url's host is a replica.
+        engine: What runs there; it is asked for its load and health by the names this engine has for them.
         api_key: None or empty sends no Authorization header at all.
         needs_key: True when asking without a key is pointless.
         no_key: What is said where it is missing: a sentence that tells where one is looked for.
@@ -67,12 +74,17 @@ class Provider(Struct, frozen=True, kw_only=True):
         first_token_timeout_s: Limit until a stream's first event, or until a short answer's headers.
         idle_timeout_s: Limit between two chunks.
         total_timeout_s: Limit of the whole exchange; the only one that bounds a buffered generation.
-        max_connections: Requests in flight at once, for streams and for whole answers apart.
+        max_connections: Requests in flight at once, for streams and for whole answers apart; of each replica.
+        watch_every_s: How often the engine is asked.
+        dns_every_s: How often the name is looked up again.
     """
 
     name: str
     protocol: Protocol
     base_url: str
+    base_urls: tuple[str, ...] = ()
+    dns: bool = False
+    engine: Engine | None = None
     api_key: str | None = None
     needs_key: bool = False
     no_key: str = NO_TOKEN
@@ -82,13 +94,22 @@ class Provider(Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 30
     total_timeout_s: float = 300
     max_connections: int = 100
+    watch_every_s: float = 2.0
+    dns_every_s: float = 30.0
 
     def __post_init__(self) -> None:
-        _check_url(self.name, self.base_url)
+        for base_url in (self.base_url, *self.base_urls):
+            _check_url(self.name, base_url)
         for limit in _LIMITS:
             if getattr(self, limit) <= 0:
                 msg = f"provider {self.name}: {limit} must be more than 0"
                 raise ValueError(msg)
+        if self.dns and self.base_urls:
+            msg = f"provider {self.name}: its replicas are those of base_urls, or found by dns: not both"
+            raise ValueError(msg)
+        if len(set(self.base_urls)) < len(self.base_urls):
+            msg = f"provider {self.name}: base_urls has an address twice"
+            raise ValueError(msg)
         if self.protocol not in TASKS:
             msg = f"provider {self.name}: unknown protocol {self.protocol!r}; there are: {', '.join(TASKS)}"
             raise ValueError(msg)
@@ -106,6 +127,17 @@ class Provider(Struct, frozen=True, kw_only=True):
         """The tasks it can be asked."""
         possible = TASKS[self.protocol]
         return possible if self.tasks is None else tuple(task for task in possible if task in self.tasks)
+
+    @property
+    def watched(self) -> bool:
+        """Whether there is anything about it to find out beside the requests."""
+        return self.engine is not None or self.dns
+
+    @property
+    def origin(self) -> str:
+        """The scheme, host and port of its base_url: where servers say how they are, whatever path they serve under."""
+        url = urlsplit(self.base_url)
+        return f"{url.scheme}://{url.netloc}"
 
     @property
     def loopback(self) -> bool:

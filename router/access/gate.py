@@ -18,7 +18,7 @@ from router.access.keys import Limits
 from router.access.limits import Limiter
 from router.access.store import KeyFile
 from router.access.tokens import BadToken, Verifier, check
-from router.errors import SettingsError, TooManyGuesses, Unauthenticated
+from router.errors import Forbidden, SettingsError, TooManyGuesses, Unauthenticated
 from router.identity import ANYBODY, Identity
 from router.settings import audit_file, keys_file
 
@@ -43,10 +43,11 @@ class Sender(Struct, frozen=True):
 
 
 class Access:
-    """Everything about who may ask."""
+    """Everything about who may ask. `divided`: other processes let senders in as well, and count by themselves."""
 
-    def __init__(self, mode: str, keyring: Keyring, limits: Limiter, audit: AuditLog) -> None:
+    def __init__(self, mode: str, keyring: Keyring, limits: Limiter, audit: AuditLog, *, divided: bool = False) -> None:
         self.mode = mode
+        self.divided = divided
         self.keyring = keyring
         self.verifier: Verifier | None = None  # until `serve`
         self.limits = limits
@@ -68,6 +69,7 @@ class Access:
 
         Raises:
             Unauthenticated: there is none, or it opens nothing; after too many of them from an address, TooManyGuesses.
+            Forbidden: it has limits that nobody here could keep.
         """
         if not self.asks:
             return _ANYBODY
@@ -75,6 +77,8 @@ class Access:
             raise Unauthenticated(_REFUSED, "missing")
         key = self.keyring.find(credential) if self.takes_keys else None
         if key is not None:
+            if self.divided and key.limits != _NO_LIMITS:
+                raise Forbidden("This key has limits of its own, which the several workers here cannot keep together.")
             return Sender(key.identity, key.limits)
         try:
             return Sender(await self._verified(credential))
@@ -113,6 +117,7 @@ class Access:
 
 
 _ANYBODY = Sender(ANYBODY)
+_NO_LIMITS = Limits()
 
 
 def opened(settings: Settings, *, in_memory: bool = False) -> Access:
@@ -127,7 +132,7 @@ def opened(settings: Settings, *, in_memory: bool = False) -> Access:
         keyring.open()
     limits = Limiter(limits_of(auth), time.monotonic)
     path = None if in_memory else audit_file(settings)
-    return Access(auth.mode, keyring, limits, AuditLog(path))
+    return Access(auth.mode, keyring, limits, AuditLog(path), divided=settings.server.workers > 1)
 
 
 def limits_of(auth: AuthSettings) -> Limits:

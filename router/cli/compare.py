@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from router.compare.run import Run
     from router.compare.suite import Suite
     from router.compare.votes import Vote
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.sections import Settings
     from router.settings import Secrets
 
@@ -167,7 +167,7 @@ async def _saved(settings: Settings, secrets: Secrets, run_id: str) -> Told:
         return found._replace(taken=await compare_shown.taken(house, found.run))
 
 
-def _read(log: DecisionLog, run_id: str) -> Told:
+def _read(log: Log, run_id: str) -> Told:
     row = log.reader().comparison(run_id)
     if row is None:
         raise NoSuchResource("run", run_id)

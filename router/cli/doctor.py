@@ -12,6 +12,7 @@ import msgspec
 
 from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
 from router.cli.doctor_access import access_lines
+from router.cli.doctor_engines import engine_lines
 from router.cli.finding import Finding
 from router.decision_log.log import DecisionLog
 from router.editing.overlay import outdated
@@ -73,7 +74,8 @@ async def _house(settings: Settings, secrets: Secrets, *, check_token: bool) -> 
     async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
         token = await house.far.health.check() if check_token else house.far.health.state()
         near = [*_hardware(house), *_near_costs(house), *_models(house)]
-        return [*near, *_routing(house), _egress(house), _token(token), *_listings(house)]
+        engines = await engine_lines(house)
+        return [*near, *_routing(house), _egress(house), _token(token), *engines, *_listings(house)]
 
 
 def _hardware(house: Services) -> Iterator[Finding]:

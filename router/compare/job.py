@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from backends.hardware import Probe
     from router.candidates import CandidateFinder
     from router.compare.suite import CandidateEntry
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.dispatch import Dispatcher
     from router.privacy.keyed import Hasher
     from router.sections import ModelEntry
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
     dispatcher: Dispatcher
     finder: CandidateFinder
     backends: Mapping[str, Backend]
-    log: DecisionLog
+    log: Log
     hasher: Hasher
     probe: Probe
     payloads: Payloads

@@ -122,7 +122,7 @@ _ATTEMPTS = {
     "images": "Pictures that were made.",
     "audio_s": "Seconds of sound that were heard.",
     "cached_tokens": "Of prompt_tokens, those that the far side had cached.",
-    "compute_ms": "Compute time as the far side states it.",
+    "compute_ms": "Compute time as the far side states it; of an engine of one's own, its share of the time.",
     "usage_raw": "The far side's own words on usage, or a page's on itself, JSON.",
     "from_char": "Where its text begins in an answer that several attempts gave.",
     "cost_occupancy_usd": "Near: device time at the machine's rate.",
@@ -131,6 +131,7 @@ _ATTEMPTS = {
     "energy_j": "Joules it took.",
     "energy_source": "How they are known: `rapl`, `nvml`, `watts`.",
     "confidence": "That the answer is right, 0..1, where a cascade asked.",
+    "replica": "Which of the candidate's servers was asked, by its number; NULL where there is only one.",
 }
 VIEWS: dict[str, dict[str, str]] = {
     "decisions": _DECISIONS,

@@ -11,7 +11,7 @@ import duckdb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.decision_log.spill import Line
+    from router.decision_log.spill import Line, Sent
 
 TABLES = {
     # kind: table, what makes a row the same row, whether one may legitimately come twice
@@ -33,6 +33,7 @@ TABLES = {
 _SUPERSEDED = """
     DELETE FROM nearfar_log.predictors AS old USING nearfar_log.predictors AS new
     WHERE old.candidate_id = new.candidate_id AND old.ts < new.ts"""
+_SENT = "sent "  # and the place: the key under which it is kept how far a sender's rows are committed
 _logger = logging.getLogger(__name__)
 
 
@@ -89,6 +90,7 @@ class Inserter:
                 self._con.execute(skipping if careful else plain, {"shape": shape, "rows": rows}).fetchall()
             if "predictor" in by_kind:
                 self._con.execute(_SUPERSEDED).fetchall()
+            self._remember({line.sent.place: line.sent for line in lines if line.sent})
             self._con.execute("COMMIT")
         except duckdb.Error:
             try:
@@ -97,6 +99,20 @@ class Inserter:
                 _logger.debug("A failed COMMIT had already rolled back.")
             raise
 
+    def _remember(self, last: dict[str, Sent]) -> None:
+        """Keep with the rows themselves how far each sender's are committed: so none is ever committed twice."""
+        for place, sent in last.items():
+            self._con.execute("DELETE FROM nearfar_log.meta WHERE key = ?", [f"{_SENT}{place}"]).fetchall()
+            values = [f"{_SENT}{place}", f"{sent.boot} {sent.number}"]
+            self._con.execute("INSERT INTO nearfar_log.meta VALUES (?, ?)", values).fetchall()
+
     def close(self) -> None:
         """Close the cursor; an open one would keep the file locked."""
         self._con.close()
+
+
+def last_sent(con: duckdb.DuckDBPyConnection, place: str, boot: str) -> int:
+    """The number of the last committed row that this boot sent from this place; 0 where there is none."""
+    found = con.execute("SELECT value FROM nearfar_log.meta WHERE key = ?", [f"{_SENT}{place}"]).fetchall()
+    whose, _, number = found[0][0].partition(" ") if found else ("", "", "")
+    return int(number) if whose == boot else 0

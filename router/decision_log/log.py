@@ -1,74 +1,49 @@
-"""The decision log: takes rows without ever delaying a request, and commits them to DuckDB on a thread of its own.
+"""The decision log: commits the rows that it takes to DuckDB, on a thread of its own.
 
 It must not know what a row means, nor where the settings come from.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import itertools
 import logging
 import tempfile
-import threading
 import time
-import uuid
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import duckdb
 import msgspec
 
 from backends.writing import add_line
 from router.decision_log.files import file_id, size
-from router.decision_log.ingest import TABLES, Inserter
-from router.decision_log.keeping import TICK_S, Keeper
+from router.decision_log.ingest import TABLES, Inserter, last_sent
+from router.decision_log.keeping import Keeper
 from router.decision_log.migrations import connect, first_line
 from router.decision_log.queries import LogReader
-from router.decision_log.record import KINDS, DecisionRow
 from router.decision_log.retention import Retention
-from router.decision_log.spill import Backlog, Line, SpillFile, make_private
+from router.decision_log.spill import Backlog, SpillFile, make_private, spills_beside
+from router.decision_log.taking import Log, LogStats, Pace
 from router.errors import LogError, LogLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
-    from router.decision_log.record import Row
-
-Durability = Literal["batch", "strict"]
-
-SCHEMA_VERSION = 1
-"""What the fields of a row mean. Counted up when a meaning changes, so that old rows are not read as new ones."""
+    from router.decision_log.spill import Line
+    from router.decision_log.taking import Durability
 
 _ROW_AT_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, duckdb.InvalidTypeException)
-_CLOSE_S = 30.0
 _AT_ONCE = 10_000  # rows of one commit, which costs about as much as 2,000 rows do, however few it holds
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 _open_here: set[Path] = set()  # DuckDB hands a second `connect` in one process the same database without a word
 
 _logger = logging.getLogger(__name__)
 
 
-class LogStats(msgspec.Struct, frozen=True, kw_only=True):
-    """How the log is doing. Counts are since this process opened it."""
+class DecisionLog(Log):
+    """The log, open for writing. One process owns it."""
 
-    queued: int  # rows in memory, not committed
-    committed: int
-    spilled: int  # rows that went through the spill file, those found at the start included
-    spill_pending: int  # of these, the ones still there
-    rejected: int  # rows the database refused; they are in `<db>.rejected.jsonl`
-    failed_commits: int
-    replaced: int  # how often the database was found deleted or replaced, and opened anew
-    last_commit_ms: float | None
-    lag_s: float  # age of the oldest row not committed
-    durability: Durability
-    file_bytes: int
-    memory_bytes: int | None  # DuckDB's, a few seconds ago; it is bounded, and rises and falls with the write-ahead log
-
-
-class DecisionLog:
-    """The log, open for writing. One process owns it; `append` takes rows, one thread commits them."""
+    _FAULTS = (duckdb.Error, OSError, LogError)
 
     def __init__(
         self,
@@ -78,31 +53,21 @@ class DecisionLog:
         limits: tuple[int, float, int],
         retention: Retention = Retention(),  # noqa: B008 -- immutable
     ) -> None:
-        queue_rows, self._flush_s, self._flush_rows = limits
-        self._con, self._path, self.path, self.durability = con, path, path, durability
-        self._wal = path and path.with_name(f"{path.name}.wal")
+        queue_rows, flush_s, flush_rows = limits
         self._own_dir = tempfile.TemporaryDirectory() if path is None else None
         base = Path(self._own_dir.name) / "log" if self._own_dir else path
         assert base is not None  # noqa: S101
-        self._rejected_path = base.with_name(f"{base.name}.rejected.jsonl")
-        self._backlog = Backlog(queue_rows, SpillFile(base.with_name(f"{base.name}.spill")))
-        self.boot_id = str(uuid.uuid4())
+        backlog = Backlog(queue_rows, SpillFile(base.with_name(f"{base.name}.spill")))
         (found,) = con.execute("SELECT value FROM nearfar_log.meta WHERE key = 'node_id'").fetchall()
-        self.node_id = str(found[0])
-        head = {"node_id": self.node_id, "boot_id": self.boot_id, "schema_version": SCHEMA_VERSION}
-        self._decision_head = msgspec.json.encode(head)[:-1] + b","
-        self._encode = msgspec.json.Encoder().encode
-        self._seq = itertools.count(1)
-        self._committed = self._rejected = self._failed_commits = self._replaced = 0
-        self._last_commit_ms: float | None = None
+        super().__init__(path, str(found[0]), durability, backlog, Pace(flush_s, flush_rows))
+        self._con, self._path = con, path
+        self._wal = path and path.with_name(f"{path.name}.wal")
+        self._rejected_path = base.with_name(f"{base.name}.rejected.jsonl")
+        self._rejected = self._replaced = 0
         self._in_doubt = self._is_broken = False
-        self._closed = False
-        self._close_by = 0.0
-        self._some, self._now, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._inserter = Inserter(con.cursor())
         self._keeper = Keeper(self._cursor, retention)
         self._file_id, self._wal_id = file_id(path), file_id(self._wal)  # which file is open; None when none is
-        self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
     @classmethod
     def open(
@@ -135,53 +100,8 @@ class DecisionLog:
             raise LogError(f"The decision log {path.name} cannot be opened: {first_line(error)}") from error
         if file:
             _open_here.add(file)
-        log._thread.start()
-        if log._backlog.pending:
-            log._wake()
+        log._start()
         return log
-
-    def next_seq(self) -> int:
-        """Return the next number of this boot: 1, 2, 3, ... A gap in the log proves a lost row."""
-        return next(self._seq)
-
-    def append(self, row: Row) -> None:
-        """Take a row. Never blocks, raises or sheds: about 5 us, from any thread, also when the log is closed."""
-        try:
-            line = self._encode(row)
-            if type(row) is DecisionRow:
-                line = self._decision_head + line[1:]
-            kind = KINDS[type(row)]
-        except (TypeError, ValueError, OverflowError, RecursionError, KeyError):
-            kind, line = "", ascii(row).encode()
-        queued = self._backlog.put(Line(kind, line))
-        if not self._some.is_set():
-            self._some.set()
-        if (self.durability == "strict" or queued >= self._flush_rows) and not self._now.is_set():
-            self._now.set()
-
-    async def committed(self) -> None:
-        """Return when every row appended before this call is committed (or, if refused, in the rejected file).
-
-        Raises:
-            LogError: the log was closed before it could commit them.
-        """
-        future = self._backlog.wait()
-        self._wake()
-        await asyncio.wrap_future(future)
-
-    def flush(self, timeout_s: float = 30) -> None:
-        """Block until every row appended before this call is committed.
-
-        Raises:
-            LogError: that took longer than `timeout_s`, or the log was closed before.
-        """
-        future = self._backlog.wait()
-        self._wake()
-        try:
-            future.result(timeout_s)
-        except FutureTimeoutError as error:
-            future.cancel()
-            raise LogError(f"The decision log did not commit {self._backlog.pending} rows in {timeout_s} s.") from error
 
     def stats(self) -> LogStats:
         """Return how the log is doing right now."""
@@ -204,6 +124,42 @@ class DecisionLog:
         """Return the read side, for any number of threads: one tenant's decisions, or (`sees` is None) everybody's."""
         return LogReader(self._cursor, sees)
 
+    def take(self, lines: Sequence[Line]) -> Future[None]:
+        """Take rows that another process sent, in its order; done when all are committed, or refused.
+
+        It must send no more before, and keep these until then.
+        """
+        self._backlog.put_sent(lines)
+        future = self._backlog.wait()
+        self._wake()
+        return future
+
+    def last_sent(self, place: str, boot: str) -> int:
+        """The number of the last committed row that this boot sent from this place; 0 where there is none.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        try:
+            with contextlib.closing(self._cursor()) as con:
+                return last_sent(con, place, boot)
+        except duckdb.Error as error:
+            raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
+
+    def gather(self) -> None:
+        """Take in what processes that sent their rows to an owner of this log had to leave behind. They are all gone.
+
+        Raises:
+            LogError: their files cannot be read, or this log's spill file not written.
+        """
+        try:
+            for path in spills_beside(self.path) if self.path else []:
+                self._backlog.spill.append(path.read_bytes().removesuffix(b"\n").split(b"\n"))
+                path.unlink()
+        except OSError as error:
+            raise LogError(f"What workers had left cannot be taken in ({type(error).__name__}).") from error
+        self._wake()
+
     def leave(self) -> None:
         """Settle and delete nothing: for whoever only reads. To be called within seconds of opening."""
         self._keeper.rest()
@@ -211,20 +167,8 @@ class DecisionLog:
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         return self._con.cursor()  # looked up each time: `_reopen` replaces the connection
 
-    def close(self) -> None:
-        """Commit what waits, checkpoint and close. What cannot be committed in 30 s goes to the spill file."""
-        if self._closed:
-            return
-        self._close_by = time.monotonic() + _CLOSE_S
-        self._closing.set()
-        self._wake()
-        self._thread.join()
-        self._closed = True
-        try:
-            self._backlog.save()
-            self._backlog.spill.close()
-        except OSError:
-            _logger.exception("%d rows are lost: neither the log nor its spill file takes them.", self._backlog.queued)
+    def _shut(self) -> None:
+        """Checkpoint and close."""
         try:
             if self._is_replaced():
                 self._abandon()
@@ -240,26 +184,12 @@ class DecisionLog:
 
     # --- the writer thread ----------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        self._some.set()
-        self._now.set()
-
-    def _run(self) -> None:
-        try:
-            while not (self._closing.is_set() and self._may_stop()):
-                if self._some.wait(TICK_S):
-                    self._now.wait(self._flush_s)
-                self._some.clear()  # before the queue is looked at: a row that comes now sets it again
-                self._now.clear()
-                self._drain()
-                self._keep()
-        finally:
-            self._backlog.fail(LogError("The decision log is closed."))
-            self._inserter.close()
+    def _ended(self) -> None:
+        self._inserter.close()
 
     def _keep(self) -> None:
         """Settle and delete what is due, unless there is something wrong or to do first."""
-        if self._in_doubt or self._backlog.spill.pending or self._closing.is_set():
+        if self._in_doubt or self._backlog.spill.pending or self._closing.is_set() or self._is_owed():
             return  # a row that may come twice is looked for among the new ones alone
         try:
             if not self._is_replaced():
@@ -269,44 +199,14 @@ class DecisionLog:
             self._is_broken |= isinstance(error, duckdb.FatalException) and self._path is not None
             _logger.warning("The log's upkeep failed and is tried again later: %s", first_line(error))
 
-    def _may_stop(self) -> bool:
-        return not self._backlog.pending or time.monotonic() > self._close_by
-
-    def _drain(self) -> None:
-        """Commit until less than a batch waits. While the disk refuses, try again ever more slowly; the rows stay.
-
-        What comes during a commit waits for its own batch, unless it fills one: a commit costs 7 ms whatever its size.
-        """
-        pause_s = _SHORTEST_PAUSE_S
-        while self._backlog.pending:
-            try:
-                self._step()
-            except (duckdb.Error, OSError, LogError) as error:
-                self._note(error, first=pause_s == _SHORTEST_PAUSE_S)
-                if not self._paused(pause_s):
-                    return
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            else:
-                pause_s = _SHORTEST_PAUSE_S
-                if self._backlog.pending < self._flush_rows and not self._closing.is_set():
-                    break
-        if self._backlog.pending:
-            self._some.set()
-
-    def _paused(self, seconds: float) -> bool:
-        """Wait before the next try; False when closing has waited long enough."""
-        if self._closing.wait(seconds):
-            if self._may_stop():
-                return False
-            time.sleep(0.1)  # the event that ended the wait stays set: this is the pause between the last tries
-        return True
+    def _is_owed(self) -> bool:
+        """Whether a process that sends its rows here holds some in a spill file: those may come twice."""
+        return self.path is not None and bool(spills_beside(self.path))
 
     def _note(self, error: Exception, *, first: bool) -> None:
         self._in_doubt = True
         self._is_broken |= isinstance(error, duckdb.FatalException) and self._path is not None
-        self._failed_commits += 1
-        if first:
-            _logger.warning("The log cannot be written, %d rows wait: %s", self._backlog.pending, error)
+        super()._note(error, first=first)
 
     def _is_replaced(self) -> bool:
         """Tell whether the open file has lost its name: DuckDB would go on writing where nobody can read it.
@@ -381,7 +281,7 @@ class DecisionLog:
 
     def _commit(self, lines: Sequence[Line], *, careful: bool) -> None:
         start = time.perf_counter()
-        self._inserter.commit(lines, careful=careful)
+        self._inserter.commit(lines, careful=careful or any(line.again for line in lines))
         self._last_commit_ms = (time.perf_counter() - start) * 1000
         self._committed += len(lines)
         self._secure_wal()

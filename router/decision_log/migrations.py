@@ -243,6 +243,11 @@ def m0013_comparisons(con: duckdb.DuckDBPyConnection) -> None:
         QUALIFY row_number() OVER (PARTITION BY run_id, number ORDER BY ts DESC) = 1""")
 
 
+def m0014_replicas(con: duckdb.DuckDBPyConnection) -> None:
+    """Which of a candidate's servers an attempt went to."""
+    con.execute("ALTER TABLE nearfar_log.attempt_rows ADD COLUMN replica VARCHAR")
+
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",  # DuckDB 1.5, supported until 2027, can read the file
     "autoinstall_known_extensions": False,  # a query never tries the network
@@ -327,6 +332,7 @@ STEPS: tuple[Step, ...] = (
     m0011_inputs,
     m0012_catalogs,
     m0013_comparisons,
+    m0014_replicas,
 )
 
 

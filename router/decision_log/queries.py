@@ -17,6 +17,7 @@ import duckdb
 
 from router.decision_log import comparisons, isolated, sql, windows
 from router.decision_log.migrations import first_line
+from router.decision_log.named import NAMED
 from router.decision_log.questions import answered
 from router.decision_log.questions.base import Asked
 from router.decision_log.tenancy import own
@@ -25,6 +26,9 @@ from router.errors import InvalidRequest, LogError, QueryRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from router.decision_log.named import Name
+
+Value = str | int | float | None
 _MAX_LIMIT = 1000
 _DECISION = "SELECT * FROM decisions WHERE decision_id = ?::UUID"
 _INPUTS = """
@@ -257,14 +261,14 @@ class LogReader:
         with self._reading() as con:
             return [Spent(*row) for row in con.execute(_SPENT, {"since": _utc(since)}).fetchall()]
 
-    def rows(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        """Return the rows of a question of ours; users' come through `sql`.
+    def rows(self, name: Name, values: Mapping[str, Value]) -> list[tuple[Any, ...]]:
+        """Return the rows of one of our own questions (`router.decision_log.named`); users' come through `sql`.
 
         Raises:
             LogError: the log cannot be read.
         """
         with self._reading() as con:
-            return con.execute(query, values).fetchall()
+            return con.execute(NAMED[name].replace("$own", own(self.sees, "d.tenant")), values).fetchall()
 
     @contextlib.contextmanager
     def window(self, window: windows.Window) -> Iterator[tuple[windows.Found, Iterator[str]]]:

@@ -135,6 +135,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True, tag="attempt"):
     energy_j: float | None = None
     energy_source: str | None = None  # `rapl`, `nvml`, `watts`
     confidence: float | None = None  # how sure its model is of the answer, where it tells
+    replica: str | None = None  # which of the candidate's servers was asked, by its number; no address
 
 
 class OutcomeRow(Struct, frozen=True, kw_only=True, tag="outcome"):

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from glob import escape
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from backends.writing import write_all
+from router.decision_log.files import size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +26,25 @@ if TYPE_CHECKING:
 _PRIVATE = 0o600
 
 
+class Sent(NamedTuple):
+    """Which row of another process a line is: its place, its boot, and the row's number among those it sent."""
+
+    place: str
+    boot: str
+    number: int
+
+
 class Line(NamedTuple):
-    """One row on its way: the tag of its type and its JSON."""
+    """One row on its way: the tag of its type, its JSON, and (monotonic seconds) since when it waits in memory.
+
+    `sent` is None where this process made it. `again`: it may be in the log already.
+    """
 
     kind: str
     json: bytes
+    since: float = 0.0
+    sent: Sent | None = None
+    again: bool = False
 
 
 class _Tag(msgspec.Struct, frozen=True):
@@ -42,7 +58,7 @@ class Backlog:
         self.spill = spill
         self._limit = limit
         self._lock = threading.Lock()
-        self._queue: deque[tuple[Line, float]] = deque()
+        self._queue: deque[Line] = deque()
         self._appended = 0
         self._done = 0
         self._ended: Exception | None = None
@@ -55,18 +71,23 @@ class Backlog:
         """
         with self._lock:
             if len(self._queue) < self._limit:
-                return self._enqueue(line)
+                self._queue.append(line)
+                self._appended += 1
+                return len(self._queue)
         try:
             self.spill.append([line.json])
         except OSError:
             with self._lock:
-                return self._enqueue(line)
+                self._queue.append(line)
+                self._appended += 1
+                return len(self._queue)
         return self._limit
 
-    def _enqueue(self, line: Line) -> int:
-        self._queue.append((line, time.monotonic()))
-        self._appended += 1
-        return len(self._queue)
+    def put_sent(self, lines: Sequence[Line]) -> None:
+        """Take rows that another process sent, and keeps until they are committed: none goes to the spill file."""
+        with self._lock:
+            self._queue.extend(lines)
+            self._appended += len(lines)
 
     @property
     def queued(self) -> int:
@@ -81,7 +102,7 @@ class Backlog:
     def lag_s(self) -> float:
         """Age of the oldest waiting row in seconds, 0 when none waits."""
         with self._lock:
-            since = [self._queue[0][1]] if self._queue else []
+            since = [self._queue[0].since] if self._queue else []
         if self.spill.since is not None:
             since.append(self.spill.since)
         return time.monotonic() - min(since) if since else 0.0
@@ -89,7 +110,7 @@ class Backlog:
     def peek(self, limit: int) -> list[Line]:
         """Return up to `limit` rows of the queue, oldest first. They stay until `settle`."""
         with self._lock:
-            return [line for line, _ in islice(self._queue, limit)]
+            return list(islice(self._queue, limit))
 
     def peek_spilled(self, limit: int) -> list[Line]:
         """Return up to `limit` rows of the spill file. The kind of one that a crash cut short is "".
@@ -147,7 +168,9 @@ class Backlog:
                 future.set_exception(error)
 
     def save(self) -> None:
-        """Move the whole queue into the spill file, for the next process to commit. Later rows go there at once.
+        """Move the queue into the spill file, for the next process to commit. Later rows go there at once.
+
+        Rows that another process sent are left to it.
 
         Raises:
             OSError: the disk refused; the queue is as it was.
@@ -155,7 +178,7 @@ class Backlog:
         with self._lock:
             self._limit = 0
             if self._queue:
-                self.spill.append([line.json for line, _ in self._queue])
+                self.spill.append([line.json for line in self._queue if line.sent is None])
                 self._queue.clear()
 
 
@@ -264,6 +287,16 @@ class SpillFile:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def spill_of(log: Path, place: str) -> Path:
+    """Where a process keeps rows for whoever owns the log, while it cannot send them."""
+    return log.with_name(f"{log.name}.{place}.spill")
+
+
+def spills_beside(log: Path) -> list[Path]:
+    """The spill files of processes that send their rows to whoever owns the log, those that hold something."""
+    return [path for path in log.parent.glob(f"{escape(log.name)}.*.spill") if size(path)]
 
 
 def make_private(wal: Path) -> None:

@@ -6,13 +6,13 @@ New decisions and settled ones (`shapes`) are read as one.
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - a window may go to another process, which looks at its types
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.decision_log.tenancy import own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     import duckdb
 

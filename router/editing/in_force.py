@@ -7,10 +7,12 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.candidates import candidate_id, target_of
-from router.editing import keeping, snapshots
+from router.editing import editor, keeping, snapshots
 from router.editing.changes import restore
-from router.editing.editor import changed, expect, made_over
+from router.editing.editor import changed, expect
 from router.editing.keeping import Kept
+from router.editing.overlay import Held
+from router.errors import RouterError
 from router.ledger import now_us
 
 if TYPE_CHECKING:
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     from backends.types import Target
     from router.candidates import CandidateFinder
     from router.catalog import Catalog
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.editing.changes import Change
     from router.editing.editor import Made
     from router.ledger import Ledger
     from router.routes import Routes
     from router.sections import Settings
+
+FOLLOW_EVERY_S = 1.0
 
 logger = logging.getLogger("nearfar.catalogue")
 
@@ -41,7 +45,7 @@ class Parts(NamedTuple):
     finder: CandidateFinder
     routes: Routes
     ledger: Ledger
-    log: DecisionLog
+    log: Log
     reprice: Callable[[], None]
     release: Callable[[Target], None] = lambda _: None
     unlearn: Callable[[str], None] = lambda _: None
@@ -119,6 +123,27 @@ class InForce:
         """
         return await asyncio.shield(asyncio.create_task(self._rebase(base, said, author, beside), name="catalogue"))
 
+    async def follow(self) -> None:
+        """Put into force what another process of this server has changed, about a second later; for ever."""
+        seen = await asyncio.to_thread(keeping.stamp, self._path)
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            now = await asyncio.to_thread(keeping.stamp, self._path)
+            if now == seen:
+                continue
+            seen = now
+            try:
+                await self._follow()
+            except RouterError as error:
+                logger.error("the catalogue stays as it is here: %s", error)  # noqa: TRY400 - the message says it all
+
+    async def _follow(self) -> None:
+        async with self._changing:
+            kept = await asyncio.to_thread(keeping.read, self._path)
+            if kept != self.kept:
+                made = await asyncio.to_thread(editor.made, Held(self.made.held.base, kept.overlay))
+                self._swap(made, kept, await self._prepared(made))
+
     async def rollback(self, snapshot: str, author: str | None = None, expected: str | None = None) -> Swap:
         """Have the run-time changes of a snapshot again, over the file as it is now. Raises as `change` does."""
         then = await asyncio.to_thread(self._then, snapshot)
@@ -134,28 +159,38 @@ class InForce:
             made = await asyncio.to_thread(changed, self.made.held, change)
             if made.held == self.made.held:
                 return Swap(self.snapshot, frozenset(), made.warnings, changed=False)
-            swap, kept = await self._prepared(made, change.said, author)
+            swap = await self._prepared(made)
+            kept = await self._keep(made, change.said, author)
             self._swap(made, kept, swap)
+            self._parts.log.append(made.snapshot.row(kept.at_us, kept.author, kept.change))
         return swap
 
     async def _rebase(self, base: Settings, said: str, author: str | None, beside: Callable[[], None]) -> Swap:
         async with self._changing:
-            made = await asyncio.to_thread(made_over, base, self.made.held.overlay)
-            swap, kept = await self._prepared(made, said, author)
+            made = await asyncio.to_thread(editor.made, Held(base, self.made.held.overlay))
+            swap, kept = await self._prepared(made), self.kept
+            if swap.changed:
+                kept = await asyncio.to_thread(keeping.read, self._path)
+            told = not swap.changed or kept.snapshot == swap.snapshot  # perhaps by another process of this server
+            if not told:
+                kept = await self._keep(made, said, author)
             beside()
             self._swap(made, kept, swap)
+            if not told:
+                self._parts.log.append(made.snapshot.row(kept.at_us, author, said))
         return swap
 
-    async def _prepared(self, made: Made, said: str, author: str | None) -> tuple[Swap, Kept]:
-        """Let backends look at what is new, and keep the change: what is left is to put it into force."""
+    async def _keep(self, made: Made, said: str, author: str | None) -> Kept:
+        kept = Kept(overlay=made.held.overlay, snapshot=made.snapshot.id, author=author, at_us=now_us(), change=said)
+        await asyncio.to_thread(keeping.write, self._path, kept)
+        return kept
+
+    async def _prepared(self, made: Made) -> Swap:
+        """What it would come to, with everything at hand that it needs."""
         before, after = self.made.catalog.listed, made.catalog.listed
         touched = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         await self._parts.finder.prepare(after[name] for name in touched if name in after)
-        snapshot, kept = made.snapshot.id, self.kept
-        if snapshot != self.snapshot:
-            kept = Kept(overlay=made.held.overlay, snapshot=snapshot, author=author, at_us=now_us(), change=said)
-            await asyncio.to_thread(keeping.write, self._path, kept)
-        return Swap(snapshot, frozenset(touched), made.warnings, changed=kept is not self.kept), kept
+        return Swap(made.snapshot.id, frozenset(touched), made.warnings, changed=made.snapshot.id != self.snapshot)
 
     def _swap(self, made: Made, kept: Kept, swap: Swap) -> None:
         """Put it into force. Nothing here waits, so no request sees a part of it."""
@@ -164,9 +199,6 @@ class InForce:
         parts.routes.become(made.settings.routes)
         self.made, self.kept = made, kept
         parts.ledger.catalog = swap.snapshot
-        if swap.changed:
-            parts.log.append(made.snapshot.row(kept.at_us, kept.author, kept.change))
-            logger.info("the catalogue is %s from now on: %s", swap.snapshot, kept.change)
         parts.reprice()
         for changed_id in {name for name, _ in after - before} & {name for name, _ in before - after}:
             parts.unlearn(changed_id)

@@ -41,6 +41,15 @@ def path_of(settings: Settings) -> Path | None:
     return log.with_name(f"{log.stem}{SUFFIX}")
 
 
+def stamp(path: Path | None) -> tuple[int, int] | None:
+    """What is another whenever something else is kept; None where nothing is. Blocks."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return found and (found.st_mtime_ns, found.st_ino)
+
+
 def read(path: Path | None) -> Kept:
     """What is kept; nothing where there is no file. Blocks.
 

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from router.decision_log.queries import LogReader
     from router.editing.overlay import Held
 
-_LATEST = "SELECT catalog FROM nearfar_log.catalogs ORDER BY ts DESC LIMIT 1"
-_LISTED = """
-    SELECT catalog, epoch_us(ts), author, change, count(*) OVER () FROM nearfar_log.catalogs
-    ORDER BY ts DESC LIMIT $limit OFFSET $offset"""
-_ONE = """
-    SELECT catalog, epoch_us(ts), author, change, body::VARCHAR FROM nearfar_log.catalogs
-    WHERE catalog = $catalog ORDER BY ts DESC LIMIT 1"""
-
 
 class Snapshot(NamedTuple):
     """A whole catalogue under the hash of its content: equal content has an equal id."""
@@ -54,13 +46,13 @@ def snapshot_of(catalog: Catalog, held: Held) -> Snapshot:
 
 def latest(reader: LogReader) -> str | None:
     """The id of the last snapshot of the log; None where there is none. Blocks."""
-    rows = reader.rows(_LATEST, {})
+    rows = reader.rows("latest_catalog", {})
     return str(rows[0][0]) if rows else None
 
 
 def listed(reader: LogReader, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
     """Snapshots, newest first, without their content, and how many there are. Blocks."""
-    rows = reader.rows(_LISTED, {"limit": limit, "offset": offset})
+    rows = reader.rows("catalogs", {"limit": limit, "offset": offset})
     return [_told(*row[:4]) for row in rows], rows[0][4] if rows else 0
 
 
@@ -70,7 +62,7 @@ def one(reader: LogReader, snapshot: str) -> dict[str, Any]:
     Raises:
         NotFound: the log has none of this id.
     """
-    rows = reader.rows(_ONE, {"catalog": snapshot})
+    rows = reader.rows("catalog", {"catalog": snapshot})
     if not rows:
         raise NotFound(f"There is no snapshot {snapshot[:64]!r} of the catalogue in this log.")
     *head, body = rows[0]

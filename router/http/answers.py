@@ -1,8 +1,7 @@
 """From the dispatcher to a handler: only whole answers and opened streams get through, errors are raised."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,7 +32,7 @@ async def answered(request: Request[Any, Any, Any], call: Call) -> Answer:
     Raises:
         RouterError: the outcome's own error, carrying its decision's id.
     """
-    with _Watched(request), _dispatched():
+    with _Watched(request), _Dispatched():
         return answer_of(await services(request).dispatcher.infer(call))
 
 
@@ -46,7 +45,7 @@ async def opened(
         RouterError: nobody could begin an answer.
     """
     pieces = services(request).dispatcher.stream(call)
-    with _Watched(request), _dispatched():
+    with _Watched(request), _Dispatched():
         first = await anext(pieces)
     if isinstance(first, Begun):
         return first, pieces
@@ -108,15 +107,26 @@ class _Watched:
             self._running.cancel()
 
 
-@contextmanager
-def _dispatched() -> Iterator[None]:
-    """Mark a bug that comes out of the dispatcher as logged; errors of ours carry their decision's id themselves."""
-    try:
-        yield
-    except RouterError:
-        raise
-    except Exception as bug:
-        raise Logged("Internal error.") from bug
+class _Dispatched:
+    """Marks a bug that comes out of the dispatcher as logged; errors of ours carry their decision's id themselves."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, RouterError):
+            raise Logged("Internal error.") from error
+
+
+class _Names(dict[str, bytes]):
+    """The names of headers as they are sent, each made once: there are as many as this program knows."""
+
+    def __missing__(self, name: str) -> bytes:
+        self[name] = name.encode()
+        return self[name]
+
+
+_NAMES = _Names()
 
 
 class Whole(Response[Any]):
@@ -130,7 +140,7 @@ class Whole(Response[Any]):
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": fixed + [(name.encode(), value.encode()) for name, value in headers.items()],
+                "headers": fixed + [(_NAMES[name], value.encode()) for name, value in headers.items()],
             },
             {"type": "http.response.body", "body": body, "more_body": False},
         )

@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar
 from litestar.types import HTTPScope, Message
 
 from router.batches.service import Batches
 from router.batches.store import Store
 from router.batches.types import Answer, Question
 from router.http import completions, errors, inference, openai
+from router.http.application import Application, Silent
 from router.http.services import BATCHED, FIRM, NAMED, Services
 from router.identity import Identity
 from router.settings import batches_dir
@@ -41,12 +41,13 @@ class Asker:
     """Asks the handlers of a house."""
 
     def __init__(self, house: Services) -> None:
-        self._app = Litestar(
+        self._app = Application(
             route_handlers=list(HANDLERS),
             exception_handlers={Exception: errors.handle},
             request_max_body_size=house.settings.server.max_body_bytes + 4096,  # what `wishes` may add
             openapi_config=None,
             logging_config=None,
+            event_emitter_backend=Silent,
         )
         self._app.state.services = house
 

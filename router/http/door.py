@@ -5,6 +5,7 @@ Pure ASGI. What is decided by who asks is decided further in (`router.http.acces
 
 import asyncio
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -109,6 +110,7 @@ class _Body:
         return message
 
 
+@lru_cache(maxsize=1024)
 def _policy_of(path: str) -> bytes:
     return next(policy for start, policy in POLICIES if path.startswith(start) or start == "/")
 

@@ -76,4 +76,6 @@ def _common(plan: Plan, request_id: str) -> dict[str, str]:
 
 def _ascii(text: str) -> str:
     """Header values are one line of ASCII."""
+    if text.isascii() and text.isprintable():
+        return text
     return " ".join(text.split()).encode("ascii", "replace").decode()

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from router.access.keys import MAX_OVERLAP_S, Limits, Wanted
 from router.access.told import issued, told
+from router.errors import InvalidRequest
 from router.http.auditing import audited
 from router.http.schemas import Body, check_within
 from router.http.services import services
@@ -56,8 +57,11 @@ async def create(request: Request[Any, Any, Any], data: JSONBody[KeyBody]) -> Re
         concurrency=data.concurrency,
     )
     wanted = Wanted(name=data.name, scopes=data.scopes, expires_in_s=data.expires_in_s, limits=limits)
+    access = services(request).access
     async with audited(request, "keys.create", data.name):
-        made = await services(request).access.keyring.create(wanted)
+        if access.divided and limits != Limits():
+            raise InvalidRequest("Limits: the several workers of this server cannot keep them together.")
+        made = await access.keyring.create(wanted)
     return Response(issued(made, time.time()), headers=ONCE)
 
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from backends.types import InferenceResult
 from router.egress.guard import KINDS
 from router.http.batch_gauges import BatchGauges
+from router.http.replica_gauges import ReplicaGauges
 from router.outcome import Outcome
 from router.rows import Refused
 from router.telemetry.exchanges import Exchange
@@ -16,13 +17,14 @@ from router.token_health import STATES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from backends.remote.engines.replica import ReplicaState
     from backends.types import Status
     from router.admission import AdmissionState
     from router.availability import BreakerState
     from router.batches.types import Batch
     from router.budgets import BudgetState
     from router.caching.answers import CacheState
-    from router.decision_log.log import LogStats
+    from router.decision_log.taking import LogStats
     from router.egress.guard import EgressState
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -65,26 +67,27 @@ class Metrics:
         self._covered = _covered(registry)
         self._near, self._budgets = _Near(registry), _Budgets(registry)
         self._batches, self._cache = BatchGauges(registry), _Cache(registry)
+        self._replicas = ReplicaGauges(registry)
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
         winner = outcome.winner
         backend = winner.backend if winner is not None else "none"
-        self._requests.labels(surface, backend, outcome.status).inc()
-        self._seconds.labels(surface, backend).observe(outcome.latency_s)
+        self._requests[surface, backend, outcome.status].inc()
+        self._seconds[surface, backend].observe(outcome.latency_s)
         self._overhead.observe(outcome.overhead_s)
         asked = {candidate.id: candidate.target.provider for candidate in outcome.plan.candidates}
         for attempt in outcome.attempts:  # by whom we asked: who served behind it is whatever a header says
-            self._attempts.labels(asked[attempt.candidate_id], attempt.status).inc()
+            self._attempts[asked[attempt.candidate_id], attempt.status].inc()
         if outcome.cost.usd is None:
             self._unknown.inc()
         else:
-            self._cost.labels(backend).inc(outcome.cost.usd)
+            self._cost[backend,].inc(outcome.cost.usd)
         if outcome.first_token_s is not None:
-            self._first_token.labels(backend).observe(outcome.first_token_s)
+            self._first_token[backend,].observe(outcome.first_token_s)
         if outcome.result is not None:
-            self._tokens.labels(backend, "prompt").inc(outcome.result.usage.prompt_tokens or 0)
-            self._tokens.labels(backend, "completion").inc(outcome.result.usage.completion_tokens or 0)
+            self._tokens[backend, "prompt"].inc(outcome.result.usage.prompt_tokens or 0)
+            self._tokens[backend, "completion"].inc(outcome.result.usage.completion_tokens or 0)
             if backend == "local":
                 self._near.answered(outcome.result)
 
@@ -118,6 +121,10 @@ class Metrics:
     def batched(self, batches: "Iterable[Batch]") -> None:
         """Take in the batches there are, before `render`."""
         self._batches.take(batches)
+
+    def replicated(self, states: "Iterable[ReplicaState]") -> None:
+        """Take in how far servers are, before `render`."""
+        self._replicas.take(states)
 
     def cached(self, state: "CacheState") -> None:
         """Take in how the exact cache does, before `render`."""
@@ -154,17 +161,15 @@ def _covered(registry: CollectorRegistry) -> Gauge:
     return Gauge("nearfar_predicted_p95_coverage", told, ("candidate",), registry=registry)
 
 
-class _Kept(Generic[M]):
-    """A metric of which only ever more is counted, with its children at hand: `labels` takes a lock to find them."""
+class _Kept(dict[tuple[str, ...], M], Generic[M]):
+    """A metric of which only ever more is counted, by its labels' values: `labels` takes a lock to find a child."""
 
     def __init__(self, metric: M) -> None:
+        super().__init__()
         self._metric: M = metric
-        self._children: dict[tuple[str, ...], M] = {}
 
-    def labels(self, *values: str) -> M:
-        child = self._children.get(values)
-        if child is None:
-            child = self._children[values] = self._metric.labels(*values)
+    def __missing__(self, values: tuple[str, ...]) -> M:
+        child = self[values] = self._metric.labels(*values)
         return child
 
 
@@ -182,8 +187,8 @@ class _Http:
         self._seconds = _times("nearfar_http_request_seconds", "Seconds to the last byte.", ("route",), registry)
 
     def exchanged(self, exchange: Exchange) -> None:
-        self._count.labels(exchange.route, exchange.method, str(exchange.status)).inc()
-        self._seconds.labels(exchange.route).observe(exchange.seconds)
+        self._count[exchange.route, exchange.method, str(exchange.status)].inc()
+        self._seconds[exchange.route,].observe(exchange.seconds)
 
 
 class _Far:
@@ -197,12 +202,16 @@ class _Far:
         self._token = Gauge(
             "nearfar_hub_token_state", "1 for the state that the hub token is in.", ("state",), registry=registry
         )
+        self._under_way = Gauge(
+            "nearfar_attempts_under_way", "Attempts under way at all candidates together.", registry=registry
+        )
         self._admission = {
             "in_flight": Gauge("nearfar_in_flight", "Attempts under way.", ("candidate",), registry=registry),
             "limit": Gauge("nearfar_admission_limit", "How many there may be.", ("candidate",), registry=registry),
         }
 
     def admitted(self, states: "Sequence[AdmissionState]") -> None:
+        self._under_way.set(sum(state.in_flight for state in states))  # idle it is 0, where a label would be missing
         for name, gauge in self._admission.items():
             gauge.clear()
             for state in states:
@@ -234,6 +243,7 @@ class _Near:
             "memory_bytes": Gauge("nearfar_model_memory_bytes", "What it occupies.", model, registry=registry),
             "queued": Gauge("nearfar_model_queued", "Requests accepted, not answered.", model, registry=registry),
             "loads": Gauge("nearfar_model_loads", "Times it was loaded since the start.", model, registry=registry),
+            "queue_s": Gauge("nearfar_model_wait_seconds", "What a request would wait.", model, registry=registry),
         }
 
     def answered(self, result: InferenceResult) -> None:
@@ -253,6 +263,8 @@ class _Near:
             }
             for name, figure in figures.items():
                 self._models[name].labels(model).set(figure or 0)
+            if status.queue_s is not None:
+                self._models["queue_s"].labels(model).set(status.queue_s)
 
 
 class _Cache:

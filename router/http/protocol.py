@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from router.section import ServerSettings
 
+_HEAD = b"HTTP/1."
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 30\r\nconnection: close\r\n\r\n"
@@ -20,6 +21,43 @@ _TOO_LARGE = (
 
 class _HeadTooLarge(Exception):
     """A head has more bytes than server.max_header_bytes."""
+
+
+class _Joined:
+    """A connection that holds an answer's head back for its body, which mostly is there at once: both go out as one.
+
+    Where it is not, the head goes out at the loop's next turn.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send it, after a head that waits."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.writelines((head, data))
+        elif data.startswith(_HEAD):
+            self._head = data
+            self._loop.call_soon(self._release)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what waits, and close."""
+        self._release()
+        self._transport.close()
+
+    def _release(self) -> None:
+        if self._head is not None and not self._transport.is_closing():
+            self._transport.write(self._head)
+        self._head = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else, as the connection has it."""
+        return getattr(self._transport, name)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -35,6 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self.transport = _Joined(transport, self.loop)  # type: ignore[assignment]
         self._wait(self.limits.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -2,34 +2,29 @@
 
 import asyncio
 import logging
-import os
 import signal
-from collections.abc import Callable
 from typing import Any
 
 from litestar import Litestar, Request, post
 
-from backends.remote.backend import RemoteBackend
 from router.access.audit import entry
 from router.errors import Conflict, RouterError
+from router.far_servers import remote_of
 from router.http.auditing import audited
 from router.http.services import Services, identity
-from router.reloading.reloader import RELOAD, Parts, Reloaded, Reloader
-from router.sections import Settings
+from router.reloading.reloader import RELOAD, Parts, Reloaded, Reloader, Source
+from router.reloading.terminal import has_terminal
 
 logger = logging.getLogger("nearfar.settings")
 CONFIGURATION = "the configuration"  # what the audit calls that which was read
 
 
-def reloader(house: Services, read: Callable[[], Settings] | None) -> Reloader | None:
+def reloader(house: Services, source: Source | None) -> Reloader | None:
     """Who reads the settings of this house again; None where nobody says how."""
-    remote = house.backends["remote"]
-    if not isinstance(remote, RemoteBackend):
-        raise TypeError(f"the remote backend is a {type(remote).__name__}")
     parts = Parts(
         in_force=house.in_force,
         far=house.far,
-        remote=remote,
+        remote=remote_of(house.backends),
         finder=house.finder,
         budgets=house.budgets,
         limits=house.access.limits,
@@ -40,7 +35,7 @@ def reloader(house: Services, read: Callable[[], Settings] | None) -> Reloader |
         log=house.log,
         refresher=house.refresher,
     )
-    return None if read is None else Reloader(parts, read)
+    return None if source is None else Reloader(parts, source)
 
 
 @post("/v1/settings/reload", status_code=200, summary="Read the configuration again, without a restart")
@@ -53,13 +48,13 @@ async def reload(request: Request[Any, Any, Any]) -> Reloaded:
     if found is None:
         raise Conflict("A program gave this server its settings: there is nothing to read again.")
     async with audited(request, RELOAD, CONFIGURATION):
-        return await found.reload(identity(request).tenant or None)
+        return await found.reload_all(identity(request).tenant or None)
 
 
 async def on_hangup(app: Litestar) -> None:
     """From now on SIGHUP reads the settings again, where there is such a signal."""
     if hasattr(signal, "SIGHUP"):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _Hangup(app, terminal=_has_terminal()))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _Hangup(app, terminal=has_terminal()))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
@@ -72,7 +67,7 @@ class _Hangup:
         self._running: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> None:
-        if self._terminal and not _has_terminal():
+        if self._terminal and not has_terminal():
             signal.raise_signal(signal.SIGTERM)
             return
         task = asyncio.create_task(self._reload(), name="reloading")
@@ -88,12 +83,3 @@ class _Hangup:
             result = type(error).__name__
             logger.error("SIGHUP: %s", error)  # noqa: TRY400 -- it is told whole, and a trace tells no more
         await asyncio.to_thread(house.access.audit.add, entry("SIGHUP", RELOAD, CONFIGURATION, "signal", result))
-
-
-def _has_terminal() -> bool:
-    """Whether this process can be reached from a terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

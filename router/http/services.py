@@ -17,8 +17,8 @@ from router.access.limits import Place
 from router.budgets import Budgets
 from router.candidates import CandidateFinder
 from router.catalog import Catalog
-from router.decision_log.log import DecisionLog
 from router.decision_log.queries import LogReader
+from router.decision_log.taking import Log
 from router.dispatch import Dispatcher
 from router.editing.in_force import InForce
 from router.far_side import FarSide
@@ -55,7 +55,7 @@ class Services(Struct, frozen=True, kw_only=True):
     budgets: Budgets
     near: NearCosts
     probe: Probe
-    log: DecisionLog
+    log: Log
     dispatcher: Dispatcher
     intents: IntentSets
     metrics: Metrics

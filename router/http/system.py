@@ -12,6 +12,7 @@ from backends import hardware
 from policies import registry
 from router.egress.guard import GUARD
 from router.errors import Forbidden
+from router.far_servers import remote_of
 from router.http.auditing import audited
 from router.http.batches import batches_of
 from router.http.services import Services, identity, services
@@ -76,6 +77,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     house.metrics.batched(batches_of(request).store.batches.values())
     house.metrics.cached(house.finder.cache.state())
     house.metrics.guarded(GUARD.state())
+    house.metrics.replicated(remote_of(house.backends).replicas())
     body = house.metrics.render(house.log.stats(), breakers, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -112,6 +114,7 @@ def report(house: Services) -> dict[str, Any]:
         "models": [_model(house, entry) for entry in house.catalog],
         "models_loaded": loaded,
         "breakers": _breakers(house),
+        "replicas": msgspec.to_builtins(remote_of(house.backends).replicas()),
         "admission": [state._asdict() for state in house.lessons.admission.states()],
         "cache": house.finder.cache.state()._asdict() | {"enabled": house.settings.cache.enabled},
         "shadowing": house.dispatcher.shadows.state()._asdict(),
@@ -159,6 +162,9 @@ def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
         found[f"hub token {token.state}: {token.detail}; see {token.link}"] = "error"
     for key, why in house.lessons.breakers.open(time.monotonic()).items():
         found[f"{key}: {why}"] = "warning"
+    for server in remote_of(house.backends).replicas():
+        if server.state in {"unready", "paused"}:
+            found[f"{server.provider}, server {server.replica}: {server.why}"] = "warning"
     for drift in filter(lambda drift: drift.in_force, house.refresher.drift):
         found[f"price of {drift}"] = "warning"
     if (denied := GUARD.state().total) > 0:

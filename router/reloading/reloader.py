@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from router.budgets import Budgets
     from router.candidates import CandidateFinder
     from router.catalog import Catalog
-    from router.decision_log.log import DecisionLog
+    from router.decision_log.taking import Log
     from router.dispatch import Dispatcher
     from router.editing.in_force import InForce
     from router.far_side import FarSide
@@ -43,6 +43,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nearfar.settings")
 RELOAD = "settings.reload"  # what the audit calls it
+
+
+class Source(NamedTuple):
+    """Where settings come from: `read` reads them as the start did, and blocks; it may refuse some that a start would.
+
+    `others` has the other processes of this server read them, too.
+    """
+
+    read: Callable[[], Settings]
+    others: Callable[[], None] = lambda: None
 
 
 class Parts(NamedTuple):
@@ -58,7 +68,7 @@ class Parts(NamedTuple):
     lessons: Lessons
     near: NearCosts
     probe: Probe
-    log: DecisionLog
+    log: Log
     refresher: Refresher
 
 
@@ -93,12 +103,18 @@ class _Ready(NamedTuple):
 
 
 class Reloader:
-    """Reloads one at a time. `read` reads the configuration as the start did; it blocks."""
+    """Reloads one at a time."""
 
-    def __init__(self, parts: Parts, read: Callable[[], Settings]) -> None:
+    def __init__(self, parts: Parts, source: Source) -> None:
         self._parts = parts
-        self._read = read
+        self._source = source
         self._one_at_a_time = asyncio.Lock()
+
+    async def reload_all(self, author: str | None) -> Reloaded:
+        """Read it again, here and in the other processes of this server. Raises as `reload`, and tells nobody then."""
+        found = await self.reload(author)
+        self._source.others()
+        return found
 
     async def reload(self, author: str | None = None) -> Reloaded:
         """Read it again.
@@ -128,7 +144,7 @@ class Reloader:
 
     def _ready(self) -> _Ready:
         """Read and check all of it, also what waits: a file that the next start would refuse is refused now."""
-        held, read = self._parts.in_force.made.held, self._read()
+        held, read = self._parts.in_force.made.held, self._source.read()
         secrets = read_secrets(read)
         check_tokens(read, secrets)
         made_over(read, held.overlay)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 UNMATCHED = "unmatched"
 _IDS = frozenset({b"x-request-id", b"x-nearfar-decision-id"})
+_LENGTHS = frozenset(map(len, _IDS))  # no other header's name need be looked at
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 logger = logging.getLogger("nearfar.access")
@@ -84,7 +85,7 @@ def log_line(exchange: Exchange) -> None:
 
 
 def _exchange(scope: Scope, start: Message, seconds: float) -> Exchange:
-    told = ((name.lower(), value) for name, value in start.get("headers", ()))
+    told = [(name.lower(), value) for name, value in start.get("headers", ()) if len(name) in _LENGTHS]
     headers = {name: value.decode("latin-1") for name, value in told if name in _IDS}
     state = scope.get("state") or {}
     identity = state.get("nearfar_identity")

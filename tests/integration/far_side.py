@@ -78,7 +78,8 @@ class FarSide:
     `arrived` is set when a request has been read, `gone` when a client left before its answer was complete.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._place = host, port
         self.requests: list[Request] = []
         self.connections = 0
         self.arrived = asyncio.Event()
@@ -92,7 +93,7 @@ class FarSide:
         self._replies.extend(replies)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, *self._place)
         host, port = self._server.sockets[0].getsockname()
         self.url = f"http://{host}:{port}"
         return self

@@ -6,6 +6,7 @@ A file is replaced whole or not at all, is readable by its owner only, and is re
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -56,6 +57,16 @@ def path_of(directory: Path, name: str) -> Path:
 def names_in(directory: Path) -> list[str]:
     """The names of the sets that lie in a directory, in order; none when there is no such directory."""
     return sorted(file.name.removesuffix(SUFFIX) for file in directory.glob(f"[!.]*{SUFFIX}"))
+
+
+def stamps(directory: Path) -> dict[str, tuple[int, int]]:
+    """By the name of each set that lies there, what is another whenever it was written anew."""
+    found = {}
+    for name in names_in(directory):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            file = path_of(directory, name).stat()
+            found[name] = file.st_mtime_ns, file.st_ino
+    return found
 
 
 def write(path: Path, stored: Stored) -> None:

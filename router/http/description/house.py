@@ -9,7 +9,7 @@ from backends.local.intents.definition import Intent
 from backends.local.intents.fitting import Confusion
 from router.availability import BreakerState
 from router.budgets import BudgetState
-from router.decision_log.log import LogStats
+from router.decision_log.taking import LogStats
 from router.drift import PriceDrift
 from router.egress.guard import EgressState
 from router.http.description.operation import TEXT, Described, Example, Link, Told

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from router.decision_log.log import DecisionLog
+from router.decision_log.named import NAMED
 from router.decision_log.queries import Spent
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.errors import InvalidRequest, LogError
@@ -169,10 +170,11 @@ def test_a_cost_nobody_knows_is_not_zero(log: DecisionLog, rows) -> None:
     )
 
 
-def test_an_error_of_the_log_names_no_path(log: DecisionLog) -> None:
+def test_an_error_of_the_log_names_no_path(log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """What DuckDB says of a file that it cannot read names the file; whoever asks over HTTP must not learn where."""
+    monkeypatch.setitem(NAMED, "latest_catalog", "SELECT * FROM '/srv/secret/place.parquet'")
     with pytest.raises(LogError) as error:
-        log.reader().rows("SELECT * FROM '/srv/secret/place.parquet'", {})
+        log.reader().rows("latest_catalog", {})
 
     assert "/srv" not in str(error.value)
     assert "<path>" in str(error.value)

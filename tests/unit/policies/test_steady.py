@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -92,7 +90,7 @@ def test_where_scores_tie_the_margin_is_that_of_the_latencies(latency_s, first) 
 
 def test_what_chance_decided_is_left_alone() -> None:
     """Its propensities would no longer be those of the choice."""
-    drawn = replace(after(None, A, B), draw=0.4, explore_rate=0.05, propensities={"a": 0.025, "b": 0.975})
+    drawn = after(None, A, B)._replace(draw=0.4, explore_rate=0.05, propensities={"a": 0.025, "b": 0.975})
 
     assert drawn == held(drawn, "a", 0.05, ())
     assert drawn == kept(drawn, {"a"}, "m")
@@ -100,7 +98,7 @@ def test_what_chance_decided_is_left_alone() -> None:
 
 def test_scores_without_a_scale_are_not_compared() -> None:
     """Only their order means anything."""
-    plain = replace(after(None, A, B), scale=None)
+    plain = after(None, A, B)._replace(scale=None)
 
     assert plain == held(plain, "a", 0.5, ())
 

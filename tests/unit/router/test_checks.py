@@ -74,3 +74,54 @@ def test_no_line_is_looked_for_where_nothing_is_to_be_said(tmp_path, monkeypatch
 
     assert warnings_of(settings, checked(settings)) == []
     assert looked == []
+
+
+def test_several_places_are_known_by_their_first() -> None:
+    """An entry that names another one contradicts itself; one without any is refused as it ever was."""
+    places = ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")
+    fleet = ProviderSettings(name="fleet", protocol="openai", base_urls=places)
+
+    assert places[0] == fleet.base_url
+    checked(Settings(providers=(fleet,)))
+    with pytest.raises(SettingsError, match="fleet: base_url is none of its base_urls"):
+        checked(Settings(providers=(entry("fleet", base_url="http://127.0.0.1:3/v1", base_urls=places),)))
+    with pytest.raises(SettingsError, match="replicas are those of base_urls, or found by dns: not both"):
+        checked(Settings(providers=(ProviderSettings(name="fleet", protocol="openai", base_urls=places, dns=True),)))
+    with pytest.raises(SettingsError, match="base_urls has an address twice"):
+        checked(Settings(providers=(entry("fleet", base_urls=("http://127.0.0.1:1/v1",) * 2),)))
+    with pytest.raises(ValueError, match="base_url"):
+        ProviderSettings(name="nowhere", protocol="openai")
+
+
+def test_an_hours_price_needs_an_engine() -> None:
+    """Without one nobody knows how many requests share it."""
+    checked(Settings(providers=(entry(engine="vllm", usd_per_hour=2.0),)))
+
+    with pytest.raises(SettingsError, match="box: usd_per_hour needs an engine"):
+        checked(Settings(providers=(entry(usd_per_hour=2.0),)))
+
+
+def test_a_policy_by_cost_takes_an_hours_price_for_one(tmp_path) -> None:
+    """Without it the candidate is always rejected, which is said."""
+    file = tmp_path / "nearfar.toml"
+    text = (
+        '[routing]\npolicy = "cheapest"\n[[providers]]\nname = "box"\nprotocol = "openai"\nengine = "tgi"\n'
+        'base_urls = ["http://127.0.0.1:1/v1"]\n{}[[models]]\nid = "m"\ntask = "text-generation"\n'
+        'candidates = [{{ backend = "remote", provider = "box" }}]\n'
+    )
+    found = []
+    for price in ("", "usd_per_hour = 2\n"):
+        file.write_text(text.format(price), encoding="utf-8")
+        settings = load(file, {})
+        found.append([said for said in warnings_of(settings, checked(settings)) if "box:m has no price" in said])
+
+    assert [1, 0] == [len(said) for said in found]
+
+
+def test_a_place_that_is_missing_names_the_line(tmp_path) -> None:
+    """As every field that is needed."""
+    file = tmp_path / "nearfar.toml"
+    file.write_text('[[providers]]\nname = "box"\nprotocol = "openai"\n', encoding="utf-8")
+
+    with pytest.raises(SettingsError, match="missing required field `base_url`"):
+        load(file, {})

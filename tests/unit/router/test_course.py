@@ -115,6 +115,52 @@ def test_the_others_go_elsewhere_at_once(error) -> None:
     assert [("primary", "a")] == walked(course_of(A), error)
 
 
+def replaceable(error: errors.BackendError) -> errors.BackendError:
+    error.replaceable = True
+    return error
+
+
+ONE_OF_SEVERAL = [
+    replaceable(error)
+    for error in (
+        errors.Unavailable("refused"),
+        errors.RemoteError("a broken body"),
+        errors.RateLimited("wait", retry_after_s=60.0, http_status=429),
+    )
+]
+
+
+@pytest.mark.parametrize("error", ONE_OF_SEVERAL)
+def test_another_server_of_the_same_candidate_is_asked_at_once(error) -> None:
+    """As often as there is one, within the attempts that are allowed: and then elsewhere."""
+    course = course_of(A, B, most=3)
+    failed(course, course.next(LONG_S, 0.5), error)
+    again = course.next(LONG_S, 0.5)
+    assert ("retry", "a", 0.0) == (again.role, again.candidate.id, again.wait_s)
+    failed(course, again, error)
+    assert "a" == course.next(LONG_S, 0.5).candidate.id
+
+    last = errors.Unavailable("nobody else is there")
+    assert [("primary", "a"), ("retry", "a"), ("fallback", "b")] == walked(course_of(A, B), error, last)
+
+
+def test_the_last_attempt_is_left_to_who_is_near() -> None:
+    """However many servers a far candidate has."""
+    error = ONE_OF_SEVERAL[0]
+
+    assert [("primary", "a"), ("retry", "a"), ("fallback", "near")] == walked(course_of(A, NEAR, most=3), error, error)
+
+
+def test_another_server_goes_on_with_what_was_said_if_it_can() -> None:
+    """A chat only where the candidate says so."""
+    for continues, role in ((True, "continuation"), (False, None)):
+        course = course_of(candidate("a", continues=continues))
+        failed(course, course.next(LONG_S, 0.5), ONE_OF_SEVERAL[1])
+        course.continuing = True
+        step = course.next(LONG_S, 0.5)
+        assert role == (None if step is None else step.role)
+
+
 @pytest.mark.parametrize("kind", [errors.RateLimited, errors.Overloaded])
 def test_who_asks_to_wait_is_waited_for_only_where_nobody_else_is_left(kind) -> None:
     """Somebody else may answer now; alone, its own word and a moment more are waited, once."""

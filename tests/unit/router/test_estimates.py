@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from backends.reports import LoadReport, Measurement
 from backends.types import Status, Target, Task, Timings, Usage
-from router.estimates import MAX_LEARNT, Estimator
+from router.estimates import MAX_LEARNT, Asked, Estimator
 from router.pricing import local_rates
 from router.priors import prior_service_s
 from router.sections import Price
@@ -411,3 +411,51 @@ def test_what_is_learnt_is_bounded() -> None:
 
     assert "prior" == one(estimates, size, candidate(name="0")).latency_source
     assert "observed" == one(estimates, size, candidate(name=f"{MAX_LEARNT}")).latency_source
+
+
+CHAT = Size(items=1, input_tokens=10, output_tokens=10, max_output_tokens=10)
+
+
+def test_a_far_line_takes_as_long_as_answers_do() -> None:
+    """As many answers' times as are before it; in seconds where the engine foresees those; unknown adds nothing."""
+    estimates = estimator()
+    alone = one(estimates, CHAT, candidate("remote"))
+    behind = one(estimates, CHAT, candidate("remote", queue_turns=3.0))
+
+    assert 0.0 == alone.queue_s
+    assert pytest.approx(3 * alone.service_s) == behind.queue_s
+    assert pytest.approx(4 * alone.service_s) == behind.latency_s
+    assert 0.5 == one(estimates, CHAT, candidate("remote", queue_turns=3.0, queue_s=0.5)).queue_s
+
+
+def test_a_far_line_that_was_foreseen_is_not_learnt_as_service() -> None:
+    """Else it would count twice from then on: who waited three turns of a second took one of the four."""
+    estimates = estimator()
+    idle, busy = candidate("remote", queue_turns=0.0), candidate("remote", queue_turns=3.0)
+    for _ in range(50):
+        for far, seconds in ((idle, 1.0), (busy, 4.0)):
+            asked = Asked(predicted=one(estimates, CHAT, far))
+            estimates.observe(far, CHAT, used(CHAT), Timings(service_s=seconds), seconds, asked)
+
+    assert pytest.approx(1.0, rel=0.05) == one(estimates, CHAT, idle).latency_s
+    assert pytest.approx(4.0, rel=0.05) == one(estimates, CHAT, busy).latency_s
+
+
+def test_a_line_that_was_seen_is_as_it_was_seen() -> None:
+    """Where the engine says how long a request waited, the rest is its service, whatever was foreseen."""
+    estimates, far = estimator(), candidate("remote", queue_turns=9.0)
+    timings = Timings(queue_s=3.0, service_s=1.0)
+    estimates.observe(far, CHAT, used(CHAT), timings, 4.0, Asked(predicted=one(estimates, CHAT, far)))
+
+    assert pytest.approx(1.0) == one(estimates, CHAT, candidate("remote")).service_s
+
+
+def test_who_shares_a_servers_time_shares_its_price() -> None:
+    """Alone it is all one's own."""
+    price = Price(per_second_usd=0.5)
+    estimates = estimator()
+    alone = one(estimates, CHAT, candidate("remote", price=price))
+    shared = one(estimates, CHAT, candidate("remote", price=price, together=8.0))
+
+    assert pytest.approx(0.5 * alone.service_s) == alone.cost_usd
+    assert pytest.approx(alone.cost_usd / 8) == shared.cost_usd

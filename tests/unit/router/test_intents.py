@@ -106,6 +106,31 @@ def configured(name="support", **fields: Any) -> IntentSetEntry:
 # --- over the API -------------------------------------------------------------------------------
 
 
+def test_another_worker_follows_what_one_defines_and_removes(tmp_path, monkeypatch) -> None:
+    """The set is its model too, until it is removed; whose answers are others is told each time."""
+    monkeypatch.setattr("router.intents.sets.FOLLOW_EVERY_S", 0.001)
+
+    async def go() -> None:
+        one, other, told = opened(tmp_path), opened(tmp_path), asyncio.Queue()
+        following = asyncio.create_task(other.follow(told.put_nowait))
+        defined = await one.define(SUPPORT)
+
+        assert MODEL == await told.get()
+        assert [defined] == await other.all()
+        assert other._catalog.find(MODEL) is not None
+
+        await one.remove("support")
+
+        assert MODEL == await told.get()
+        assert [] == await other.all()
+        assert other._catalog.find(MODEL) is None
+
+        following.cancel()
+        await asyncio.wait([following])
+
+    asyncio.run(go())
+
+
 def test_a_defined_set_is_a_model_and_outlives_the_process(tmp_path) -> None:
     """With what was measured, in the catalogue now and after the next start, with the same figures."""
     near = Near()

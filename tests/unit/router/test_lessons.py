@@ -83,6 +83,14 @@ def test_where_credits_are_gone_they_are_gone_for_the_whole_account() -> None:
     assert [True, True, False] == refused(taught(Unauthorized("who?", http_status=401)))
 
 
+def test_one_server_of_several_speaks_for_itself_alone() -> None:
+    """While another can be asked, its failures and its wish to wait say nothing of the candidate."""
+    error = Overloaded("busy", http_status=503, retry_after_s=60.0)
+    error.replaceable = True
+
+    assert [False] * 3 == refused(taught(*[error] * THRESHOLD))
+
+
 def test_what_one_model_forbids_it_forbids_alone() -> None:
     """A 403 may be a licence nobody accepted; a failure is the candidate's own."""
     assert [True, False, False] == refused(taught(Unauthorized("gated", http_status=403)))

@@ -13,13 +13,15 @@ from policies.types import Estimate
 from router.pricing import (
     CPU_USD_PER_CORE_HOUR,
     GPU_USD_PER_HOUR,
+    HOURLY,
     asked_usd,
+    hourly,
     local_rates,
     most_usd,
     price_book,
     priced_usd,
 )
-from router.sections import CandidateEntry, ModelEntry, Price
+from router.sections import CandidateEntry, ModelEntry, Price, ProviderSettings
 from router.slate import Candidate, Size
 
 UNITS = {  # what is charged, what it is charged for, and how many of those one price buys
@@ -307,3 +309,22 @@ def test_listed_prices_are_in_the_book_and_their_dates_are_not() -> None:
     assert len({book(1.0, "monday")[0], book(1.5, "monday")[0], price_book([], rates)[0]}) == 3
     listed = json.loads(book(1.0, "monday")[1])["listed"]
     assert {"huggingface": {"groq:m": {"input_per_1m_usd": 1.0, "output_per_1m_usd": 2.0}}} == listed
+
+
+def test_a_provider_by_the_hour_prices_what_has_no_price_of_its_own() -> None:
+    """By the second of an engine's time; a price that somebody gave stays, and none at all stays unknown."""
+    own = Price(input_per_1m_usd=1.0)
+    paid = ProviderSettings(
+        name="fleet", protocol="openai", base_url="http://127.0.0.1:1/v1", engine="vllm", usd_per_hour=7.2
+    )
+    fleet = [CandidateEntry(backend="remote", provider="fleet", model=name, price=price)
+             for name, price in (("free", None), ("own", own))]  # fmt: skip
+    models = [ModelEntry(id="m", task="text-generation", candidates=tuple(fleet))]
+    _, body = price_book(models, local_rates(None, 2), None, {"fleet": paid})
+    prices = json.loads(body)["remote"]
+
+    assert (0.002, HOURLY) == (prices["m@fleet:free"]["per_second_usd"], prices["m@fleet:free"]["source"])
+    assert (None, 1.0) == (prices["m@fleet:own"]["per_second_usd"], prices["m@fleet:own"]["input_per_1m_usd"])
+    assert hourly(None) is None
+    assert hourly(replace(paid, usd_per_hour=None)) is None
+    assert hourly(replace(paid, usd_per_hour=0.0)) == Price(per_second_usd=0.0, source=HOURLY)  # somebody says so

@@ -51,6 +51,7 @@ function row(said, seen) {
 /** @param {any} said  @param {any} seen */
 function extra(said, seen) {
   const parts = [
+    seen?.replica && `server ${seen.replica}`,
     seen?.energy_j && `${seen.energy_j.toPrecision(3)} J (${seen.energy_source})`,
     seen?.carbon_g && `${seen.carbon_g.toPrecision(3)} g CO₂`,
     said.confidence !== null && `${percent(said.confidence)} sure`,

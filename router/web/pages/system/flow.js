@@ -1,7 +1,7 @@
-// Who is asked at the moment, who is left alone, and whether the log keeps up.
+// Who is asked at the moment, who is left alone, how far servers are, and whether the log keeps up.
 import { html } from "/ui/vendor/htm/standalone.module.js";
 import { Section, Table } from "/ui/parts/controls.js";
-import { bytes, count, latency, span } from "/ui/parts/format.js";
+import { bytes, count, latency, percent, span, UNKNOWN } from "/ui/parts/format.js";
 import { Pairs } from "/ui/parts/pairs.js";
 
 /** @param {{told: any}} props */
@@ -14,7 +14,17 @@ export function Flow({ told }) {
       <${Table} caption="Who failed is left alone for a while" columns=${["candidate or account", "state", "why"]} rows=${breakers.map(([name, one]) => [name, html`<span class=${`state ${one.state}`}>${one.state}</span>`, one.why ?? ""])} empty="Nobody has failed." /></${Section}>
     <${Section} title="Admission">
       <${Table} caption="Requests under way, and how many may be" columns=${["candidate", "under way", "at most"]} rows=${admission} empty="Nobody was asked yet." /></${Section}>
+    ${told.replicas.length > 0 && html`<${Section} title="Far servers">
+      <${Table} caption="As they say of themselves, and as requests found them" columns=${["server", "address", "state", "ours", "waiting", "running", "KV cache"]} rows=${told.replicas.map(server)} /></${Section}>`}
     <${Section} title="Decision log"><${Pairs} of=${log(told.log)} /></${Section}></div>`;
+}
+
+/** @param {any} one */
+function server(one) {
+  const known = (/** @type {number | null} */ figure) => (figure === null ? UNKNOWN : count(figure));
+  return [`${one.provider} ${one.replica}${one.engine ? ` (${one.engine})` : ""}`, one.address,
+    html`<span class=${`state ${one.state}`}>${one.state}</span>${one.why && html`<br /><small>${one.why}</small>`}`, count(one.in_flight),
+    known(one.waiting), known(one.running), one.cache === null ? UNKNOWN : percent(one.cache)];
 }
 
 /** @param {any} log  @returns {[string, unknown][]} */

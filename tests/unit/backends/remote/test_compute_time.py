@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.remote.compute_time import HEADER, compute_s
+from backends.remote.compute_time import HEADER, compute_s, queue_s
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,16 @@ def test_several_answers_took_the_sum_if_all_say_it(each):
     else:
         assert pytest.approx(sum(each)) == compute_s(answers, wall_s=10.0)
         assert compute_s(answers, wall_s=sum(each) / 2) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("250", 0.25), (" 250.5 ", 0.2505), ("0", 0.0), ("-1", None), ("1e2", None), ("2000", None), ("", None)],
+)
+def test_a_wait_is_told_in_milliseconds_and_within_the_exchange(said, seconds):
+    """None at all is a wait, too; what is longer than the whole exchange cannot be believed."""
+    answers = [{"x-queue-time": said}]
+
+    assert seconds == queue_s(answers, "x-queue-time", wall_s=1.0)
+    assert queue_s(answers, None, wall_s=1.0) is None
+    assert queue_s([*answers, {}], "x-queue-time", wall_s=1.0) is None

@@ -95,3 +95,31 @@ def test_a_provider_can_be_read_from_settings():
     assert provider("http://h/v1") == msgspec.convert(given, Provider)
     with pytest.raises(msgspec.ValidationError, match="base_url"):
         msgspec.convert(given | {"base_url": "h"}, Provider)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "origin"),
+    [
+        ("http://engine:8000/v1", "http://engine:8000"),
+        ("https://engine/openai/v1/", "https://engine"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_servers_say_how_they_are_at_their_origin(base_url, origin):
+    """Whatever path they serve under."""
+    assert origin == provider(base_url).origin
+
+
+def test_only_engines_and_names_are_looked_after():
+    """A list of places says all there is to know."""
+    several = ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")
+
+    assert [False, False, True, True] == [
+        each.watched for each in (provider(), provider(base_urls=several), provider(dns=True), provider(engine="tgi"))
+    ]
+
+
+def test_every_place_must_be_usable():
+    """Not the first alone."""
+    with pytest.raises(ValueError, match="provider p: base_url"):
+        provider(base_urls=("http://127.0.0.1:1/v1", "ftp://peer"))

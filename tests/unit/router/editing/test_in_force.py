@@ -10,7 +10,7 @@ import pytest
 
 from backends.fake import FakeBackend
 from backends.types import Target
-from router.editing import changes, keeping
+from router.editing import changes, in_force, keeping
 from router.editing.changes import AliasPatch, ModelPatch
 from router.errors import Conflict, RouterError, UnknownModel
 from router.outcome import Begun
@@ -207,7 +207,8 @@ async def test_a_change_that_was_kept_and_not_logged_is_logged_at_the_next_start
 
 async def _logged(house: House) -> list[tuple]:
     await asyncio.to_thread(house.services.log.flush)
-    return house.services.log.reader().rows("SELECT catalog, author, change FROM nearfar_log.catalogs ORDER BY ts", {})
+    newest_first = house.services.log.reader().rows("catalogs", {"limit": 100, "offset": 0})
+    return [(catalog, author, change) for catalog, _, author, change, _ in reversed(newest_first)]
 
 
 @in_a_loop
@@ -316,3 +317,28 @@ async def test_every_change_is_a_row() -> None:
         second = (await house.services.in_force.change(repriced(1.0), "me")).snapshot
 
         assert [(first, None, "started"), (second, "me", f"changed model {CHAT}")] == await _logged(house)
+
+
+@in_a_loop
+async def test_another_worker_follows_what_one_has_changed(folder, monkeypatch) -> None:
+    """It comes into force there as well, is logged once, and a file that cannot be read changes nothing."""
+    monkeypatch.setattr(in_force, "FOLLOW_EVERY_S", 0.001)
+    swaps: asyncio.Queue = asyncio.Queue()
+    async with opened() as one, opened() as other:
+        other.services.in_force.subscribe(swaps.put_nowait)
+        following = asyncio.create_task(other.services.in_force.follow())
+        changed = await one.services.in_force.change(repriced(1.0), "somebody")
+        swap = await swaps.get()
+        answered = await other.dispatcher.infer(chat())
+
+        assert changed.snapshot == swap.snapshot == other.services.in_force.snapshot
+        assert {CHAT} == swap.models
+        assert 1.0 == answered.cost.usd
+        assert ["started"] == [change for _, _, change in await _logged(other)]
+
+        keeping.path_of(other.services.settings).write_text("{", encoding="utf-8")
+        await one.services.in_force.change(repriced(2.0), "somebody")
+
+        assert (await swaps.get()).snapshot == one.services.in_force.snapshot
+        assert not following.done()
+        following.cancel()

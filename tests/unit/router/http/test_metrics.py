@@ -5,8 +5,23 @@ import asyncio
 from msgspec.structs import replace
 from prometheus_client import generate_latest
 
+from router.admission import AdmissionState
 from router.http.metrics import Metrics
 from tests.unit.router.house import chat, chat_model, fake, opened
+
+
+def test_who_is_idle_says_so() -> None:
+    """Another router reads it: a figure that is missing would be unknown, and this is known to be nothing."""
+    metrics = Metrics()
+    seen = []
+    for states in ([], [AdmissionState("a:m", 4, 2), AdmissionState("local:m", None, 3)]):
+        metrics.admitted(states)
+        seen += [
+            line for line in generate_latest(metrics._registry).decode().splitlines()
+            if line.startswith("nearfar_attempts_under_way")
+        ]  # fmt: skip
+
+    assert ["nearfar_attempts_under_way 0.0", "nearfar_attempts_under_way 5.0"] == seen
 
 
 def test_attempts_are_counted_by_whom_we_asked() -> None:

@@ -15,7 +15,7 @@ from router.editing import snapshots
 from router.editing.changes import ModelPatch, patch_model
 from router.errors import InvalidRequest, SettingsError, TooManyRequests
 from router.http.reloading import reloader
-from router.reloading.reloader import Reloader
+from router.reloading.reloader import Reloader, Source
 from router.section import AuthSettings, ServerSettings
 from router.sections import AliasEntry, BudgetEntry, LocalSettings, Price, ProviderSettings, RoutingSettings, Settings
 from tests.unit.router.house import CHAT, House, chat, chat_model, fake, opened
@@ -43,7 +43,7 @@ class Written:
 
     def __init__(self, house: House) -> None:
         self.settings = house.services.settings
-        found = reloader(house.services, lambda: self.settings)
+        found = reloader(house.services, Source(lambda: self.settings))
         assert found is not None
         self.reloader: Reloader = found
 
@@ -152,7 +152,7 @@ async def test_a_file_that_cannot_be_read_changes_nothing() -> None:
         raise SettingsError("nearfar.toml: not valid TOML: nothing.")
 
     async with opened() as house:
-        found = reloader(house.services, broken)
+        found = reloader(house.services, Source(broken))
         assert found is not None
         with pytest.raises(InvalidRequest, match="not valid TOML"):
             await found.reload()

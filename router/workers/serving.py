@@ -1,0 +1,34 @@
+"""The HTTP server of one process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from router.app import served
+from router.http.protocol import protocol_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from router.decision_log.taking import Log
+    from router.reloading.reloader import Source
+    from router.sections import Settings
+    from router.settings import Secrets
+    from router.telemetry.exchanges import App
+
+
+def config_of(
+    settings: Settings, secrets: Secrets, log: Log, source: Source, before: Callable[[App], App] = lambda app: app
+) -> uvicorn.Config:
+    """The application under these settings, as uvicorn serves it, with whatever is to stand before it."""
+    return uvicorn.Config(
+        before(served(settings, secrets, log, source)),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=protocol_of(settings.server),
+        loop="router.egress.loop:sealed_loop" if settings.routing.offline else "auto",
+        timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
+    )
