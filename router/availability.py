@@ -20,6 +20,8 @@ from backends.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backends.errors import BackendError
 
 THRESHOLD = 3  # consecutive failures that open a breaker
@@ -49,11 +51,16 @@ class _Breaker(Struct):
 
 
 class Breakers:
-    """The breakers of all candidates. A candidate without failures has none."""
+    """The breakers of all candidates. A candidate without failures has none.
+
+    Attributes:
+        tell: Told when one opens, for how many seconds and why; and when one closes, with None for the seconds.
+    """
 
     def __init__(self) -> None:
         self._breakers: dict[str, _Breaker] = {}
         self._failing: dict[str, tuple[float, int]] = {}  # share of attempts that failed, and how many there were
+        self.tell: Callable[[str, float | None, str], None] | None = None
 
     def refusal(self, candidate_id: str, now: float) -> str | None:
         """Why the candidate must not be tried now; None when it may. Changes nothing."""
@@ -81,8 +88,10 @@ class Breakers:
 
     def succeeded(self, candidate_id: str) -> None:
         """An attempt was answered: the breaker closes."""
-        self._breakers.pop(candidate_id, None)
+        breaker = self._breakers.pop(candidate_id, None)
         self._weigh(candidate_id, 0.0)
+        if self.tell is not None and breaker is not None and breaker.pause_s > 0.0:
+            self.tell(candidate_id, None, "")
 
     def abandoned(self, candidate_id: str, *, probe: bool = False) -> None:
         """An attempt ended without teaching anything (cancelled, say); after a probe the next request may probe."""
@@ -98,9 +107,7 @@ class Breakers:
         if isinstance(error, _SENDERS_FAULT):
             self.abandoned(candidate_id, probe=probe)
             return
-        if candidate_id not in self._breakers and len(self._breakers) >= MAX_BREAKERS:
-            self._breakers.pop(next(iter(self._breakers)))
-        breaker = self._breakers.setdefault(candidate_id, _Breaker())
+        breaker = self._of(candidate_id)
         if breaker.pause_s > 0.0 and not probe:
             return
         breaker.failures += 1
@@ -114,6 +121,23 @@ class Breakers:
         pause_s = 0.0 if error.retry_after_s and not broken else breaker.pause_s
         breaker.open_until = now + max(pause_s, error.retry_after_s or 0.0)
         breaker.why = f"{breaker.failures} failure{'s' * (breaker.failures > 1)} ({type(error).__name__})"
+        if self.tell is not None:
+            self.tell(candidate_id, breaker.open_until - now, breaker.why)
+
+    def heard(self, candidate_id: str, open_s: float | None, why: str, now: float) -> None:
+        """Another router's breaker opened for so many seconds, or closed (None): ours does so, too. Tells nobody."""
+        if open_s is None:
+            self._breakers.pop(candidate_id, None)
+            return
+        breaker = self._of(candidate_id)
+        breaker.pause_s = max(breaker.pause_s, FIRST_PAUSE_S)
+        breaker.open_until = max(breaker.open_until, now + open_s)
+        breaker.why = why
+
+    def _of(self, candidate_id: str) -> _Breaker:
+        if candidate_id not in self._breakers and len(self._breakers) >= MAX_BREAKERS:
+            self._breakers.pop(next(iter(self._breakers)))
+        return self._breakers.setdefault(candidate_id, _Breaker())
 
     def _weigh(self, candidate_id: str, failed: float) -> float:
         """Take the last attempt into the share of those that failed; the share.

@@ -6,6 +6,7 @@ step: of any number of attempts at once exactly those are admitted that fit. Amo
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
@@ -14,10 +15,9 @@ from msgspec import Struct
 
 from policies.base import dollars, known
 from policies.types import Pacing
-from router.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from backends.types import InferenceRequest
     from router.sections import BudgetEntry
@@ -70,53 +70,67 @@ class BudgetState(Struct, frozen=True, kw_only=True):
     resets_at: str
 
 
-class _Period:
+class Period:
     """One day or month of a budget. What was reserved in it is settled in it, however late.
 
     Attributes:
-        taken: What is spent or reserved, exactly.
+        held: What of the limit may be spent here: all of it, where no other router spends it too.
+        taken: What is spent or reserved here, exactly.
         room_usd: The nearest float to what is left.
-        share: The nearest float to the part that is taken; 1 where there is no money at all.
+        share: The nearest float to the part of the limit that is taken; 1 where there is no money at all.
     """
 
-    def __init__(self, starts_at: datetime, ends_at: datetime, limit: Fraction) -> None:
-        self.starts_at, self.ends_at = starts_at.timestamp(), ends_at.timestamp()
-        self._limit = limit
+    def __init__(self, starts_at: float, ends_at: float, limit: Fraction) -> None:
+        self.starts_at, self.ends_at = starts_at, ends_at
+        self.limit = self.held = limit
         self.spent = self.reserved = Fraction(0)
         self.book()
+
+    @property
+    def total(self) -> tuple[Fraction, Fraction]:
+        """What is spent, and what is reserved."""
+        return self.spent, self.reserved
+
+    @property
+    def told(self) -> str:
+        """How it stands, for people."""
+        return f"{dollars(float(self.taken), 6)} is spent or reserved"
 
     def book(self, *, spent: Fraction | int = 0, reserved: Fraction | int = 0) -> None:
         """Add to what is spent and reserved, or take away. Every decision reads the sums, and few change them."""
         self.spent += spent
         self.reserved += reserved
         self.taken = self.spent + self.reserved
-        self.room_usd = float(self._limit - self.taken)
-        self.share = float(self.taken / self._limit) if self._limit else 1.0
+        self.room_usd = float(self.held - self.taken)
+        self.share = float(self.taken / self.limit) if self.limit else 1.0
+
+    def holds(self, cost: float) -> bool:
+        """Whether this much more fits; what costs nothing always does."""
+        if cost == 0 or cost < self.room_usd * (1 - _CLEARLY):
+            return True
+        return self.taken + exact(cost) <= self.held
+
+
+Opening = Callable[["BudgetEntry", float, float], Period]
+"""Makes a budget's period of when it begins and when it ends (seconds since 1970)."""
 
 
 class Reservation:
     """Money set aside for one attempt. It ends once: settled at what the attempt cost, or released."""
 
-    def __init__(self, charge: Charge, periods: Sequence[_Period], amount: Fraction, held: set[Reservation]) -> None:
-        """`held` are those that have not ended, this one among them until it has."""
+    def __init__(self, charge: Charge, amount: Fraction, held: set[Reservation]) -> None:
+        """`held` are those that have not ended: this one is among them until it has."""
         self.charge = charge
-        self._periods = list(periods)
+        self.periods: list[Period] = []
         self._amount = amount
         self._held = held
         self._ended = False
         held.add(self)
-        for period in periods:
-            period.book(reserved=amount)
 
-    def follow(self, before: _Period, after: _Period) -> None:
-        """Be settled in `after` too, where `before` has this money: all that was counted there was counted on."""
-        if before in self._periods:
-            self._periods.append(after)
-
-    def join(self, period: _Period) -> None:
-        """Be set aside in this period too."""
+    def join(self, period: Period) -> None:
+        """Set it aside in this period, too."""
         period.book(reserved=self._amount)
-        self._periods.append(period)
+        self.periods.append(period)
 
     def settle(self, usd: float | None) -> None:
         """Book what the attempt cost. An unknown cost leaves spent all that was reserved, which is the most it can be.
@@ -125,7 +139,7 @@ class Reservation:
             RuntimeError: it ended before.
         """
         cost = known(usd)
-        self._end(self._amount if cost is None else _exact(cost))
+        self._end(self._amount if cost is None else exact(cost))
 
     def release(self) -> None:
         """Give everything back: the attempt cost nothing.
@@ -140,18 +154,22 @@ class Reservation:
             raise RuntimeError("this reservation was settled or released before")
         self._ended = True
         self._held.discard(self)
-        for period in self._periods:
+        for period in self.periods:
             period.book(spent=cost, reserved=-self._amount)
 
 
-class _Budget:
+class Budget:
     """One entry of the configuration, and its present period."""
 
     def __init__(self, entry: BudgetEntry, now: float) -> None:
         self.entry = entry
-        self.limit = _exact(entry.limit_usd)
         self._kind, _, self._name = entry.scope.partition(":")
-        self._period = _Period(*_bounds(entry.period, now), self.limit)
+        self.open(_whole, now)
+
+    def open(self, opening: Opening, now: float) -> None:
+        """Begin the present period, and every later one, in this way."""
+        self._opening = opening
+        self._period = opening(self.entry, *bounds(self.entry.period, now))
 
     def concerns(self, charge: Charge) -> bool:
         match self._kind:
@@ -164,33 +182,16 @@ class _Budget:
             case _:
                 return self._name in charge.providers
 
-    def like(self, other: _Budget) -> bool:
-        """Whether both count the same money."""
-        return (self.entry.scope, self.entry.period) == (other.entry.scope, other.entry.period)
-
-    def count_on(self, period: _Period) -> _Period:
-        """Begin with what was counted in a period of the same money; the period that goes on."""
-        own = self._period
-        own.starts_at, own.ends_at = period.starts_at, period.ends_at
-        own.spent, own.reserved = period.spent, period.reserved
-        own.book()
-        return own
-
-    def at(self, now: float) -> _Period:
+    def at(self, now: float) -> Period:
         """The present period; a clock that was set back does not bring an old one back."""
         if now >= self._period.ends_at:
-            self._period = _Period(*_bounds(self.entry.period, now), self.limit)
+            self._period = self._opening(self.entry, *bounds(self.entry.period, now))
         return self._period
 
     def holds(self, now: float, usd: float | None) -> bool:
         """Whether this much more fits; what costs nothing always does, what nobody knows never."""
         cost = known(usd)
-        if cost is None:
-            return False
-        period = self.at(now)
-        if cost == 0 or cost < period.room_usd * (1 - _CLEARLY):
-            return True
-        return period.taken + _exact(cost) <= self.limit
+        return cost is not None and self.at(now).holds(cost)
 
     def pacing(self, now: float) -> Pacing:
         period = self.at(now)
@@ -203,46 +204,43 @@ class _Budget:
         if cost is None:
             return f"price unknown, and the budget of {whole} counts known ones only: give it a price in the catalogue"
         return (
-            f"over budget: of {whole}, {dollars(float(period.taken), 6)} is spent or reserved and this may cost "
-            f"{dollars(cost)}; the next {entry.period} begins at {_utc(period.ends_at):%Y-%m-%d %H:%M} UTC"
+            f"over budget: of {whole}, {period.told} and this may cost {dollars(cost)}; the next {entry.period} begins "
+            f"at {_utc(period.ends_at):%Y-%m-%d %H:%M} UTC"
         )
 
 
 class Budgets:
-    """All budgets of one router. Used from one thread; `clock` gives seconds since 1970, UTC."""
+    """All budgets of one router. Used from one thread; `clock` gives seconds since 1970, UTC.
+
+    Attributes:
+        each: The strictest first.
+        held: What is reserved and has not ended.
+        widen: Where other routers spend the same money, and only a part of it is held here: has more of it brought, if
+            there is any, before somebody is refused. None where all of it is here.
+    """
 
     def __init__(self, entries: Sequence[BudgetEntry], clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._held: set[Reservation] = set()
+        self.held: set[Reservation] = set()
         ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
-        self._arrange([_Budget(entry, clock()) for entry in ordered])
+        self.have([Budget(entry, clock()) for entry in ordered])
+        self.widen: Callable[[Asked], Awaitable[None]] | None = None
 
-    def _arrange(self, budgets: list[_Budget]) -> None:
-        self._budgets = budgets
-        self._binding = [budget for budget in self._budgets if budget.entry.on_exceeded != "warn"]
-        self._daily = [budget for budget in self._budgets if budget.entry.period == "day"]
+    def have(self, each: list[Budget]) -> None:
+        """Have these from now on."""
+        self.each = each
+        self._binding = [budget for budget in self.each if budget.entry.on_exceeded != "warn"]
+        self._daily = [budget for budget in self.each if budget.entry.period == "day"]
 
-    def become(self, other: Budgets) -> None:
-        """Have another's entries from now on.
-
-        Whose money was counted before is counted on, under its new limit. Others begin with what the other one knows to
-        be spent, and with what is set aside now, which is nothing where there were no budgets: an attempt that ended
-        while the log was read may be counted twice.
-        """
-        now = self._clock()
-        for budget in other._budgets:
-            before = next((each.at(now) for each in self._budgets if each.like(budget)), None)
-            after = budget.at(now) if before is None else budget.count_on(before)
-            for reservation in tuple(self._held):
-                if before is not None:
-                    reservation.follow(before, after)
-                elif budget.concerns(reservation.charge):
-                    reservation.join(after)
-        self._arrange(other._budgets)
+    def share(self, opening: Opening, widen: Callable[[Asked], Awaitable[None]]) -> None:
+        """Spend from now on what `opening` says may be spent here. Nothing may be reserved yet."""
+        now, self.widen = self._clock(), widen
+        for budget in self.each:
+            budget.open(opening, now)
 
     def __len__(self) -> int:
         """How many there are; none makes it false."""
-        return len(self._budgets)
+        return len(self.each)
 
     @property
     def daily(self) -> bool:
@@ -278,6 +276,19 @@ class Budgets:
         found = ((name, self._refusal(now, charge, usd)) for name, (charge, usd) in asked.items())
         return {name: refused for name, refused in found if refused is not None}
 
+    def lacking(self, asked: Asked) -> dict[Period, list[float]]:
+        """By period, what they cost of whom some do not fit in; nothing where everybody fits in."""
+        now = self._clock()
+        found: dict[Period, list[float]] = {}
+        for charge, usd in asked.values():
+            cost = known(usd)
+            if cost is None:
+                continue
+            for period in (budget.at(now) for budget in self._binding if budget.concerns(charge)):
+                if not period.holds(cost):
+                    found.setdefault(period, []).append(cost)
+        return found
+
     def warnings(self, charge: Charge, usd: float | None) -> list[str]:
         """What the soft budgets have to say of an attempt of this cost; they refuse nothing."""
         now, soft = self._clock(), [b for b in self._of(charge) if b.entry.on_exceeded == "warn"]
@@ -292,8 +303,10 @@ class Budgets:
         refused = self._refusal(now, charge, usd)
         if refused is not None:
             return refused
-        periods = [b.at(now) for b in self._of(charge)]
-        return Reservation(charge, periods, _exact(known(usd) or 0.0), self._held)
+        made = Reservation(charge, exact(known(usd) or 0.0), self.held)
+        for budget in self._of(charge):
+            made.join(budget.at(now))
+        return made
 
     def spend(self, charge: Charge, usd: float, at: float) -> None:
         """Book what was spent at that time (seconds since 1970) without a reservation: what a log remembers."""
@@ -301,7 +314,7 @@ class Budgets:
         for budget in self._of(charge):
             period = budget.at(now)
             if period.starts_at <= at < period.ends_at:
-                period.book(spent=_exact(usd))
+                period.book(spent=exact(usd))
 
     def since(self) -> float | None:
         """When the longest of the present periods began (seconds since 1970): what was spent before no longer counts.
@@ -309,12 +322,12 @@ class Budgets:
         None when there are no budgets.
         """
         now = self._clock()
-        return min((budget.at(now).starts_at for budget in self._budgets), default=None)
+        return min((budget.at(now).starts_at for budget in self.each), default=None)
 
     def states(self) -> list[BudgetState]:
         """Every budget as it stands, the strictest first."""
         now = self._clock()
-        return [_state(budget.entry, budget.at(now)) for budget in self._budgets]
+        return [_state(budget.entry, budget.at(now)) for budget in self.each]
 
     def _refusal(self, now: float, charge: Charge, usd: float | None) -> Exceeded | None:
         for budget in self._binding:
@@ -329,8 +342,8 @@ class Budgets:
                 )
         return None
 
-    def _of(self, charge: Charge) -> Iterator[_Budget]:
-        return (budget for budget in self._budgets if budget.concerns(charge))
+    def _of(self, charge: Charge) -> Iterator[Budget]:
+        return (budget for budget in self.each if budget.concerns(charge))
 
 
 def charge_of(request: InferenceRequest, candidate: Candidate) -> Charge:
@@ -344,57 +357,38 @@ def asked_providers(provider: str, through: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((provider, through or provider)))
 
 
-def check_scopes(
-    entries: Sequence[BudgetEntry], models: Collection[str], providers: Collection[str], *, keys: bool = False
-) -> None:
-    """See that each budget can bind something, and none is there twice. `keys`: whether senders have names at all.
-
-    Raises:
-        SettingsError: naming the scope that is malformed, unknown or repeated.
-    """
-    known_names = {"model": models, "provider": providers}
-    for entry in entries:
-        kind, colon, name = entry.scope.partition(":")
-        if not (entry.scope == "global" or (kind in {"key", *known_names} and colon and name)):
-            forms = "global, key:NAME, model:ID, provider:NAME"
-            raise SettingsError(f"budgets: {entry.scope!r} is no scope; one of {forms}.")
-        if kind == "key" and not keys:
-            raise SettingsError(
-                f"budgets: {entry.scope!r}: auth.mode is 'none', so nobody has a key and it would bind nobody."
-            )
-        if kind in known_names and name not in known_names[kind]:
-            there_are = ", ".join(sorted(known_names[kind]))
-            raise SettingsError(f"budgets: {entry.scope!r}: unknown {kind} {name!r}; there are: {there_are}.")
-    kinds = [(entry.scope, entry.period, entry.on_exceeded) for entry in entries]
-    for scope, period, on_exceeded in kinds:
-        if kinds.count((scope, period, on_exceeded)) > 1:
-            raise SettingsError(f"budgets: {scope!r} has two budgets a {period} that {on_exceeded}.")
+def _whole(entry: BudgetEntry, starts_at: float, ends_at: float) -> Period:
+    """A period of which all that the entry allows may be spent here."""
+    return Period(starts_at, ends_at, exact(entry.limit_usd))
 
 
-def _exact(usd: float) -> Fraction:
+def exact(usd: float) -> Fraction:
     """The amount as it is written in decimals: ten times a tenth is one, which it is not in binary."""
     return Fraction(repr(float(usd)))
 
 
-def _bounds(period: Literal["day", "month"], now: float) -> tuple[datetime, datetime]:
-    today = _utc(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    if period == "day":
-        return today, today + timedelta(days=1)
-    first = today.replace(day=1)
-    return first, (first + timedelta(days=32)).replace(day=1)
+def bounds(period: Literal["day", "month"], now: float) -> tuple[float, float]:
+    """When the period of this instant begins, and when it ends (seconds since 1970)."""
+    begins = _utc(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    ends = begins + timedelta(days=1)
+    if period == "month":
+        begins = begins.replace(day=1)
+        ends = (begins + timedelta(days=32)).replace(day=1)
+    return begins.timestamp(), ends.timestamp()
 
 
 def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _state(entry: BudgetEntry, period: _Period) -> BudgetState:
+def _state(entry: BudgetEntry, period: Period) -> BudgetState:
+    spent, reserved = period.total
     return BudgetState(
         scope=entry.scope,
         period=entry.period,
         on_exceeded=entry.on_exceeded,
         limit_usd=entry.limit_usd,
-        spent_usd=float(period.spent),
-        reserved_usd=float(period.reserved),
+        spent_usd=float(spent),
+        reserved_usd=float(reserved),
         resets_at=f"{_utc(period.ends_at):%Y-%m-%dT%H:%M:%SZ}",
     )

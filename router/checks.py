@@ -8,7 +8,6 @@ from backends import fake
 from backends.remote.provider import NO_TOKEN, Provider
 from backends.types import Target, Task
 from router.aliases import AliasError
-from router.budgets import check_scopes
 from router.candidates import target_of
 from router.catalog import BUILTIN_PROVIDERS, Catalog
 from router.errors import CatalogError, SettingsError
@@ -20,9 +19,9 @@ from router.settings import HUB_TOKEN, Secrets, check_listener
 from router.toml_lines import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
-    from router.sections import CandidateEntry, ModelEntry, ProviderSettings, Settings
+    from router.sections import BudgetEntry, CandidateEntry, ModelEntry, ProviderSettings, Settings
 
 
 def checked(settings: Settings) -> Catalog:
@@ -139,3 +138,30 @@ def _no_key(entry: ProviderSettings) -> str:
     variable = None if entry.api_key_env is None else f"set {entry.api_key_env}"
     file = None if entry.api_key_file is None else "its api_key_file holds none"
     return f"no key for provider {entry.name}: " + "; ".join(hint for hint in (variable, file) if hint is not None)
+
+
+def check_scopes(
+    entries: Sequence[BudgetEntry], models: Collection[str], providers: Collection[str], *, keys: bool = False
+) -> None:
+    """See that each budget can bind something, and none is there twice. `keys`: whether senders have names at all.
+
+    Raises:
+        SettingsError: naming the scope that is malformed, unknown or repeated.
+    """
+    known_names = {"model": models, "provider": providers}
+    for entry in entries:
+        kind, colon, name = entry.scope.partition(":")
+        if not (entry.scope == "global" or (kind in {"key", *known_names} and colon and name)):
+            forms = "global, key:NAME, model:ID, provider:NAME"
+            raise SettingsError(f"budgets: {entry.scope!r} is no scope; one of {forms}.")
+        if kind == "key" and not keys:
+            raise SettingsError(
+                f"budgets: {entry.scope!r}: auth.mode is 'none', so nobody has a key and it would bind nobody."
+            )
+        if kind in known_names and name not in known_names[kind]:
+            there_are = ", ".join(sorted(known_names[kind]))
+            raise SettingsError(f"budgets: {entry.scope!r}: unknown {kind} {name!r}; there are: {there_are}.")
+    kinds = [(entry.scope, entry.period, entry.on_exceeded) for entry in entries]
+    for scope, period, on_exceeded in kinds:
+        if kinds.count((scope, period, on_exceeded)) > 1:
+            raise SettingsError(f"budgets: {scope!r} has two budgets a {period} that {on_exceeded}.")

@@ -20,6 +20,7 @@ RouterError
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
 ├── AllAttemptsFailed  every attempt failed; carries them
 │   └── FellBack       a page could not do it itself, and asked this server
+├── OwnerAway          the owner of what routers share does not answer, and this cannot be done without it
 ├── SettingsError      the configuration is broken (at start only)
 ├── CatalogError       the catalogue is broken (at start only)
 └── LogError           the decision log cannot be opened or read
@@ -188,6 +189,10 @@ class AllAttemptsFailed(RouterError):
 
 class FellBack(AllAttemptsFailed):
     """A page that was to serve its own request could not, and asked this server instead: that is another decision."""
+
+
+class OwnerAway(RouterError):
+    """The owner of what several routers share does not answer, and this cannot be done without it."""
 
 
 class SettingsError(RouterError):

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache, partial
-from importlib import metadata
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,7 +25,7 @@ from router.availability import Breakers
 from router.caching.answers import AnswerCache
 from router.candidates import CandidateFinder
 from router.checks import providers_of
-from router.decision_log.record import NodeRow
+from router.decision_log.node import node_row
 from router.discovery import discoverer
 from router.dispatch import Dispatcher
 from router.editing import editor
@@ -59,6 +57,7 @@ from router.routes import Routes
 from router.runs import Runner
 from router.settings import Secrets, intents_dir, models_dir
 from router.shadowing import Shadows
+from router.shipping.service import Shipping
 from router.spending import spent_budgets
 from router.telemetry.traces import Traces, Watchers
 from router.telemetry.traces import opened as opened_traces
@@ -72,6 +71,7 @@ if TYPE_CHECKING:
     from router.access.gate import Access
     from router.budgets import Budgets
     from router.catalog import Catalog
+    from router.cluster.member import Member
     from router.decision_log.taking import Log
     from router.editing.editor import Made
     from router.editing.keeping import Kept
@@ -92,7 +92,8 @@ async def open_house(settings: Settings, secrets: Secrets, log: Log) -> AsyncIte
         SettingsError, CatalogError, LogError: something named does not exist, or what was spent cannot be read.
     """
     with GUARD.sealed(when=settings.routing.offline):
-        async with _opened(settings, secrets, log) as house:
+        async with _opened(settings, secrets, log) as house, AsyncExitStack() as closing:
+            _take_part(closing, house)
             yield house
 
 
@@ -100,8 +101,7 @@ async def open_house(settings: Settings, secrets: Secrets, log: Log) -> AsyncIte
 async def _opened(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterator[Services]:
     """The parts, each after those that it needs."""
     async with AsyncExitStack() as closing:
-        closing.push_async_callback(asyncio.to_thread, log.close)
-        made, kept = await asyncio.to_thread(editor.opened, settings)
+        made, kept, member = await _begun(closing, settings, secrets, log)
         settings, catalog, probe = made.settings, made.catalog, await asyncio.to_thread(hardware.probe)
         near = await _near(closing, settings, probe, log)
         backends = _backends(closing, settings, providers_of(catalog, secrets), probe)
@@ -109,7 +109,7 @@ async def _opened(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterat
         estimator = await _estimator(closing, near, finder, backends, log)
         lessons, feedback = await _lessons(estimator, far, finder, log, settings.routing)
         book, metrics = partial(_book, catalog, near, far.listings), Metrics()
-        budgets, access = await _remembered_files(settings, catalog, log)
+        budgets, access = await _remembered_files(settings, catalog, log, member)
         traces, watcher = await _watchers(closing, settings, catalog, Metering(metrics, access.limits))
         ledger = await _ledger(log, near, book(), settings, watcher)
         runner, routes = Runner(backends, ledger, lessons, budgets, finder.standby), Routes(settings.routes, catalog)
@@ -135,21 +135,28 @@ async def _opened(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterat
             access=access,
             in_force=await _in_force(made, kept, runner, Parts(finder, routes, ledger, log, refresher.renewed)),
             traces=traces,
+            cluster=member,
         )
 
 
 @asynccontextmanager
 async def serving_house(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterator[Services]:
-    """A house open for long: it refreshes its listings as often as is configured. A single command asks nobody unasked.
+    """A house open for long: it refreshes its listings as often as is configured, and ships its log.
+
+    A single command asks nobody unasked.
 
     Raises:
         SettingsError, CatalogError, LogError: as `open_house`.
     """
-    async with open_house(settings, secrets, log) as house, AsyncExitStack() as closing:
+    async with open_house(settings, secrets, log) as opened, AsyncExitStack() as closing:
+        shipping = Shipping(settings.log, log)
+        house = msgspec.structs.replace(opened, shipping=shipping)
         for lack in house.in_force.made.warnings:
             logger.warning("%s", lack)
         house.access.serve(settings, secrets)
         closing.push_async_callback(asyncio.to_thread, house.access.close)
+        closing.push_async_callback(asyncio.to_thread, shipping.close)
+        shipping.start()
         _beside(closing, watching_access=house.access.watch())
         if settings.server.workers > 1:  # each has the catalogue in memory, and one of them changes it
             intents = house.intents.follow(house.finder.cache.clear)
@@ -184,7 +191,7 @@ def _backends(
 
 async def _near(closing: AsyncExitStack, settings: Settings, probe: hardware.Probe, log: Log) -> NearCosts:
     """What this machine costs; what it is, is in the log from now on."""
-    log.append(_node(log, probe))
+    log.append(node_row(log, probe, now_us()))
     near = await asyncio.to_thread(NearCosts.opened, settings.local, probe)
     closing.push_async_callback(asyncio.to_thread, near.close)
     return near
@@ -247,10 +254,37 @@ def _planner(settings: Settings, runner: Runner, finder: CandidateFinder, routes
     return Planner(finder, signal, lessons, budgets, settings.routing, routes)
 
 
-async def _remembered_files(settings: Settings, catalog: Catalog, log: Log) -> tuple[Budgets, Access]:
-    """What files remember: what was spent, and who may ask."""
-    budgets = await asyncio.to_thread(spent_budgets, settings, catalog, log)
-    return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.path is None)
+async def _remembered_files(
+    settings: Settings, catalog: Catalog, log: Log, member: Member | None
+) -> tuple[Budgets, Access]:
+    """What files remember: what was spent, and who may ask. In a cluster both are shared."""
+    budgets, keys = await asyncio.to_thread(spent_budgets, settings, catalog, log), None
+    if member is not None:
+        member.lease(budgets)
+        keys = member.keys
+    return budgets, await asyncio.to_thread(gate.opened, settings, in_memory=log.path is None, keys=keys)
+
+
+async def _begun(
+    closing: AsyncExitStack, settings: Settings, secrets: Secrets, log: Log
+) -> tuple[Made, Kept, Member | None]:
+    """What is in force, by the owner of the cluster where there is one: only then is anything of that imported."""
+    closing.push_async_callback(asyncio.to_thread, log.close)
+    member = None
+    if settings.cluster.state is not None:
+        from router.cluster.member import opened  # noqa: PLC0415 -- see above
+
+        member = await opened(settings, secrets, log)
+    return *await asyncio.to_thread(editor.opened, settings), member
+
+
+def _take_part(closing: AsyncExitStack, house: Services) -> None:
+    """Have the cluster's owner heard in this house, until it closes; then everything goes back to it."""
+    if house.cluster is not None:
+        near = {candidate.id for candidate in house.finder.every() if candidate.near}
+        house.cluster.attach(house.access, house.lessons.breakers, house.in_force, near)
+        closing.push_async_callback(house.cluster.leave)
+        _beside(closing, sharing=house.cluster.run())
 
 
 async def _ledger(log: Log, near: NearCosts, book: tuple[str, str], settings: Settings, watcher: Watchers) -> Ledger:
@@ -368,23 +402,3 @@ def _local(settings: Settings) -> LocalOptions:
         max_queue=settings.local.max_queue,
         pickles=settings.local.pickles,
     )
-
-
-def _node(log: Log, probe: hardware.Probe) -> NodeRow:
-    packages = ("nearfar", "duckdb", "litestar", "torch", "transformers", "sentence-transformers")
-    software = {name: _version(name) for name in packages} | {"python": platform.python_version()}
-    return NodeRow(
-        boot_id=log.boot_id,
-        node_id=log.node_id,
-        ts_us=now_us(),
-        hardware=msgspec.json.encode(probe).decode(),
-        software=msgspec.json.encode(software).decode(),
-    )
-
-
-@cache
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -28,10 +28,10 @@ from router.steadiness import Incumbents, Kind, Sessions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backends.types import Target
+    from backends.types import InferenceRequest, Target
     from policies.base import Policy
     from policies.types import Constraints, Decision, Estimate
-    from router.budgets import Budgets
+    from router.budgets import Asked, Budgets
     from router.candidates import CandidateFinder, Offer
     from router.intents.signal import IntentSignal
     from router.lessons import Lessons
@@ -91,7 +91,8 @@ class Planner:
         kept_as = await self._finder.cache.name(call)
         slate = self._slate(call, offer, size, intent, deadline_s, marked=policy.name == Cascade.name)
         slate = _with_page(self._recalled(slate, kept_as), call, size)
-        decision, estimates, refusal = self._decided(policy, call, route, size, slate, draw)
+        asked = await self._asked(call.request, size, slate.candidates, slate.estimates)
+        decision, estimates, refusal = self._decided(policy, call, route, slate, asked, draw)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -124,7 +125,7 @@ class Planner:
         deadline_s = (call.routing.deadline_ms or self._settings.deadline_ms) / 1000
         estimates = self._lessons.estimator.estimate(size, [candidate], lambda _: None)
         policy, limits = create(Fastest.name), self._limits(call, deadline_s, [candidate])
-        asked = asked_of(call.request, size, [candidate], estimates) if self._budgets else {}
+        asked = await self._asked(call.request, size, [candidate], estimates)
         decided = decide(partial(policy.decide, constraints=limits), estimates, self._budgets, asked, paced=False)
         reason = f"{candidate.id} was asked for by name, to be measured. {decided.decision.reason}"
         return Plan(
@@ -170,6 +171,17 @@ class Planner:
             found = judgement.marked(found, candidates)
         return Given(candidates, found, self._limits(call, deadline_s, candidates))
 
+    async def _asked(
+        self, request: InferenceRequest, size: Size, candidates: Sequence[Candidate], estimates: Sequence[Estimate]
+    ) -> Asked:
+        """What the slate asks of the budgets. Where they are shared, more is brought first if too little is here."""
+        if not self._budgets:
+            return {}
+        asked = asked_of(request, size, candidates, estimates)
+        if self._budgets.widen is not None:
+            await self._budgets.widen(asked)
+        return asked
+
     def _recalled(self, slate: Given, kept_as: bytes | None) -> Given:
         """The slate with what was answered before as candidates of its own: no cascade doubts what it once gave."""
         return _joined(slate, [] if kept_as is None else self._finder.cache.offers(kept_as, slate.candidates))
@@ -205,7 +217,7 @@ class Planner:
             self._sessions.served(plan.call, served, time.monotonic())
 
     def _decided(
-        self, policy: Policy, call: Call, route: str | None, size: Size, slate: Given, draw: float | None
+        self, policy: Policy, call: Call, route: str | None, slate: Given, asked: Asked, draw: float | None
     ) -> Decided:
         """The policy's word within the budgets, held steady, with the session's model first, and as chance has it."""
         candidates = slate.candidates
@@ -219,7 +231,6 @@ class Planner:
             among = self._sessions.among(call, decision, candidates, time.monotonic())
             return explored(policy, decision, slate._replace(estimates=estimates), draw, among)
 
-        asked = asked_of(call.request, size, candidates, slate.estimates) if self._budgets else {}
         paced = policy.name == Budget.name
         decided = decide(ranked, slate.estimates, self._budgets, asked, paced=paced, explore=drawn)
         return decided._replace(decision=_with_route(decided.decision, route))

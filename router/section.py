@@ -89,6 +89,20 @@ class BatchSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0  # of files, and of batches that have ended
 
 
+class ClusterSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several routers with one owner of budgets, limits, breakers, keys and catalogue: `nearfar state`.
+
+    A router asks the owner at `state`; without it, it is its own owner. The rest says what it does when nobody answers.
+    """
+
+    state: Annotated[str, Meta(pattern="^(https?://[^/?#@]+|unix:.+)$")] | None = None  # http://HOST:PORT or unix:PATH
+    survive_s: Positive = 900.0  # alone for longer: nothing is spent far, and no API key opens anything
+    hold_s: Positive = 30.0  # for how long the money that a router holds ahead lasts as it spends now
+    wait_ms: NonNegative = 250.0  # that a request waits for more money, at most, where too little is held
+    listen: str = "127.0.0.1:8090"  # the owner's own: HOST:PORT or unix:PATH
+    store: str | None = None  # the owner's own: by default nearfar-state.sqlite beside the decision log
+
+
 class TelemetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is told to those who watch. Off, none of it costs anything; `/metrics` is there in any case."""
 

@@ -11,6 +11,7 @@ from router.section import (
     AuthSettings,
     BatchSettings,
     CacheSettings,
+    ClusterSettings,
     Days,
     Fraction,
     NonNegative,
@@ -101,12 +102,28 @@ class RoutingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     )
 
 
+class ShipSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the log is shipped to, so that the logs of all nodes can be read as one; None: it stays here alone.
+
+    A folder that all nodes share, or a URL that fsspec knows. Rows are there after `every_s` at the latest, as files
+    that never change. Until they are, they wait on this machine's disk, up to `most_waiting_bytes` as files and the
+    others in the log itself: no retention deletes what was not taken out yet. Stored inputs stay here.
+    """
+
+    to: str | None = None
+    every_s: Positive = 30.0
+    most_waiting_bytes: Annotated[int, Meta(gt=0, le=MOST)] = 10_737_418_240
+
+
 class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The decision log. In `strict` an answer waits until its rows are on disk.
 
     Decisions older than `retention_days` are deleted, with what was added up of them; None keeps them. Inputs are kept
     only where `store_inputs` asks for it, and for so many days; of a tenant with 0 days, and of whatever is private,
-    they are never kept.
+    they are never kept. What a log that is shipped still has to ship is deleted by no retention.
+
+    Whoever asks for decisions, analytics or a replay is answered from this log; `read_from` "segments" answers from
+    what all nodes have shipped.
     """
 
     path: str = "nearfar.duckdb"
@@ -116,6 +133,8 @@ class LogSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     inputs_retention_by_tenant: dict[str, Annotated[float, Meta(ge=0, le=36_500)]] = field(default_factory=dict)
     queue_rows: Annotated[int, Meta(gt=0)] = 100_000
     retention_days: Days | None = None
+    ship: ShipSettings = ShipSettings()
+    read_from: Literal["log", "segments"] = "log"
 
 
 class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -350,6 +369,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     intents: IntentsSettings = IntentsSettings()
     batches: BatchSettings = BatchSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    cluster: ClusterSettings = ClusterSettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     aliases: tuple[AliasEntry, ...] = ()

@@ -28,6 +28,7 @@ _WHY = {  # refusals that need more words than what was expected
     "local.cost_mode": " It may be 'occupancy' or 'marginal'. 'amortised' is for reports: a machine's cost by what it "
     "was busy falls as load rises, so a policy that saw it would keep requests away from a machine because it idles.",
 }
+CLUSTER_SECRET = "NEARFAR_CLUSTER_SECRET"  # noqa: S105 -- the name of the variable
 JWT_SECRET = "NEARFAR_JWT_SECRET"  # noqa: S105 -- the name of the variable
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -44,13 +45,15 @@ HUB_TOKEN = "HF_TOKEN"  # noqa: S105 -- the name of the variable
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """Keys by provider name, the hub token, and what tokens are signed with. Never shown, never logged.
+    """Keys by provider name, the hub token, what tokens are signed with, and what routers of a cluster show each other.
 
+    Never shown, never logged.
     `files` are where keys are read from.
     """
 
     hf_token: str | None = None
     jwt_secret: str | None = None
+    cluster_secret: str | None = None
     provider_keys: dict[str, str] = {}
     files: tuple[Path, ...] = ()
 
@@ -115,6 +118,7 @@ def read_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -
     return Secrets(
         hf_token=token or None,
         jwt_secret=environ.get(JWT_SECRET, "").strip() or None,
+        cluster_secret=environ.get(CLUSTER_SECRET, "").strip() or None,
         provider_keys=keys,
         files=tuple(files),
     )
@@ -152,9 +156,20 @@ def intents_dir(settings: Settings) -> Path:
 
 
 def keys_file(settings: Settings) -> Path:
-    """Where API keys are kept: `auth.keys_file`, or `nearfar-keys.json` beside the decision log."""
+    """Where API keys are kept: `auth.keys_file`, or `nearfar-keys.json` beside the decision log.
+
+    Where a cluster's owner keeps them, this router's copy of them.
+    """
+    if settings.cluster.state is not None:
+        return _beside_log(settings, "nearfar-keys.copy.json")
     configured = settings.auth.keys_file
     return Path(configured).expanduser() if configured else _beside_log(settings, "nearfar-keys.json")
+
+
+def state_file(settings: Settings) -> Path:
+    """Where a cluster's owner keeps its state: `cluster.store`, or `nearfar-state.sqlite` beside the decision log."""
+    configured = settings.cluster.store
+    return Path(configured).expanduser() if configured else _beside_log(settings, "nearfar-state.sqlite")
 
 
 def audit_file(settings: Settings) -> Path:

@@ -120,14 +120,16 @@ _ANYBODY = Sender(ANYBODY)
 _NO_LIMITS = Limits()
 
 
-def opened(settings: Settings, *, in_memory: bool = False) -> Access:
+def opened(settings: Settings, *, in_memory: bool = False, keys: KeyFile | None = None) -> Access:
     """The gate of these settings, with its keys read. Blocks; opens no connection. `in_memory` writes no audit file.
+
+    `keys` is where the keys are, where that is not their file.
 
     Raises:
         SettingsError: the keys cannot be read.
     """
     auth = settings.auth
-    keyring = Keyring(KeyFile(keys_file(settings)))
+    keyring = Keyring(keys or KeyFile(keys_file(settings)))
     if "keys" in auth.mode:
         keyring.open()
     limits = Limiter(limits_of(auth), time.monotonic)

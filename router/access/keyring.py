@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from router.access import keys as values
 from router.access.keys import Key, Secret, Wanted, digest_of
-from router.errors import SettingsError
+from router.errors import OwnerAway, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,9 @@ class Keyring:
     """Keys by hash. Looking one up touches no file; what changes the file runs in a thread.
 
     A key that a command revokes beside a running server opens nothing about a second later.
+
+    Attributes:
+        doubtful: Why nobody can say any more which keys are good; None while somebody can.
     """
 
     def __init__(self, file: KeyFile, clock: Callable[[], float] = time.time) -> None:
@@ -48,6 +51,7 @@ class Keyring:
         self._used: dict[str, int] = {}
         self._by_digest: dict[str, Found] = {}
         self.keys: tuple[Key, ...] = ()
+        self.doubtful: str | None = None
 
     def open(self) -> None:
         """Read the file. Blocks.
@@ -60,7 +64,13 @@ class Keyring:
             self._know(self._file.read(), stamp)
 
     def find(self, secret: str) -> Key | None:
-        """The key that this secret opens now; None for every other, whatever is wrong with it."""
+        """The key that this secret opens now; None for every other, whatever is wrong with it.
+
+        Raises:
+            OwnerAway: nobody can say which keys are good.
+        """
+        if self.doubtful is not None:
+            raise OwnerAway(self.doubtful)
         found = self._by_digest.get(digest_of(secret))  # of a secret's hash no timing says anything
         if found is None:
             return None
@@ -131,7 +141,7 @@ class Keyring:
         try:
             self._file.change(noted)
             self.open()
-        except SettingsError as error:
+        except (SettingsError, OwnerAway) as error:
             logger.error("%s", error)  # noqa: TRY400 - the message says it all
 
     async def _issue(self, work: Callable[[tuple[Key, ...]], Issued]) -> Issued:

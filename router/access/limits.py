@@ -47,6 +47,11 @@ class Bucket:
         """Take this much, be it there or not; a negative amount gives it back."""
         self._level = min(self.per_minute, self.level(now) - amount)
 
+    def resize(self, per_minute: float, now: float) -> None:
+        """Rise at another rate from now on, and no higher. What is there is there, unless it does not fit in."""
+        self._level = min(per_minute, self.level(now))
+        self.per_minute = per_minute
+
     def full_in_s(self, now: float) -> float:
         """Seconds until it is full again."""
         return (self.per_minute - self.level(now)) * MINUTE_S / self.per_minute
@@ -61,7 +66,7 @@ class Standing(Struct, frozen=True):
 
 
 class _Tenant:
-    """What one tenant has used of its limits."""
+    """What one tenant has used of its limits, or of the part of them that is given here."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.running = 0
@@ -72,6 +77,18 @@ class _Tenant:
         self.limits = limits
         self.requests = None if limits.requests_per_minute is None else Bucket(limits.requests_per_minute, now)
         self.tokens = None if limits.tokens_per_minute is None else Bucket(limits.tokens_per_minute, now)
+        self.at_once, self._part = limits.concurrency, 1.0
+
+    def give(self, part: float, now: float) -> None:
+        """Give this part of the limits from now on, and one request at once in any case."""
+        if part == self._part:
+            return
+        self._part, limits = part, self.limits
+        if limits.concurrency is not None:
+            self.at_once = max(1, int(limits.concurrency * part))
+        for bucket, whole in ((self.requests, limits.requests_per_minute), (self.tokens, limits.tokens_per_minute)):
+            if bucket is not None and whole is not None:
+                bucket.resize(whole * part, now)
 
 
 class Place:
@@ -94,14 +111,14 @@ class Place:
         Raises:
             TooManyRequests: not as much is left. Nothing is set aside.
         """
-        bucket = self._tenant.tokens
-        if bucket is None or self._ended:
+        bucket, limit = self._tenant.tokens, self._tenant.limits.tokens_per_minute
+        if bucket is None or limit is None or self._ended:
             return
         tokens = min(tokens, int(bucket.per_minute))
         now = self._limiter.now()
         wait_s = bucket.wait_s(tokens, now)
         if wait_s > 0:
-            raise self._limiter.refusal("tokens", int(bucket.per_minute), wait_s)
+            raise self._limiter.refusal("tokens", limit, wait_s)
         bucket.take(tokens, now)
         self._reserved += tokens
 
@@ -116,12 +133,18 @@ class Place:
 
 
 class Limiter:
-    """Every tenant's use of its limits. Used from one thread; the longest silent are forgotten first, beyond 10,000."""
+    """Every tenant's use of its limits. Used from one thread; the longest silent are forgotten first, beyond 10,000.
+
+    Attributes:
+        part: Where other routers let the same tenants in: which part of a tenant's limits is given here, asked for each
+            of its requests. None gives all.
+    """
 
     def __init__(self, defaults: Limits, clock: Callable[[], float]) -> None:
         self._defaults = defaults
         self.now = clock
         self._tenants: dict[str, _Tenant] = {}
+        self.part: Callable[[str], float] | None = None
 
     def become(self, defaults: Limits) -> None:
         """Go by these limits from now on, where a tenant has none of its own; what is under way stays so."""
@@ -137,12 +160,14 @@ class Limiter:
         if limits == _UNLIMITED:
             return None
         state, now = self._state(tenant, limits), self.now()
-        if limits.concurrency is not None and state.running >= limits.concurrency:
+        if self.part is not None:
+            state.give(self.part(tenant), now)
+        if state.at_once is not None and limits.concurrency is not None and state.running >= state.at_once:
             raise self.refusal("concurrency", limits.concurrency, 1.0)
-        if state.requests is not None:
+        if state.requests is not None and limits.requests_per_minute is not None:
             wait_s = state.requests.wait_s(1, now)
             if wait_s > 0:
-                raise self.refusal("requests", int(state.requests.per_minute), wait_s)
+                raise self.refusal("requests", limits.requests_per_minute, wait_s)
             state.requests.take(1, now)
         state.running += 1
         return Place(self, state)
@@ -156,8 +181,18 @@ class Limiter:
     def standing(self, tenant: str) -> dict[str, Standing]:
         """A tenant's requests and tokens as they stand now, where they are limited."""
         state, now = self._tenants.get(tenant), self.now()
-        buckets = {} if state is None else {"requests": state.requests, "tokens": state.tokens}
-        return {name: _standing(bucket, now) for name, bucket in buckets.items() if bucket is not None}
+        if state is None:
+            return {}
+        limits = state.limits
+        found = {
+            "requests": (state.requests, limits.requests_per_minute),
+            "tokens": (state.tokens, limits.tokens_per_minute),
+        }
+        return {
+            name: Standing(limit, max(0, int(bucket.level(now))), bucket.full_in_s(now))
+            for name, (bucket, limit) in found.items()
+            if bucket is not None and limit is not None
+        }
 
     def refusal(self, what: What, limit: int, wait_s: float) -> TooManyRequests:
         """The error of whoever is over this limit."""
@@ -179,7 +214,3 @@ class Limiter:
 
 
 _UNLIMITED = Limits()
-
-
-def _standing(bucket: Bucket, now: float) -> Standing:
-    return Standing(int(bucket.per_minute), max(0, int(bucket.level(now))), bucket.full_in_s(now))

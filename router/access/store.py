@@ -33,6 +33,20 @@ class _Kept(Struct, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
 
 
+def body_of(keys: tuple[Key, ...]) -> bytes:
+    """What a file of these keys holds."""
+    return msgspec.json.format(msgspec.json.encode(_Kept(keys=keys)), indent=1)
+
+
+def keys_in(body: bytes) -> tuple[Key, ...]:
+    """The keys of a file that holds this.
+
+    Raises:
+        msgspec.DecodeError: it is no such file.
+    """
+    return msgspec.json.decode(body, type=_Kept).keys
+
+
 class KeyFile:
     """The file of keys at a path. None there is a list without keys."""
 
@@ -56,7 +70,7 @@ class KeyFile:
             SettingsError: the file cannot be read, or holds something else.
         """
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=_Kept).keys
+            return keys_in(self.path.read_bytes())
         except FileNotFoundError:
             return ()
         except (OSError, msgspec.DecodeError) as error:
@@ -70,8 +84,19 @@ class KeyFile:
         """
         with self._locked():
             keys, result = work(self.read())
-            self._replace(keys)
+            self.replace(body_of(keys))
         return result
+
+    def replace(self, body: bytes) -> None:
+        """Put these keys, as `body_of` wrote them, in the place of all there are.
+
+        Raises:
+            SettingsError: the file cannot be written.
+        """
+        try:
+            replace_whole(self.path, body)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -85,13 +110,6 @@ class KeyFile:
             yield
         finally:
             os.close(lock)
-
-    def _replace(self, keys: tuple[Key, ...]) -> None:
-        body = msgspec.json.format(msgspec.json.encode(_Kept(keys=keys)), indent=1)
-        try:
-            replace_whole(self.path, body)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def _unreadable(self, error: Exception) -> SettingsError:
         return SettingsError(f"{self.path.name}: the keys cannot be read ({type(error).__name__}).")

@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "export",
     "intents": "intents",
     "keys": "keys",
+    "log": "log",
     "models": "models",
     "replay": "replay",
     "report": "report",
@@ -26,6 +27,7 @@ COMMANDS = {
     "routes": "catalogue",
     "run": "infer",
     "serve": "serve",
+    "state": "state",
 }
 """The module of each command, which is imported when somebody asks for it: no start waits for the others."""
 

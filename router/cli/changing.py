@@ -68,6 +68,8 @@ def carry_out(
         snapshot, warnings, changed = told["snapshot"], told["warnings"], told["changed"]
     else:
         settings, _ = configured(config)
+        if settings.cluster.state is not None:
+            raise InvalidRequest("The owner of the cluster keeps the catalogue: ask a router that runs, with --server.")
         log = opened_log(settings)
         try:
             with audited(settings, CHANGE, change.said):

@@ -94,6 +94,7 @@ def opened_log(settings: Settings) -> DecisionLog:
         days=log.retention_days,
         inputs_days=log.inputs_retention_days,
         inputs_by_tenant=log.inputs_retention_by_tenant,
+        until_shipped=log.ship.to is not None,
     )
     return DecisionLog.open(Path(log.path), durability=log.durability, queue_rows=log.queue_rows, retention=retention)
 

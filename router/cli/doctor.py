@@ -12,6 +12,7 @@ import msgspec
 
 from router.cli.console import config_option, configured, json_option, opened_log, reported, show_json, show_table, size
 from router.cli.doctor_access import access_lines
+from router.cli.doctor_cluster import cluster_lines
 from router.cli.doctor_engines import engine_lines
 from router.cli.finding import Finding
 from router.decision_log.log import DecisionLog
@@ -21,6 +22,8 @@ from router.errors import CatalogError, LogError, SettingsError
 from router.house import open_house
 from router.policy_check import warnings_of
 from router.routes import name_of
+from router.shipping.names import segments_of
+from router.shipping.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +63,7 @@ def _findings(config: Path | None, *, check_token: bool) -> list[Finding]:
     findings += access_lines(settings, secrets)
     findings.append(_libraries())
     findings.append(_log(settings))
+    findings += _shipping(settings)
     return findings
 
 
@@ -74,8 +78,8 @@ async def _house(settings: Settings, secrets: Secrets, *, check_token: bool) -> 
     async with open_house(settings, secrets, DecisionLog.open(Path(":memory:"))) as house:
         token = await house.far.health.check() if check_token else house.far.health.state()
         near = [*_hardware(house), *_near_costs(house), *_models(house)]
-        engines = await engine_lines(house)
-        return [*near, *_routing(house), _egress(house), _token(token), *engines, *_listings(house)]
+        shared, engines = cluster_lines(house.cluster), await engine_lines(house)
+        return [*near, *_routing(house), *shared, _egress(house), _token(token), *engines, *_listings(house)]
 
 
 def _hardware(house: Services) -> Iterator[Finding]:
@@ -191,3 +195,20 @@ def _log(settings: Settings) -> Finding:
     stats = log.stats()
     log.close()
     return Finding("log", "ok", f"{path.name}, {size(stats.file_bytes)}")
+
+
+def _shipping(settings: Settings) -> Iterator[Finding]:
+    """Whether the place that the log is shipped to can be read now, and how much waits for it here."""
+    to = settings.log.ship.to
+    if to is None:
+        return
+    staged = Path(settings.log.path).expanduser()
+    waiting = sorted(staged.with_name(f"{staged.name}.segments").rglob("*.parquet"))
+    held = f"{len(waiting)} segments ({size(sum(file.stat().st_size for file in waiting))}) wait here"
+    try:
+        place = place_of(to)
+        there = segments_of(place.names())
+    except (LogError, SettingsError) as error:
+        yield Finding("log shipping", "warning", f"{error} {held}", "rows wait here until it can be reached")
+        return
+    yield Finding("log shipping", "ok", f"{place.kind}: {len(there)} segments there; {held}")

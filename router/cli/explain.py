@@ -11,7 +11,6 @@ from router.cli.client import get
 from router.cli.console import (
     config_option,
     configured,
-    existing_log,
     json_option,
     ms,
     reported,
@@ -20,6 +19,7 @@ from router.cli.console import (
     show_table,
     usd,
 )
+from router.cli.reading import from_option, read_log
 from router.cli.sources import ServerSource
 from router.errors import RouterError
 from router.explanation.told import explained
@@ -33,16 +33,19 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("decision_id", required=False)
 @config_option
+@from_option
 @server_option
 @json_option
-def explain(decision_id: str | None, config: Path | None, server: str | None, *, as_json: bool) -> None:
+def explain(
+    decision_id: str | None, config: Path | None, shipped: str | None, server: str | None, *, as_json: bool
+) -> None:
     """Explain one decision: DECISION_ID, or the newest one."""
     with reported():
         if server is not None:
             told = _asked(server, decision_id)
         else:
-            with existing_log(configured(config)[0]) as log:
-                told = _read(log.reader(), decision_id)
+            with read_log(configured(config)[0], shipped) as reader:
+                told = _read(reader, decision_id)
         if as_json:
             show_json(told)
         else:

@@ -15,7 +15,7 @@ from router.access.told import issued, told
 from router.cli.auditing import audited
 from router.cli.console import config_option, configured, json_option, reported, show_json, show_table
 from router.identity import SCOPES
-from router.settings import audit_file, keys_file
+from router.settings import audit_file, keys_file, read_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def list_(config: Path | None, *, as_json: bool) -> None:
     """List the keys, without their secrets."""
     with reported():
         settings, _ = configured(config)
-        found = [told(key, time.time()) for key in KeyFile(keys_file(settings)).read()]
+        found = [told(key, time.time()) for key in _file(settings).read()]
         if as_json:
             show_json(found)
         else:
@@ -137,7 +137,18 @@ def _issue(settings: Settings, action: str, name: str, work: Callable[[tuple[Key
 def _changed(settings: Settings, action: str, name: str, work: Callable[[tuple[Key, ...]], Any]) -> Any:
     """Change the file of keys, and write down who did, also where it was refused."""
     with audited(settings, action, name):
-        return KeyFile(keys_file(settings)).change(work)
+        return _file(settings).change(work)
+
+
+def _file(settings: Settings) -> KeyFile:
+    """Where the keys are: here, or where the owner of the cluster keeps them."""
+    address = settings.cluster.state
+    if address is None:
+        return KeyFile(keys_file(settings))
+    from router.cluster.copies import SharedKeys  # noqa: PLC0415 -- what a single router needs nothing of
+    from router.cluster.link import Link  # noqa: PLC0415
+
+    return SharedKeys(keys_file(settings), Link(address, read_secrets(settings).cluster_secret))
 
 
 def _show(made: Issued, *, as_json: bool) -> None:

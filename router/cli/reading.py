@@ -1,37 +1,47 @@
-"""How `nearfar serve` reads its settings: at its start and ever after in the same way, in every process of it."""
+"""Which log a command reads: this machine's, or what all nodes have shipped to one place."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
+import click
 
-from router.cli.console import loaded
-from router.workers.sharing import check
+from router.cli.console import existing_log
+from router.shipping.places import place_of
+from router.shipping.reading import Segments
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
+    from router.decision_log.queries import LogReader
     from router.sections import Settings
 
+from_option = click.option(
+    "--from",
+    "shipped",
+    metavar="DIR",
+    help="Read what all nodes have shipped there (a folder or URL), instead of this machine's log.",
+)
 
-class Reading(NamedTuple):
-    """What the command line said, which goes before file and environment. It can be sent to other processes."""
 
-    config: Path | None
-    offline: bool
-    server: dict[str, Any]
+def shipped_to(settings: Settings, shipped: str | None) -> str | None:
+    """Where segments are to be read; None: the log here is."""
+    return shipped or (settings.log.ship.to if settings.log.read_from == "segments" else None)
 
-    def __call__(self) -> Settings:
-        """Read them.
 
-        Raises:
-            SettingsError: they are broken, or several workers could not serve them.
-        """
-        settings = self.over(loaded(self.config, offline=self.offline))
-        check(settings)
-        return settings
+@contextlib.contextmanager
+def read_log(settings: Settings, shipped: str | None) -> Iterator[LogReader]:
+    """The read side of what `--from` names, or else of what is configured.
 
-    def over(self, settings: Settings) -> Settings:
-        """Settings that were read, under what the command line says of the server."""
-        return replace(settings, server=replace(settings.server, **self.server))
+    Raises:
+        LogError: there is no log yet, another process owns it, or it (or the place) cannot be read.
+        SettingsError: the place's URL is nothing known.
+    """
+    place = shipped_to(settings, shipped)
+    if place is None:
+        with existing_log(settings) as log:
+            yield log.reader()
+        return
+    with contextlib.closing(Segments(place_of(place))) as segments:
+        yield segments.reader()

@@ -15,7 +15,6 @@ from router.cli.client import post
 from router.cli.console import (
     config_option,
     configured,
-    existing_log,
     instant_of,
     json_option,
     ms,
@@ -24,6 +23,7 @@ from router.cli.console import (
     show_json,
     show_table,
 )
+from router.cli.reading import from_option, read_log
 from router.decision_log.windows import Window
 from router.planning import parameters_of
 from router.replay.replayed import Asked, Clock, Stage
@@ -68,6 +68,7 @@ METHODS = {
 @click.option("--watched", is_flag=True, help="You look again and again: intervals that hold at every look, and wider.")
 @click.option("--max-rows", type=click.IntRange(1), default=MAX_ROWS, show_default=True, help="The newest so many.")
 @config_option
+@from_option
 @server_option
 @json_option
 def replay(*, config: Path | None, server: str | None, as_json: bool, **given: Any) -> None:
@@ -86,7 +87,7 @@ def replay(*, config: Path | None, server: str | None, as_json: bool, **given: A
 
 
 def _ask(server: str, given: dict[str, Any]) -> Replay:
-    body = {name: value for name, value in given.items() if value is not None}
+    body = {name: value for name, value in given.items() if value is not None and name != "shipped"}
     for name in ("since", "until"):
         if name in body:
             body[name] = body[name].isoformat()
@@ -109,8 +110,8 @@ def _read(config: Path | None, given: dict[str, Any]) -> Replay:
         deadline_ms=given["deadline_ms"],
         watched=given["watched"],
     )
-    with existing_log(settings) as log, _progress() as bar:
-        return replay_it(log.reader(), window, asked, Clock(tell=_telling(bar)))
+    with read_log(settings, given["shipped"]) as reader, _progress() as bar:
+        return replay_it(reader, window, asked, Clock(tell=_telling(bar)))
 
 
 def _progress() -> Progress:

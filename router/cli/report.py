@@ -12,7 +12,6 @@ import router
 from router.cli.console import (
     config_option,
     configured,
-    existing_log,
     instant_of,
     json_option,
     ms,
@@ -22,6 +21,7 @@ from router.cli.console import (
     show_table,
     usd,
 )
+from router.cli.reading import from_option, read_log
 from router.cli.sources import LogSource, ServerSource
 from router.decision_log.questions import QUESTIONS
 from router.errors import RouterError
@@ -44,13 +44,16 @@ if TYPE_CHECKING:
 @click.option(
     "--html", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML page with plots to FILE."
 )
+@from_option
 @server_option
 @json_option
-def report(config: Path | None, file: Path | None, server: str | None, *, as_json: bool, **window: str) -> None:
+def report(
+    config: Path | None, file: Path | None, shipped: str | None, server: str | None, *, as_json: bool, **window: str
+) -> None:
     """Show requests, cost, latency, predictions, regret and savings, and the most regretted decisions."""
     with reported():
         asked = Window(_instant(window["since"]), _instant(window["until"]), window["by"])
-        found = _found(config, server, asked)
+        found = _found(config, (shipped, server), asked)
         if file is not None:
             _write(found, file)
         if as_json:
@@ -59,12 +62,13 @@ def report(config: Path | None, file: Path | None, server: str | None, *, as_jso
             _show(found)
 
 
-def _found(config: Path | None, server: str | None, window: Window) -> Report:
+def _found(config: Path | None, whom: tuple[str | None, str | None], window: Window) -> Report:
+    shipped, server = whom
     if server is not None:
         return gathered(ServerSource(server), window)
     settings, _ = configured(config)
-    with existing_log(settings) as log:
-        return gathered(LogSource(log.reader(), settings.budgets), window)
+    with read_log(settings, shipped) as reader:
+        return gathered(LogSource(reader, settings.budgets), window)
 
 
 def _write(found: Report, file: Path) -> None:

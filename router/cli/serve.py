@@ -14,7 +14,7 @@ import click
 
 from router.access.gate import check_tokens
 from router.cli.console import config_option, configured, offline_option, opened_log, reported
-from router.cli.reading import Reading
+from router.cli.rereading import Reading
 from router.editing.editor import opened
 from router.section import MOST_WORKERS
 from router.telemetry.logs import logging_to

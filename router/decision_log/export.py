@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from router.decision_log.migrations import Allow
+
 Format = Literal["parquet", "csv", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _OPTIONS: dict[Format, str] = {
@@ -58,8 +60,20 @@ def export(
         LogError: the log cannot be read, or the file cannot be written.
     """
     target = _kept_off(log, target)
+    return exported(lambda allow: connect(log.absolute(), allow=allow), target, kind, span, progress)
+
+
+def exported(
+    opened: Callable[[Allow], duckdb.DuckDBPyConnection],
+    target: Path,
+    kind: Format,
+    span: tuple[datetime | None, datetime | None],
+    progress: Callable[[float], None],
+) -> int:
+    """The same of whatever log is `opened`, which has to let the connection write what it is told to allow."""
+    target = target.absolute()
     part = target.with_name(f".{target.name}.part")
-    with contextlib.closing(connect(log.absolute(), writes=part)) as con:
+    with contextlib.closing(opened(lambda con: con.execute("SET allowed_paths = ?", [[str(part)]]))) as con:
         query = _query(con, kind, Asked(sees=None, since=span[0], until=span[1]))
         name = str(part).replace("'", "''")
         try:

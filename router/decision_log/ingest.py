@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from router.decision_log.arrivals import COLUMN, STREAMS, counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,14 +46,17 @@ class Inserter:
     does 242. Strict parsing, because the lenient one turns a value of the wrong type into NULL without a word.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, *, numbers: bool = False) -> None:
         self._con = con
+        self.numbers = numbers  # whether rows get the number of their arrival
+        self._last: dict[str, int] | None = None  # of each table; None: the log knows
         self._sql = {kind: self._compose(*TABLES[kind]) for kind in TABLES}
 
     def _compose(self, table: str, key: tuple[str, ...], repeats: bool) -> tuple[str, str, str]:  # noqa: FBT001
         """Return the JSON shape, the INSERT, and the INSERT that skips rows already there. The table rules, not us."""
         described = self._con.execute(f"DESCRIBE nearfar_log.{table}").fetchall()
-        columns = [(name, kind) for name, kind, *_ in described]
+        columns = [(name, kind) for name, kind, *_ in described if name != COLUMN]
+        numbered = len(columns) < len(described)
         shape: dict[str, str] = {}
         values: list[str] = []
         for name, kind in columns:
@@ -67,11 +72,14 @@ class Inserter:
         new = f"SELECT {', '.join(values)} FROM (SELECT from_json_strict(j, $shape) s FROM (SELECT unnest($rows::VARCHAR[]) j))"  # noqa: E501, S608
         names = ", ".join(name for name, _ in columns)
         same = " AND ".join(f"old.{k} = new.{k}" for k in key)
-        plain = f"INSERT INTO nearfar_log.{table} ({names}) {new}"
-        careful = (
-            f"INSERT INTO nearfar_log.{table} ({names}) SELECT DISTINCT ON ({', '.join(key)}) {names} FROM ({new}) new "  # noqa: S608
+        unseen = (
+            f"SELECT DISTINCT ON ({', '.join(key)}) {names} FROM ({new}) new "  # noqa: S608
             f"WHERE NOT EXISTS (SELECT 1 FROM nearfar_log.{table} old WHERE {same})"
         )
+        if numbered:  # of no number follows none: NULL
+            number = f"SELECT *, $last::BIGINT + row_number() OVER () AS {COLUMN} FROM"
+            names, new, unseen = f"{names}, {COLUMN}", f"{number} ({new})", f"{number} ({unseen})"
+        plain, careful = (f"INSERT INTO nearfar_log.{table} ({names}) {rows}" for rows in (new, unseen))
         return json.dumps(shape), careful if repeats else plain, careful
 
     def commit(self, lines: Sequence[Line], *, careful: bool) -> None:
@@ -83,15 +91,18 @@ class Inserter:
         by_kind: dict[str, list[str]] = {}
         for line in lines:
             by_kind.setdefault(line.kind, []).append(line.json.decode())
+        last, self._last = self._last, None  # after a failure nobody knows what is committed
         self._con.execute("BEGIN")
         try:
+            if self.numbers and last is None:
+                last = counted(self._con)
             for kind, rows in by_kind.items():
-                shape, plain, skipping = self._sql[kind]
-                self._con.execute(skipping if careful else plain, {"shape": shape, "rows": rows}).fetchall()
+                self._insert(kind, rows, last, careful=careful)
             if "predictor" in by_kind:
                 self._con.execute(_SUPERSEDED).fetchall()
             self._remember({line.sent.place: line.sent for line in lines if line.sent})
             self._con.execute("COMMIT")
+            self._last = last
         except duckdb.Error:
             try:
                 self._con.execute("ROLLBACK")
@@ -105,6 +116,16 @@ class Inserter:
             self._con.execute("DELETE FROM nearfar_log.meta WHERE key = ?", [f"{_SENT}{place}"]).fetchall()
             values = [f"{_SENT}{place}", f"{sent.boot} {sent.number}"]
             self._con.execute("INSERT INTO nearfar_log.meta VALUES (?, ?)", values).fetchall()
+
+    def _insert(self, kind: str, rows: list[str], last: dict[str, int] | None, *, careful: bool) -> None:
+        shape, plain, skipping = self._sql[kind]
+        table = TABLES[kind][0]
+        values: dict[str, object] = {"shape": shape, "rows": rows}
+        if table in STREAMS.values():
+            values["last"] = None if last is None else last[table]
+        ((count,),) = self._con.execute(skipping if careful else plain, values).fetchall()
+        if last is not None and table in last:
+            last[table] += int(count)
 
     def close(self) -> None:
         """Close the cursor; an open one would keep the file locked."""

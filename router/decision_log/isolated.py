@@ -16,6 +16,7 @@ import duckdb
 from router.decision_log import sql
 from router.decision_log.migrations import PUBLIC_VIEWS
 from router.decision_log.shapes import apart, candidates_of
+from router.decision_log.streams import streamed
 from router.decision_log.tenancy import own
 from router.errors import QueryRefused
 
@@ -34,7 +35,6 @@ _SHARED = ("price_books", "policies", "nodes")
 """Prices, policies and starts: what decisions refer to, the same for everybody, and about no request."""
 _OWNED = ("compare_runs", "compare_trials")
 """What has a tenant of its own, and is about no single decision."""
-_SOURCE = "incoming"
 _ALL_OF_IT = frozenset({"STAR", "POSITIONAL_REFERENCE", "PIVOT", "SHOW_REF"})
 """Nodes that mean columns they do not name."""
 
@@ -80,7 +80,8 @@ def collect(
         con.execute("BEGIN TRANSACTION READ ONLY")
         for view in sorted(reads.views):
             rows = f"SELECT {_columns(con, view, reads.words)} FROM ({_own(con, view, sees)})"  # noqa: S608
-            _copy(con, own_rows, view, rows)
+            with streamed(con, own_rows, rows) as incoming:
+                own_rows.execute(f"CREATE TABLE {view} AS {incoming}")
     except duckdb.InterruptException as error:
         raise QueryRefused(f"Collecting the rows took longer than {timeout_s:g} s and was stopped.") from error
     except duckdb.OutOfMemoryException as error:
@@ -111,25 +112,6 @@ def _own(con: duckdb.DuckDBPyConnection, view: str, sees: str) -> str:
 def _columns(con: duckdb.DuckDBPyConnection, view: str, words: set[str] | None) -> str:
     names = [name for name, *_ in con.execute(f"DESCRIBE main.{view}").fetchall()]
     return ", ".join(names if words is None else [name for name in names if name in words] or names[:1])
-
-
-def _copy(source: duckdb.DuckDBPyConnection, target: duckdb.DuckDBPyConnection, view: str, query: str) -> None:
-    """Arrow has no UUID and no JSON: they come as text and are what they were again."""
-    kinds = source.execute(f"DESCRIBE {query}").fetchall()
-    target.register(_SOURCE, _Stream(source, query))
-    columns = ", ".join(f"{name}::{kind} AS {name}" for name, kind, *_ in kinds)
-    target.execute(f"CREATE TABLE {view} AS SELECT {columns} FROM {_SOURCE}")  # noqa: S608
-    target.unregister(_SOURCE)
-
-
-class _Stream:
-    """A query as Arrow hands rows over: begun anew each time somebody asks, which DuckDB does more than once."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection, query: str) -> None:
-        self._con, self._query = con, query
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
-        return self._con.sql(self._query).__arrow_c_stream__(requested_schema)
 
 
 def _reads(tree: sql.Tree) -> Reads:

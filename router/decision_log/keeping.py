@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from router.decision_log import cells
+from router.decision_log.arrivals import STREAMS, out, shipped_upto
 from router.decision_log.retention import Retention, erase_owed, forget_inputs, owe_erasure, transaction
 from router.decision_log.shapes import apart, joined
 
@@ -36,7 +37,8 @@ _FOLDED = timedelta(hours=1)
 _ENDED = """
     SELECT d.decision_id, d.ts, coalesce(o.ts, d.ts + $lost) AS ended FROM nearfar_log.decision_rows d
     LEFT JOIN nearfar_log.outcome_rows o USING (decision_id)
-    WHERE coalesce(o.ts + $grace, d.ts + $lost) < $now ORDER BY d.ts LIMIT $at_once"""
+    WHERE coalesce(o.ts + $grace, d.ts + $lost) < $now AND {out} ORDER BY d.ts LIMIT $at_once"""
+_UNSHIPPED = "SELECT decision_id FROM nearfar_log.attempt_rows WHERE NOT {out}"
 _LATE = """
     SELECT DISTINCT decision_id FROM (
         SELECT decision_id FROM nearfar_log.attempt_rows UNION ALL SELECT decision_id FROM nearfar_log.outcome_rows)
@@ -71,7 +73,7 @@ class Keeper:
         retention: Retention = Retention(),  # noqa: B008 -- immutable
     ) -> None:
         self._cursor = cursor
-        self._of_inputs = retention
+        self._kept = retention
         self._retention = None if retention.days is None else timedelta(days=retention.days)
         self._next_s = time.monotonic() + TICK_S
         self._has_deleted = False
@@ -105,8 +107,12 @@ class Keeper:
 
         Returns how many were settled: none while fewer than `at_least` wait, unless one has waited for minutes.
         """
+        upto = self._upto(con)
+        whole = f"{out(upto, 'decision_rows', 'd')} AND (o.ts IS NULL OR {out(upto, 'outcome_rows', 'o')})"
+        if upto is not None:
+            whole += f" AND d.decision_id NOT IN ({_UNSHIPPED.format(out=out(upto, 'attempt_rows'))})"
         values = {"now": now, "lost": _LOST, "grace": _GRACE, "at_once": AT_ONCE}
-        con.execute(f"CREATE OR REPLACE TEMP TABLE ended AS {_ENDED}", values)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE ended AS {_ENDED.format(out=whole)}", values)
         ((found, oldest),) = con.execute("SELECT count(*), min(ended) FROM ended").fetchall()
         if not found or (found < (at_least or AT_ONCE) and oldest > now - _PATIENCE):
             return 0
@@ -131,9 +137,10 @@ class Keeper:
         if self._retention is None:
             return 0
         until = (now - self._retention).replace(minute=0, second=0, microsecond=0)
+        upto = self._upto(con)
+        new = f"SELECT min(ts) FROM nearfar_log.decision_rows WHERE {out(upto, 'decision_rows')}"  # noqa: S608
         ((oldest,),) = con.execute(
-            "SELECT min(ts) FROM (SELECT min(ts) AS ts FROM nearfar_log.settled "
-            "UNION ALL SELECT min(ts) FROM nearfar_log.decision_rows)"
+            f"SELECT min(ts) FROM (SELECT min(ts) AS ts FROM nearfar_log.settled UNION ALL {new})"  # noqa: S608
         ).fetchall()
         if oldest is None or oldest >= until:
             if self._has_deleted:
@@ -145,18 +152,23 @@ class Keeper:
             if con.execute("SELECT 1 FROM nearfar_log.inputs WHERE ts < ? LIMIT 1", [end]).fetchall():
                 owe_erasure(con)
             for table in _AGED:
-                con.execute(f"DELETE FROM nearfar_log.{table} WHERE ts < ?", [end])  # noqa: S608
+                shipped = out(upto, table) if table in STREAMS.values() else "true"
+                con.execute(f"DELETE FROM nearfar_log.{table} WHERE ts < ? AND {shipped}", [end])  # noqa: S608
             for table in ("cells", "clusters", "savings"):
                 con.execute(f"DELETE FROM nearfar_log.{table} WHERE hour < ?", [end])  # noqa: S608
         self._has_deleted = True
         return AT_ONCE
+
+    def _upto(self, con: duckdb.DuckDBPyConnection) -> dict[str, int] | None:
+        """Up to where rows are shipped; None where the log is not."""
+        return shipped_upto(con) if self._kept.until_shipped else None
 
     def _forget_inputs(self, con: duckdb.DuckDBPyConnection, now: datetime) -> None:
         """Delete the inputs whose time is over, every few minutes: taking them out of the file as well is work."""
         if time.monotonic() < self._next_inputs_s:
             return
         self._next_inputs_s = time.monotonic() + INPUTS_TICK_S
-        forget_inputs(con, self._of_inputs, now)
+        forget_inputs(con, self._kept, now)
         erase_owed(con)
 
     def _take_back(self, con: duckdb.DuckDBPyConnection) -> None:

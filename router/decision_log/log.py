@@ -65,8 +65,8 @@ class DecisionLog(Log):
         self._rejected_path = base.with_name(f"{base.name}.rejected.jsonl")
         self._rejected = self._replaced = 0
         self._in_doubt = self._is_broken = False
-        self._inserter = Inserter(con.cursor())
-        self._keeper = Keeper(self._cursor, retention)
+        self._inserter = Inserter(con.cursor(), numbers=retention.until_shipped)
+        self._keeper = Keeper(self.cursor, retention)
         self._file_id, self._wal_id = file_id(path), file_id(self._wal)  # which file is open; None when none is
 
     @classmethod
@@ -82,8 +82,7 @@ class DecisionLog(Log):
     ) -> DecisionLog:
         """Open the log, make it if there is none, and take in what a crashed process left in the spill file.
 
-        `:memory:` makes one that is gone when closed, for tests. What is older than the `retention` is deleted: of
-        decisions (by default none is) an hour's at a time.
+        `:memory:` makes one that is gone when closed, for tests. What is older than the `retention` is deleted.
 
         Raises:
             LogLocked: another process (or another log in this one) has it open.
@@ -122,7 +121,7 @@ class DecisionLog(Log):
 
     def reader(self, sees: str | None = None) -> LogReader:
         """Return the read side, for any number of threads: one tenant's decisions, or (`sees` is None) everybody's."""
-        return LogReader(self._cursor, sees)
+        return LogReader(self.cursor, sees)
 
     def take(self, lines: Sequence[Line]) -> Future[None]:
         """Take rows that another process sent, in its order; done when all are committed, or refused.
@@ -141,7 +140,7 @@ class DecisionLog(Log):
             LogError: the log cannot be read.
         """
         try:
-            with contextlib.closing(self._cursor()) as con:
+            with contextlib.closing(self.cursor()) as con:
                 return last_sent(con, place, boot)
         except duckdb.Error as error:
             raise LogError(f"The decision log cannot be read: {first_line(error)}") from error
@@ -164,7 +163,8 @@ class DecisionLog(Log):
         """Settle and delete nothing: for whoever only reads. To be called within seconds of opening."""
         self._keeper.rest()
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the log as it is now, for one thread."""
         return self._con.cursor()  # looked up each time: `_reopen` replaces the connection
 
     def _shut(self) -> None:
@@ -240,7 +240,7 @@ class DecisionLog(Log):
         self._inserter.close()
         self._con.close()
         self._con = connect(self._path)
-        self._inserter = Inserter(self._con.cursor())
+        self._inserter = Inserter(self._con.cursor(), numbers=self._inserter.numbers)
         self._file_id, self._wal_id = file_id(self._path), file_id(self._wal)
         self._is_broken = False
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from router.decision_log.arrivals import m0015_arrivals
 from router.decision_log.cells import refresh
 from router.decision_log.retention import owe_erasure
 from router.decision_log.shapes import reshape
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Step = Callable[[duckdb.DuckDBPyConnection], object]
+    Allow = Callable[[duckdb.DuckDBPyConnection], object]
 
 PUBLIC_VIEWS = (
     "decisions", "attempts", "candidates", "feedback", "shadows", "compare_runs", "compare_trials", "price_books",
@@ -259,10 +261,10 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def connect(path: Path | None, *, writes: Path | None = None) -> duckdb.DuckDBPyConnection:
+def connect(path: Path | None, *, allow: Allow | None = None) -> duckdb.DuckDBPyConnection:
     """Open the database file (None: one in memory), readable by its owner alone, and bring it to this version's shape.
 
-    `writes` is the one other file that it may write, for an export.
+    `allow` makes exceptions from the ban on files, for an export or for shipped segments.
 
     Raises:
         LogLocked: another process has it open.
@@ -275,7 +277,7 @@ def connect(path: Path | None, *, writes: Path | None = None) -> duckdb.DuckDBPy
         if path is not None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = path is not None and not path.exists()
-        con = _connected(path, writes)
+        con = _connected(path, allow)
         if path is not None and is_new:
             path.chmod(0o600)
     except (duckdb.Error, OSError) as error:
@@ -292,12 +294,12 @@ def connect(path: Path | None, *, writes: Path | None = None) -> duckdb.DuckDBPy
     return con
 
 
-def _connected(path: Path | None, writes: Path | None) -> duckdb.DuckDBPyConnection:
-    """DuckDB takes an exception from the ban on files while there is none yet, and never after."""
-    if writes is None:
+def _connected(path: Path | None, allow: Allow | None) -> duckdb.DuckDBPyConnection:
+    """DuckDB takes exceptions from the ban on files while there is none yet, and never after."""
+    if allow is None:
         return duckdb.connect(str(path or ":memory:"), config=_CONFIG)
     con = duckdb.connect(str(path or ":memory:"), config=_CONFIG | {"enable_external_access": True})
-    con.execute("SET allowed_paths = ?", [[str(writes)]])
+    allow(con)
     con.execute("SET enable_external_access = false")
     return con
 
@@ -333,6 +335,7 @@ STEPS: tuple[Step, ...] = (
     m0012_catalogs,
     m0013_comparisons,
     m0014_replicas,
+    m0015_arrivals,
 )
 
 

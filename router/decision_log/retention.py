@@ -28,11 +28,13 @@ class Retention(Struct, frozen=True, kw_only=True):
         days: Decisions, with all that belongs to them; None keeps them.
         inputs_days: Stored inputs.
         inputs_by_tenant: The same of single tenants.
+        until_shipped: Whether the log is shipped: then its rows are numbered, and none is deleted before.
     """
 
     days: float | None = None
     inputs_days: float = 30.0
     inputs_by_tenant: dict[str, float] = {}
+    until_shipped: bool = False
 
 
 def forget_inputs(con: duckdb.DuckDBPyConnection, retention: Retention, now: datetime) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from router.decision_log.arrivals import COLUMN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -71,7 +73,8 @@ def _joined(columns: dict[str, dict[str, str]], picked: str = "true") -> str:
             SELECT decision_id, [struct_pack({fields})] AS attempts FROM tries ANTI JOIN again USING (decision_id)
             UNION ALL SELECT decision_id, list_sort(list(struct_pack({fields}))) -- by their first field, attempt
             FROM tries SEMI JOIN again USING (decision_id) GROUP BY decision_id)
-        SELECT d.*, {ends}, a.attempts FROM (SELECT * FROM nearfar_log.decision_rows WHERE {picked}) d
+        SELECT d.* EXCLUDE ({COLUMN}), {ends}, a.attempts
+        FROM (SELECT * FROM nearfar_log.decision_rows WHERE {picked}) d
         LEFT JOIN nearfar_log.outcome_rows o USING (decision_id) LEFT JOIN tried a USING (decision_id)"""  # noqa: S608
 
 
@@ -124,7 +127,8 @@ def _every(con: duckdb.DuckDBPyConnection) -> None:
     """The tables that rows arrive in, with what was settled from them: for our own questions of single rows."""
     for table, rows in apart(con, "nearfar_log.settled").items():
         name = f"nearfar_log.every_{table.removesuffix('_rows')}"
-        con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM nearfar_log.{table} UNION ALL BY NAME {rows}")  # noqa: S608
+        new = f"SELECT * EXCLUDE ({COLUMN}) FROM nearfar_log.{table}"  # noqa: S608
+        con.execute(f"CREATE OR REPLACE VIEW {name} AS {new} UNION ALL BY NAME {rows}")
 
 
 def _prefixed(of_ends: Iterable[str]) -> str:
@@ -132,8 +136,12 @@ def _prefixed(of_ends: Iterable[str]) -> str:
 
 
 def _columns(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """Not by `duckdb_columns()`, which looks into every view there is: that took most of a log's opening."""
-    return {name: kind for name, kind, *_ in con.execute(f"DESCRIBE nearfar_log.{table}").fetchall()}
+    """What rows are made of, without their numbers.
+
+    Not by `duckdb_columns()`, which looks into every view there is: that took most of a log's opening.
+    """
+    described = con.execute(f"DESCRIBE nearfar_log.{table}").fetchall()
+    return {name: kind for name, kind, *_ in described if name != COLUMN}
 
 
 def _fields(con: duckdb.DuckDBPyConnection, table: str, column: str) -> dict[str, str]:

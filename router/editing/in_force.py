@@ -17,6 +17,7 @@ from router.ledger import now_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from backends.types import Target
     from router.candidates import CandidateFinder
@@ -40,6 +41,7 @@ class Parts(NamedTuple):
         reprice: Takes the prices in force into the log's price book.
         release: Nobody will ask this target any more.
         unlearn: Whoever has this candidate id is somebody else from now on.
+        keep: Writes a change down, in a thread; where it raises, the change is not made.
     """
 
     finder: CandidateFinder
@@ -49,6 +51,7 @@ class Parts(NamedTuple):
     reprice: Callable[[], None]
     release: Callable[[Target], None] = lambda _: None
     unlearn: Callable[[str], None] = lambda _: None
+    keep: Callable[[Path | None, Kept], None] = keeping.write
 
 
 class Swap(NamedTuple):
@@ -98,6 +101,10 @@ class InForce:
     def subscribe(self, hook: Callable[[Swap], None]) -> None:
         """Have somebody told of every change as soon as it is in force, on the loop. It must not raise, nor block."""
         self._hooks.append(hook)
+
+    def keep_with(self, keep: Callable[[Path | None, Kept], None]) -> None:
+        """Have changes written down by this from now on, in a thread; where it raises, a change is not made."""
+        self._parts = self._parts._replace(keep=keep)
 
     async def change(self, change: Change, author: str | None = None, expected: str | None = None) -> Swap:
         """Bring a change into force, on disk first.
@@ -157,12 +164,28 @@ class InForce:
         async with self._changing:
             expect(expected, self.snapshot)
             made = await asyncio.to_thread(changed, self.made.held, change)
-            if made.held == self.made.held:
-                return Swap(self.snapshot, frozenset(), made.warnings, changed=False)
-            swap = await self._prepared(made)
-            kept = await self._keep(made, change.said, author)
-            self._swap(made, kept, swap)
-            self._parts.log.append(made.snapshot.row(kept.at_us, kept.author, kept.change))
+            kept = Kept(
+                overlay=made.held.overlay, snapshot=made.snapshot.id, author=author, at_us=now_us(), change=change.said
+            )
+            return await self._become(made, kept, self._parts.keep)
+
+    async def adopt(self, kept: Kept) -> Swap:
+        """Bring into force what another router has changed, over this one's own file. Raises as `change` does."""
+        return await asyncio.shield(asyncio.create_task(self._adopt(kept), name="catalogue"))
+
+    async def _adopt(self, kept: Kept) -> Swap:
+        async with self._changing:
+            theirs = restore(kept.overlay, kept.snapshot)
+            made = await asyncio.to_thread(changed, self.made.held, theirs)
+            return await self._become(made, kept, keeping.write)
+
+    async def _become(self, made: Made, kept: Kept, keep: Callable[[Path | None, Kept], None]) -> Swap:
+        if made.held == self.made.held:
+            return Swap(self.snapshot, frozenset(), made.warnings, changed=False)
+        swap = await self._prepared(made)
+        await asyncio.to_thread(keep, self._path, kept)
+        self._swap(made, kept, swap)
+        self._parts.log.append(made.snapshot.row(kept.at_us, kept.author, kept.change))
         return swap
 
     async def _rebase(self, base: Settings, said: str, author: str | None, beside: Callable[[], None]) -> Swap:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from router.sections import Settings
 
 VERSION = 1
-SUFFIX = ".catalog.json"
+SUFFIX, COPY = ".catalog.json", ".catalog.copy.json"
 
 
 class Kept(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,11 +34,14 @@ class Kept(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def path_of(settings: Settings) -> Path | None:
-    """The file of these settings: beside the log and named after it. None where the log is in memory."""
+    """The file of these settings: beside the log and named after it. None where the log is in memory.
+
+    Where a cluster's owner keeps the changes, this router's copy of them.
+    """
     if settings.log.path == ":memory:":
         return None
     log = Path(settings.log.path).expanduser()
-    return log.with_name(f"{log.stem}{SUFFIX}")
+    return log.with_name(f"{log.stem}{SUFFIX if settings.cluster.state is None else COPY}")
 
 
 def stamp(path: Path | None) -> tuple[int, int] | None:
@@ -60,16 +63,31 @@ def read(path: Path | None) -> Kept:
         return Kept()
     hint = "put it right, or delete it to go back to the configuration alone"
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        return kept_in(path.read_bytes(), path.name, hint)
     except FileNotFoundError:
         return Kept()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise CatalogError(f"{path.name}: cannot be read ({type(error).__name__}).") from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise CatalogError(f"{path.name}: not what Nearfar wrote there ({error}): {hint}.") from error
+
+
+def kept_in(body: bytes, where: str, hint: str) -> Kept:
+    """The changes that are written down here.
+
+    Raises:
+        CatalogError: it is damaged, or a newer Nearfar's.
+    """
+    try:
+        kept = msgspec.json.decode(body, type=Kept)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{where}: not what Nearfar wrote there ({error}): {hint}.") from error
     if kept.version != VERSION:
-        raise CatalogError(f"{path.name}: its version is {kept.version}, and this Nearfar knows {VERSION}: {hint}.")
+        raise CatalogError(f"{where}: its version is {kept.version}, and this Nearfar knows {VERSION}: {hint}.")
     return kept
+
+
+def body_of(kept: Kept) -> bytes:
+    """How these changes are written down."""
+    return msgspec.json.format(msgspec.json.encode(kept), indent=1)
 
 
 def write(path: Path | None, kept: Kept) -> None:
@@ -82,7 +100,7 @@ def write(path: Path | None, kept: Kept) -> None:
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_whole(path, msgspec.json.format(msgspec.json.encode(kept), indent=1))
+        replace_whole(path, body_of(kept))
     except OSError as error:
         raise RouterError(
             f"{path.name}: the change cannot be kept ({type(error).__name__}); nothing changed."

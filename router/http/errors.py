@@ -51,6 +51,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),
     (errors.BudgetExceeded, Told(402, "insufficient_quota", "budget_exceeded")),
     (errors.DeadlineExceeded, Told(504, "timeout_error", "deadline_exceeded")),
+    (errors.OwnerAway, Told(503, "overloaded_error", "owner_away")),
     (errors.QueryRefused, Told(400, "invalid_request_error", "query_refused")),
     (errors.ReplayStopped, Told(503, "overloaded_error", "replay_stopped")),
     (errors.RouterError, Told(500, "server_error", "internal_error")),

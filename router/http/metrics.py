@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from backends.types import InferenceResult
 from router.egress.guard import KINDS
 from router.http.batch_gauges import BatchGauges
+from router.http.cluster_gauges import ClusterGauges
 from router.http.replica_gauges import ReplicaGauges
 from router.outcome import Outcome
 from router.rows import Refused
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from router.batches.types import Batch
     from router.budgets import BudgetState
     from router.caching.answers import CacheState
+    from router.cluster.told import ClusterState
     from router.decision_log.taking import LogStats
     from router.egress.guard import EgressState
+    from router.shipping.shipper import ShippingState
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -59,7 +62,7 @@ class Metrics:
             "memory_bytes": Gauge("nearfar_log_memory_bytes", "What DuckDB holds in memory.", registry=registry),
             "lag_s": Gauge("nearfar_log_lag_seconds", "Age of the oldest row not committed.", registry=registry),
         }
-        self._http = _Http(registry)
+        self._http, self._shipping = _Http(registry), _Shipping(registry)
         self._denied = Gauge(
             "nearfar_egress_denied", "What would have left an offline process.", ("kind",), registry=registry
         )
@@ -68,6 +71,7 @@ class Metrics:
         self._near, self._budgets = _Near(registry), _Budgets(registry)
         self._batches, self._cache = BatchGauges(registry), _Cache(registry)
         self._replicas = ReplicaGauges(registry)
+        self._cluster: ClusterGauges | None = None
 
     def observe(self, surface: str, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -103,6 +107,17 @@ class Metrics:
         """Take in what the guard refused so far, before `render`."""
         for kind in KINDS:
             self._denied.labels(kind).set(egress.denied[kind])
+
+    def clustered(self, state: "ClusterState") -> None:
+        """Take in this router's part in its cluster, before `render`; where it has none, there are no such figures."""
+        if self._cluster is None:
+            self._cluster = ClusterGauges(self._registry)
+        self._cluster.state(state)
+
+    def shipped(self, state: "ShippingState | None") -> None:
+        """Take in how shipping does, before `render`. A log that is not shipped has no figures."""
+        if state is not None:
+            self._shipping.state(state)
 
     def turned_away(self, why: str) -> None:
         """Count a request whose sender is unknown, or over a limit of its own."""
@@ -189,6 +204,25 @@ class _Http:
     def exchanged(self, exchange: Exchange) -> None:
         self._count[exchange.route, exchange.method, str(exchange.status)].inc()
         self._seconds[exchange.route,].observe(exchange.seconds)
+
+
+class _Shipping:
+    """What became of the log's rows on their way to where all nodes' are."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._figures = {
+            "rows": Gauge("nearfar_log_shipped_rows", "Rows taken out to be shipped.", registry=registry),
+            "segments": Gauge("nearfar_log_shipped_segments", "Segments that arrived.", registry=registry),
+            "failed": Gauge("nearfar_log_shipping_failed", "Rounds that did not end well.", registry=registry),
+            "waiting_bytes": Gauge("nearfar_log_shipping_waiting_bytes", "What has to wait.", registry=registry),
+            "lag_s": Gauge("nearfar_log_shipping_lag_seconds", "Since when all is there.", registry=registry),
+        }
+        for gauge in self._figures.values():
+            gauge.set(nan)  # not shipped
+
+    def state(self, state: "ShippingState") -> None:
+        for name, gauge in self._figures.items():
+            gauge.set(getattr(state, name))
 
 
 class _Far:

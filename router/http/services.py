@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uuid_utils
 from litestar import Request
@@ -33,8 +33,12 @@ from router.renewal import Refresher
 from router.reported import Reported
 from router.request import Call, Routing, split_suffix
 from router.sections import Settings
+from router.shipping.service import Shipping
 from router.sizes import size_of
 from router.telemetry.traces import Traces
+
+if TYPE_CHECKING:
+    from router.cluster.member import Member  # which nothing imports where there is no cluster
 
 REQUEST_ID_LENGTH = 128
 NAMED = "nearfar_identity"  # in the state of a request whose sender was found: who that is
@@ -64,6 +68,8 @@ class Services(Struct, frozen=True, kw_only=True):
     access: Access
     in_force: InForce
     traces: Traces | None = None
+    cluster: "Member | None" = None
+    shipping: Shipping | None = None  # of a house that is open for long
     started_at: float = field(default_factory=time.time)  # seconds since 1970
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -98,8 +104,9 @@ def identity(request: Request[Any, Any, Any]) -> Identity:
 
 
 def reader(request: Request[Any, Any, Any]) -> LogReader:
-    """The log as far as whoever asks may see it: what every route reads it by."""
-    return services(request).log.reader(identity(request).sees)
+    """The log, or all nodes' logs, as far as whoever asks may see them: what every route reads them by."""
+    house = services(request)
+    return (house.shipping or house.log).reader(identity(request).sees)
 
 
 def surface(request: Request[Any, Any, Any]) -> str:

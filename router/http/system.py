@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get, post
@@ -15,12 +15,13 @@ from router.errors import Forbidden
 from router.far_servers import remote_of
 from router.http.auditing import audited
 from router.http.batches import batches_of
+from router.http.problems import LAG_WARNING_S, problems_of
 from router.http.services import Services, identity, services
 from router.identity import is_known_to
 from router.sections import ModelEntry
+from router.shipping.shipper import ShippingState
 from router.token_health import TokenReport
 
-LAG_WARNING_S = 5.0
 EVERYBODYS = (
     "version", "health", "hardware", "rates", "policy", "policies", "offline", "providers", "listings", "price_drift"
 )  # fmt: skip
@@ -78,6 +79,9 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     house.metrics.cached(house.finder.cache.state())
     house.metrics.guarded(GUARD.state())
     house.metrics.replicated(remote_of(house.backends).replicas())
+    if house.cluster is not None:
+        house.metrics.clustered(house.cluster.state())
+    house.metrics.shipped(_shipping(house))
     body = house.metrics.render(house.log.stats(), breakers, models, house.budgets.states(), token)
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -90,7 +94,7 @@ def report(house: Services) -> dict[str, Any]:
         for c in house.finder.of_model(entry)
         if c.near and c.status.loaded and c.target.backend == "local"
     ]
-    problems = _problems(house)
+    problems = problems_of(house)
     return {
         "version": router.__version__,
         "started_at": datetime.fromtimestamp(house.started_at, UTC).isoformat(timespec="seconds"),
@@ -119,6 +123,8 @@ def report(house: Services) -> dict[str, Any]:
         "cache": house.finder.cache.state()._asdict() | {"enabled": house.settings.cache.enabled},
         "shadowing": house.dispatcher.shadows.state()._asdict(),
         "log": msgspec.to_builtins(house.log.stats()),
+        "cluster": None if house.cluster is None else msgspec.to_builtins(house.cluster.state()),
+        "shipping": msgspec.to_builtins(_shipping(house)),
     }
 
 
@@ -154,24 +160,9 @@ def _telemetry(house: Services) -> dict[str, Any]:
     return {"logs": house.settings.telemetry.logs, "traces": traces}
 
 
-def _problems(house: Services) -> dict[str, Literal["error", "warning"]]:
-    """Every sentence that somebody should read, with how bad it is. What is off on purpose is no problem."""
-    found: dict[str, Literal["error", "warning"]] = {}
-    token = house.far.health.state()
-    if token.red:
-        found[f"hub token {token.state}: {token.detail}; see {token.link}"] = "error"
-    for key, why in house.lessons.breakers.open(time.monotonic()).items():
-        found[f"{key}: {why}"] = "warning"
-    for server in remote_of(house.backends).replicas():
-        if server.state in {"unready", "paused"}:
-            found[f"{server.provider}, server {server.replica}: {server.why}"] = "warning"
-    for drift in filter(lambda drift: drift.in_force, house.refresher.drift):
-        found[f"price of {drift}"] = "warning"
-    if (denied := GUARD.state().total) > 0:
-        found[f"offline: {denied} attempts to leave this machine were refused; the log says whose"] = "warning"
-    if house.log.stats().lag_s >= LAG_WARNING_S:
-        found["the decision log lags behind"] = "warning"
-    return found
+def _shipping(house: Services) -> ShippingState | None:
+    """How shipping the log does; None where it is not shipped."""
+    return None if house.shipping is None else house.shipping.state()
 
 
 def _listings(house: Services) -> list[dict[str, Any]]:

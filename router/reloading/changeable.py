@@ -47,6 +47,9 @@ def taken(running: Settings, read: Settings) -> Taken:
     sections, changed, waiting = {}, [], []
     for name in type(read).__struct_fields__:
         before, after = getattr(running, name, None), getattr(read, name)
+        if name == "budgets" and before != after and running.cluster.state is not None:
+            sections[name], waiting = before, [*waiting, name]  # the owner has granted parts of the present ones
+            continue
         if before == after or name in WHOLE or not isinstance(before, Section):
             sections[name] = after
             changed += [name] if before != after and name in WHOLE else []

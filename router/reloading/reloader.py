@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from router.editing.editor import made_over
 from router.errors import CatalogError, InvalidRequest, SettingsError
 from router.pricing import near_rates
 from router.reloading.changeable import Taken, taken, told
+from router.reloading.money import succeed
 from router.settings import read_secrets
 from router.spending import spent_budgets
 
@@ -159,7 +161,7 @@ class Reloader:
         if ready.concerns("providers"):
             self._move(ready)
         if ready.budgets is not None:
-            parts.budgets.become(ready.budgets)
+            succeed(parts.budgets, ready.budgets, time.time())
         if ready.concerns("routing"):
             parts.dispatcher.become(settings.routing)
             parts.lessons.become(settings.routing)

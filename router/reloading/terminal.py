@@ -1,4 +1,4 @@
-"""Whether there is a terminal: a SIGHUP says that it has gone, or is somebody's wish to have the settings read again."""
+"""Whether there is a terminal: a SIGHUP says that it has gone, or that somebody wants the settings read again."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from router.errors import LogError
+from router.shipping.service import Shipping
 from router.telemetry.logs import logging_to
 from router.workers.children import parent_gone, told_ready, told_why
 from router.workers.owner import Owner
@@ -40,10 +41,19 @@ def own(settings: Settings, opened_log: Callable[[Settings], DecisionLog], folde
             told_why(pipe, str(error))
             sys.exit(1)
         try:
-            _serve(log, folder, pipe, settings.server.drain_timeout_s + ALONE_IN_S)
+            _ship_and_serve(settings, log, folder, pipe)
         finally:
             log.close()
     shutil.rmtree(folder, ignore_errors=True)  # the parent's work, which may be dead
+
+
+def _ship_and_serve(settings: Settings, log: DecisionLog, folder: Path, pipe: Connection) -> None:
+    shipping = Shipping(settings.log, log)
+    shipping.start()
+    try:
+        _serve(log, folder, pipe, settings.server.drain_timeout_s + ALONE_IN_S)
+    finally:
+        shipping.close()
 
 
 def _serve(log: DecisionLog, folder: Path, pipe: Connection, patience_s: float) -> None:

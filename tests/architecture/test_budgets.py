@@ -136,6 +136,20 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     assert set() == {name for name in modules_after(every) if name.partition(".")[0] in HEAVY}
 
 
+def test_a_router_that_is_in_no_cluster_imports_nothing_of_one(tmp_path) -> None:
+    """It opens a house and answers without; what is told of clusters in the API's description is shapes alone."""
+    code = """
+import sys
+from router.cli import main
+main(['run', 'text-generation', 'hi', '--model', 'fake/chat', '--json'], standalone_mode=False)
+print(*sorted(name for name in sys.modules if name.startswith('router.cluster.')))
+"""
+    done = python(code, cwd=tmp_path)
+
+    assert 0 == done.returncode, done.stderr
+    assert done.stdout.splitlines()[-1] in {"", "router.cluster.told"}
+
+
 def test_policies_import_nothing_but_the_standard_library() -> None:
     """They are arithmetic."""
     roots = {name.partition(".")[0] for name in modules_after("import policies.registry")}

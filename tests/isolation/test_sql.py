@@ -176,7 +176,7 @@ def own_rows(world: World) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database as a tenant's query has it, with all that there is to read."""
     log: DecisionLog = world.app.state.services.log
     log.flush()
-    with duckdb.connect(":memory:", config=isolated._CONFIG) as made, log._cursor() as con:
+    with duckdb.connect(":memory:", config=isolated._CONFIG) as made, log.cursor() as con:
         isolated.collect(con, made, MINE, isolated.Reads(set(VIEWS), None), 60.0)
         yield made
 

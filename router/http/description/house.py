@@ -9,6 +9,7 @@ from backends.local.intents.definition import Intent
 from backends.local.intents.fitting import Confusion
 from router.availability import BreakerState
 from router.budgets import BudgetState
+from router.cluster.told import ClusterState
 from router.decision_log.taking import LogStats
 from router.drift import PriceDrift
 from router.egress.guard import EgressState
@@ -219,6 +220,7 @@ class SystemHealth(Told):
     cache: Cached | UnsetType = UNSET
     shadowing: Shadowing | UnsetType = UNSET
     log: LogStats | UnsetType = UNSET
+    cluster: ClusterState | UnsetType | None = UNSET  # null where this server is in none
 
 
 _METRICS: dict[str, Any] = {"type": "string", "description": "Prometheus' text format, version 0.0.4."}

@@ -34,17 +34,17 @@ def at_rest(log: DecisionLog) -> None:
 
 
 def settle(log: DecisionLog, now: datetime = LATER, **options) -> int:
-    with log._cursor() as con:
-        return Keeper(log._cursor).settle(con, now, **options)
+    with log.cursor() as con:
+        return Keeper(log.cursor).settle(con, now, **options)
 
 
 def seen(log: DecisionLog, view: str) -> list:
-    with log._cursor() as con:
+    with log.cursor() as con:
         return sorted(con.execute(f"select * from {view}").fetchall(), key=repr)
 
 
 def there(log: DecisionLog, table: str) -> int:
-    return log._cursor().execute(f"select count(*) from nearfar_log.{table}").fetchall()[0][0]
+    return log.cursor().execute(f"select count(*) from nearfar_log.{table}").fetchall()[0][0]
 
 
 def fill(log: DecisionLog, rows, n: int = 6) -> list[str]:
@@ -140,9 +140,9 @@ def test_what_is_too_old_is_deleted_by_the_hour(log: DecisionLog, rows) -> None:
     log.append(FeedbackRow(decision_id=ids[0], ts_us=1_760_011_200_000_000, source="user", metric="score", value=1.0))
     log.flush()
     settle(log)
-    keeper = Keeper(log._cursor, Retention(days=1))
+    keeper = Keeper(log.cursor, Retention(days=1))
     now = NOON + timedelta(days=1, hours=1, minutes=30)
-    with log._cursor() as con:
+    with log.cursor() as con:
         assert keeper.forget(con, now)
         assert 0 == keeper.forget(con, now)
 
@@ -155,7 +155,7 @@ def test_columns_added_later_are_settled_as_well(log: DecisionLog, rows) -> None
     """A migration that widens the tables widens what is settled, and the views; old rows have nothing there."""
     fill(log, rows, 1)
     settle(log)
-    with log._cursor() as con:
+    with log.cursor() as con:
         con.execute("ALTER TABLE nearfar_log.decision_rows ADD COLUMN mood VARCHAR")
         con.execute("ALTER TABLE nearfar_log.attempt_rows ADD COLUMN steps INTEGER")
         con.execute("ALTER TABLE nearfar_log.decision_rows ADD COLUMN candidates.element.risk DOUBLE")
@@ -227,7 +227,7 @@ def test_sums_of_other_rules_are_added_up_anew(log: DecisionLog, path: Path, row
     fill(log, rows)
     settle(log)
     before = log.reader().ask("summary")["rows"], log.reader().ask("savings")["rows"]
-    with log._cursor() as con:
+    with log.cursor() as con:
         con.execute("UPDATE nearfar_log.meta SET value = 'old' WHERE key = 'cells'")
         con.execute("UPDATE nearfar_log.cells SET n = 0")
     log.close()
@@ -240,7 +240,7 @@ def test_every_column_of_every_view_has_a_sentence(log: DecisionLog) -> None:
     """What users may query is explained, no more and no less."""
     assert set(PUBLIC_VIEWS) == set(VIEWS)
     for view in PUBLIC_VIEWS:
-        assert list(VIEWS[view]) == [row[0] for row in log._cursor().execute(f"describe {view}").fetchall()], view
+        assert list(VIEWS[view]) == [row[0] for row in log.cursor().execute(f"describe {view}").fetchall()], view
         for sentence in VIEWS[view].values():
             assert re.match(r"[`\w].{6,}\.$", sentence), (view, sentence)
 
@@ -307,7 +307,10 @@ def exported_elsewhere(path: Path, target: Path) -> None:
 
 def test_an_export_may_write_its_file_and_no_other(path: Path, tmp_path) -> None:
     """The database that writes it has leave for that one file."""
-    con = connect(path.with_name("x.duckdb"), writes=tmp_path / "a.parquet")
+    con = connect(
+        path.with_name("x.duckdb"),
+        allow=lambda con: con.execute("SET allowed_paths = ?", [[str(tmp_path / "a.parquet")]]),
+    )
     con.execute(f"copy (select 1 as one) to '{tmp_path / 'a.parquet'}'")
     for query in (f"copy (select 1 as one) to '{tmp_path / 'b.parquet'}'", f"select * from read_text('{__file__}')"):
         with pytest.raises(duckdb.PermissionException):

@@ -337,7 +337,7 @@ def test_the_log_can_live_in_memory(rows) -> None:
 
 
 def test_every_field_of_a_row_has_a_column(log: DecisionLog) -> None:
-    """The tables hold exactly the rows' fields, plus what the log itself adds to a decision."""
+    """The tables hold exactly the rows' fields, plus what the log itself adds: to a decision, and a number to each."""
     for row, table, added in (
         (DecisionRow, "decision_rows", {"node_id", "boot_id", "schema_version"}),
         (NodeRow, "nodes", set()),
@@ -347,4 +347,4 @@ def test_every_field_of_a_row_has_a_column(log: DecisionLog) -> None:
     ):
         sql = "select column_name from duckdb_columns() where schema_name = 'nearfar_log' and table_name = ?"
         columns = {name for (name,) in log._con.cursor().execute(sql, [table]).fetchall()}
-        assert ({*row.__struct_fields__} - {"ts_us"}) | {"ts"} | added == columns
+        assert ({*row.__struct_fields__} - {"ts_us"}) | {"ts", "arrival"} | added == columns

@@ -27,8 +27,8 @@ LATER = datetime(2025, 11, 1, tzinfo=UTC).replace(tzinfo=None)
 
 def settle(log: DecisionLog) -> int:
     log._keeper._next_s = math.inf  # its own upkeep would do the same at its own time
-    with log._cursor() as con:
-        return Keeper(log._cursor).settle(con, LATER)
+    with log.cursor() as con:
+        return Keeper(log.cursor).settle(con, LATER)
 
 
 def random_rows(rows, draw: random.Random, n: int) -> list[Any]:
@@ -118,7 +118,7 @@ def test_sums_kept_answer_as_rows_do(rows, seed: int) -> None:
         same(by_rows, everything(log, columns, since=since, until=until), apart)
         settle(log)
         same(everything(plain, columns), everything(log, columns))
-        assert not log._cursor().execute("select 1 from nearfar_log.outcome_rows").fetchall()
+        assert not log.cursor().execute("select 1 from nearfar_log.outcome_rows").fetchall()
     finally:
         log.close()
         plain.close()
@@ -198,7 +198,7 @@ def test_regret_of_what_is_not_known_is_not_zero(log: DecisionLog, rows) -> None
     assert (2, 2, None, None) == (row["decisions"], row["unknown_usd"], row["total_usd"], row["cheaper_elsewhere"])
     assert row["p95_usd"] is None
     assert pytest.approx(7.0, rel=ACCURACY * 1.001) == row["p95_s"] * 1000
-    with log._cursor() as con:
+    with log.cursor() as con:
         found = con.execute(f"SELECT regret_ms FROM ({facts('FROM nearfar_log.hot')}) ORDER BY ts").fetchall()
     assert [(pytest.approx(7.0),), (None,)] == found
 
@@ -353,7 +353,7 @@ def test_a_question_that_takes_too_long_is_stopped(log: DecisionLog, rows) -> No
     """And says so; others are answered as before."""
     three(rows, log)
     log.flush()
-    with log._cursor() as con:
+    with log.cursor() as con:
         con.execute("INSERT INTO nearfar_log.decision_rows BY NAME SELECT d.* REPLACE (uuid() AS decision_id) FROM "
                     "nearfar_log.decision_rows d, range(50000)")  # fmt: skip
     with pytest.raises(QueryRefused, match=r"savings ran longer than 0\.001 s"):

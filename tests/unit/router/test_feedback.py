@@ -68,8 +68,8 @@ def settled(log: DecisionLog) -> None:
     """Everything in the log so far lies where decisions that have ended are kept for long."""
     log.flush()
     later = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
-    with contextlib.closing(log._cursor()) as con:
-        assert Keeper(log._cursor).settle(con, later, at_least=1) > 0
+    with contextlib.closing(log.cursor()) as con:
+        assert Keeper(log.cursor).settle(con, later, at_least=1) > 0
 
 
 def ask(**more):

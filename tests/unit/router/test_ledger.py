@@ -293,7 +293,7 @@ def test_inputs_are_not_in_the_log_unless_asked_for() -> None:
         for _ in range(2):
             async with opened() as house:
                 one, same, other = await rows(house)
-                stored = house.services.log._cursor().execute("SELECT * FROM nearfar_log.inputs").fetchall()
+                stored = house.services.log.cursor().execute("SELECT * FROM nearfar_log.inputs").fetchall()
             assert one["payload_hash"] == same["payload_hash"] != other["payload_hash"]
             assert [] == stored
             assert "secret" not in repr([one, same, other])

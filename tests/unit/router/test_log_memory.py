@@ -14,7 +14,7 @@ def test_the_logs_memory_is_told_once_it_was_looked_at(tmp_path: Path) -> None:
     log._keeper.rest()
     assert log.stats().memory_bytes is None
 
-    log._keeper = Keeper(log._cursor)
+    log._keeper = Keeper(log.cursor)
     log._keeper._next_s = 0.0
     log._keeper.keep()
 

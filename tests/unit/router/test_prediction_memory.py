@@ -140,7 +140,7 @@ def test_a_house_that_opens_again_predicts_as_it_did(tmp_path) -> None:
     assert lives[-1][1].latency is not None
 
     log = DecisionLog.open(path)
-    rows = log._cursor().execute("SELECT candidate_id FROM nearfar_log.predictors").fetchall()
+    rows = log.cursor().execute("SELECT candidate_id FROM nearfar_log.predictors").fetchall()
     states = log.reader().predictors()
     log.close()
     assert [(lives[0][0].candidate_id,)] == rows

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from router.access.gate import Sender
 from router.app import create_app
 from router.cli.console import opened_log
+from router.decision_log.arrivals import STREAMS
 from router.decision_log.keeping import Keeper
 from router.decision_log.log import DecisionLog
 from router.decision_log.record import InputRow
@@ -30,7 +31,7 @@ ASK = "SELECT decision_id::VARCHAR, tenant, body FROM nearfar_log.inputs ORDER B
 
 def stored(log: DecisionLog) -> list[tuple]:
     log.flush()
-    return log._cursor().execute(ASK).fetchall()
+    return log.cursor().execute(ASK).fetchall()
 
 
 def of_tenant(tenant: str, **routing):
@@ -109,12 +110,12 @@ def test_inputs_go_on_their_day_and_from_the_file(tmp_path: Path) -> None:
         log.append(InputRow(decision_id=decision_id, ts_us=ts_us, tenant=tenant, body=f'"{CANARY} {tenant} {days}"'))
     log.flush()
     some = Retention(inputs_days=30, inputs_by_tenant={"short": 1})
-    with log._cursor() as con:
+    with log.cursor() as con:
         assert forget_inputs(con, some, now.replace(tzinfo=None))
         assert not forget_inputs(con, some, now.replace(tzinfo=None))
     assert [ids[1], ids[3]] == sorted(decision_id for decision_id, _, _ in stored(log))
 
-    keeper = Keeper(log._cursor, Retention(inputs_days=0.001))
+    keeper = Keeper(log.cursor, Retention(inputs_days=0.001))
     keeper._next_s = 0.0
     keeper.keep()
     assert [] == stored(log)
@@ -133,21 +134,21 @@ def test_inputs_that_go_with_their_decisions_go_from_the_file_too(tmp_path: Path
         InputRow(decision_id="0197f000-0000-7000-8000-000000000000", ts_us=old_us, tenant="a", body=f'"{CANARY}"')
     )
     log.flush()
-    with log._cursor() as con:
+    with log.cursor() as con:
         con.execute(
             "INSERT INTO nearfar_log.decision_rows (decision_id, ts, node_id, boot_id, seq, schema_version, surface, "
             "mode, reason, batch_items, stream, private, candidates, decide_us) VALUES (uuid(), ?, 'n', uuid(), 1, 1, "
             "'s', 'policy', 'r', 1, false, false, [], 1)",
             [datetime.fromtimestamp(old_us / 1e6, UTC).replace(tzinfo=None)],
         )
-        Keeper(log._cursor, Retention(days=7)).forget(con, datetime.now(UTC).replace(tzinfo=None))
+        Keeper(log.cursor, Retention(days=7)).forget(con, datetime.now(UTC).replace(tzinfo=None))
         owed = "SELECT value FROM nearfar_log.meta WHERE key = 'erasure'"
         assert [("owed",)] == con.execute(owed).fetchall()
     assert [] == stored(log)
-    keeper = Keeper(log._cursor, Retention(days=7))  # of the process that comes after
+    keeper = Keeper(log.cursor, Retention(days=7))  # of the process that comes after
     keeper._next_s = 0.0
     keeper.keep()
-    assert [] == log._cursor().execute(owed).fetchall()
+    assert [] == log.cursor().execute(owed).fetchall()
     log.close()
     for file in tmp_path.iterdir():
         assert CANARY.encode() not in file.read_bytes(), file.name
@@ -174,8 +175,10 @@ def test_inputs_that_an_older_version_stored_move_to_their_table(tmp_path: Path)
     con.execute("DELETE FROM nearfar_log.migrations WHERE name >= 'm0011'")
     for view in ("compare_runs", "compare_trials"):
         con.execute(f"DROP VIEW {view}")
-    for table in ("inputs", "catalogs", "compare_runs", "compare_trials"):
+    for table in ("inputs", "catalogs", "compare_runs", "compare_trials", "shipped"):
         con.execute(f"DROP TABLE nearfar_log.{table}")
+    for table in set(STREAMS.values()) - {"catalogs", "compare_runs", "compare_trials"}:
+        con.execute(f"ALTER TABLE nearfar_log.{table} DROP COLUMN arrival")
     con.execute("ALTER TABLE nearfar_log.decision_rows DROP COLUMN catalog")
     for table in ("decision_rows", "settled"):
         con.execute(f"ALTER TABLE nearfar_log.{table} ADD COLUMN inputs JSON")
@@ -200,5 +203,5 @@ def test_inputs_that_an_older_version_stored_move_to_their_table(tmp_path: Path)
 def test_the_configured_days_reach_the_keeper(tmp_path: Path) -> None:
     """What the settings say of inputs is what the log's upkeep does."""
     log = opened_log(Settings(log=replace(STORING, path=str(tmp_path / "log.duckdb"), inputs_retention_days=7.0)))
-    assert Retention(inputs_days=7.0, inputs_by_tenant={"never": 0.0, "short": 1.0}) == log._keeper._of_inputs
+    assert Retention(inputs_days=7.0, inputs_by_tenant={"never": 0.0, "short": 1.0}) == log._keeper._kept
     log.close()

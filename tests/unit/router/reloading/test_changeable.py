@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from router.reloading.changeable import FIELDS, WHOLE, taken, told
-from router.section import AuthSettings, ServerSettings
+from router.section import AuthSettings, ClusterSettings, ServerSettings
 from router.sections import BudgetEntry, LocalSettings, LogSettings, ProviderSettings, RoutingSettings, Settings
 from router.settings import load
 
@@ -61,6 +61,14 @@ def test_what_waits_is_named_and_stays_as_it_runs(read, waiting) -> None:
     found = taken(Settings(), read)
 
     assert (Settings(), (), waiting) == found
+
+
+def test_budgets_that_an_owner_shares_out_wait() -> None:
+    """Its routers hold parts of the present ones."""
+    running = Settings(cluster=ClusterSettings(state="http://127.0.0.1:8090"))
+    read = replace(running, budgets=(BudgetEntry(limit_usd=1.0),), routing=RoutingSettings(policy="cheapest"))
+
+    assert (replace(read, budgets=()), ("routing.policy",), ("budgets",)) == taken(running, read)
 
 
 def test_a_section_may_be_taken_in_part() -> None:

@@ -351,8 +351,8 @@ def test_decisions_that_were_settled_are_read_like_new_ones() -> None:
                     log.append(row)
             log.flush()
             if found:
-                with contextlib.closing(log._cursor()) as con:
-                    assert 60 == Keeper(log._cursor).settle(
+                with contextlib.closing(log.cursor()) as con:
+                    assert 60 == Keeper(log.cursor).settle(
                         con, datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None), at_least=1
                     )
             found.append(read(log.reader(), Window(), lambda: None).requests)
