@@ -172,6 +172,7 @@ class Budget:
         self._period = opening(self.entry, *bounds(self.entry.period, now))
 
     def concerns(self, charge: Charge) -> bool:
+        """Whether it is spent from by whoever is charged so."""
         match self._kind:
             case "global":
                 return True
@@ -194,11 +195,13 @@ class Budget:
         return cost is not None and self.at(now).holds(cost)
 
     def pacing(self, now: float) -> Pacing:
+        """How much of it has gone, beside how much of its period has."""
         period = self.at(now)
         elapsed = (now - period.starts_at) / (period.ends_at - period.starts_at)
         return Pacing(period.share, min(1.0, max(0.0, elapsed)))
 
     def reason(self, now: float, usd: float | None) -> str:
+        """Why this much more does not fit, for people."""
         entry, period, cost = self.entry, self.at(now), known(usd)
         whole = f"{dollars(entry.limit_usd, 6)} a {entry.period} ({entry.scope})"
         if cost is None:

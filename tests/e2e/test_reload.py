@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from tests.e2e.test_workers import Group
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -162,6 +164,40 @@ def _key(folder: Path, scope: str) -> str:
     command = [sys.executable, "-m", "router", "keys", "create", scope, "--scope", scope]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=100)
     return f"Bearer {done.stdout.strip()}"
+
+
+def test_all_workers_read_it_again_and_so_does_one_that_comes_later(serve: Callable[..., Server]) -> None:
+    """By a signal to the process that was started, and by a request that one of them took."""
+    workers = "[server]\nworkers = 2\n"
+    server = serve(workers + config(1.0))
+    group = Group(server)
+    write(server, workers + config(2.0))
+    server.process.send_signal(signal.SIGHUP)
+    until_audited(server, 2)
+    assert {2.0} == costs(server)
+
+    write(server, workers + config(3.0))
+    assert ["models"] == reload(server).body["changed"]
+    until_audited(server, 5)  # the request, and the signal to both
+    assert {3.0} == costs(server)
+
+    group.workers[1].kill()
+    until_audited(server, 6)
+    assert {3.0} == costs(server)
+    write(server, workers + "[[budgets]]\nlimit_usd = 1.0\n" + config(4.0))
+    refused = reload(server)
+    assert (400, True) == (refused.status, "workers" in refused.body["error"]["message"])
+    assert {3.0} == costs(server)
+
+
+def until_audited(server: Server, count: int) -> None:
+    while len(audited(server)) < count:
+        assert server.process.poll() is None
+
+
+def costs(server: Server) -> set[float]:
+    """What so many requests cost that every worker is asked: each comes by a connection of its own."""
+    return {ask(server).body["cost_usd"] for _ in range(40)}
 
 
 IN_A_TERMINAL = """
