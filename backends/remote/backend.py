@@ -58,6 +58,7 @@ class RemoteBackend:
         self._providers = {provider.name: provider for provider in providers}
         self._pools = {provider.name: Pool(provider) for provider in providers}
         self._left: WeakSet[Pool] = WeakSet()  # in use only by requests that began with them
+        self._configured = frozenset(self._providers)
         self.watch = Watch(list(self._pools.values()), resolver)
         self._in_flight: Counter[tuple[str, str, Task]] = Counter()
         self._usual: dict[Target, Status] = {}  # with nothing under way; until keys change
@@ -78,7 +79,8 @@ class RemoteBackend:
             self._providers[provider.name] = provider
             self._pools[provider.name] = Pool(provider)
         self._usual.clear()
-        self.watch.become([self._pools[provider.name] for provider in providers])
+        self._configured = frozenset(provider.name for provider in providers)
+        self.watch.become(self._present())
 
     async def prepare(self, target: Target) -> None:
         """Nothing to find out: `status` needs no file and no network."""
@@ -198,7 +200,7 @@ class RemoteBackend:
 
     def replicas(self) -> list[ReplicaState]:
         """How each server is of the providers that have several, or an engine that is watched."""
-        told = (pool for pool in self._pools.values() if pool.provider.watched or pool.provider.base_urls)
+        told = (pool for pool in self._present() if pool.provider.watched or pool.provider.base_urls)
         return [state for pool in told for state in pool.states()]
 
     async def aclose(self) -> None:
@@ -207,6 +209,10 @@ class RemoteBackend:
         self._usual.clear()
         for pool in (*self._pools.values(), *self._left):
             await pool.aclose()
+
+    def _present(self) -> list[Pool]:
+        """The pools of those that are configured now."""
+        return [pool for name, pool in self._pools.items() if name in self._configured]
 
     def _described(self, target: Target) -> Status:
         refusal = self._refusal(target)

@@ -4,8 +4,10 @@ import asyncio
 
 from msgspec.structs import replace
 
+from backends.remote.backend import RemoteBackend
 from backends.remote.provider import Provider
 from tests.integration.far_side import FarSide, Reply
+from tests.integration.fleet import EngineServer
 from tests.integration.remote_peer import EMBED, KEY, peer, target
 
 
@@ -84,3 +86,23 @@ def test_closing_the_backend_also_ends_what_runs_at_the_old_place() -> None:
             assert isinstance(ended, Exception)
 
     run(go)
+
+
+def test_an_engine_that_comes_is_watched_and_one_that_has_gone_is_told_of_no_more() -> None:
+    """Without another start; also where nobody was watched before."""
+
+    async def go() -> list[list[str]]:
+        told = []
+        async with EngineServer() as first, EngineServer() as second:
+            backend = RemoteBackend([])
+            watching = asyncio.create_task(backend.watch.run())
+            for name, far in (("one", first), ("two", second)):
+                backend.become([provider(far, name=name, engine="vllm", watch_every_s=0.05)])
+                await far.arrived.wait()
+                told.append([state.provider for state in backend.replicas()])
+            watching.cancel()
+            await asyncio.wait([watching])
+            await backend.aclose()
+        return told
+
+    assert [["one"], ["two"]] == asyncio.run(asyncio.wait_for(go(), 60))
