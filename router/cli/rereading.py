@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path  # noqa: TC003 -- a field's type
+from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from router.cli.console import loaded
 from router.workers.sharing import check
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from router.sections import Settings
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True):
     """What the command line said, which goes before file and environment. It can be sent to other processes."""
 
     config: Path | None

@@ -5,7 +5,7 @@ A section or a field that is not named here waits: whoever adds one and has noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -44,11 +44,14 @@ class Taken(NamedTuple):
 
 def taken(running: Settings, read: Settings) -> Taken:
     """What a server that runs by one configuration can take over of another."""
-    sections, changed, waiting = {}, [], []
+    sections: dict[str, Any] = {}
+    changed: list[str] = []
+    waiting: list[str] = []
     for name in type(read).__struct_fields__:
         before, after = getattr(running, name, None), getattr(read, name)
         if name == "budgets" and before != after and running.cluster.state is not None:
-            sections[name], waiting = before, [*waiting, name]  # the owner has granted parts of the present ones
+            sections[name] = before
+            waiting.append(name)  # the owner has granted parts of the present ones
             continue
         if before == after or name in WHOLE or not isinstance(before, Section):
             sections[name] = after
