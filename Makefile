@@ -17,7 +17,7 @@ run: $(VENV)/.calibrated $(VENV)/.web
 test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
-test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
+test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.ray $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # The README's pictures anew, out of the tests that show what is in them.
@@ -40,7 +40,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 # Versions of everything the extras need, taken from this environment once its tests pass.
-lock: $(VENV)/.dev
+lock: $(VENV)/.dev $(VENV)/.ray
 	$(BIN)/python .ci/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
 
 clean:
@@ -60,6 +60,11 @@ $(VENV)/.local: pyproject.toml constraints.txt $(VENV)/.torch
 
 $(VENV)/.dev: $(VENV)/.local
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A cluster for the slow tests of tests/cluster.
+$(VENV)/.ray: $(VENV)/.dev
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[ray]'
 	touch $@
 
 # What the tests and the linters need of JavaScript (clients, axe, TypeScript's checker), by the dev extra's own npm.

@@ -19,7 +19,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """`local`, `remote` or `fake`: what users and the log call it."""
+        """`local`, `ray`, `remote` or `fake`: what users and the log call it."""
         ...
 
     @property

@@ -173,16 +173,17 @@ class Target(Struct, frozen=True, kw_only=True):
     """Whom a backend should ask: one model at one place.
 
     Attributes:
-        backend: `local`, `remote` or `fake`.
+        backend: `local`, `ray`, `remote` or `fake`.
         provider: `local`, or the name of the provider that serves a remote model.
         model: The model's name there.
         task: What it would be asked to do.
-        source: local only: a directory, `package:NAME` or `hub`.
+        source: local and ray only: a directory, `package:NAME` or `hub`.
         revision: Revision on the hub; None is its default branch.
         parameters: Number of weights, where known; sizes memory and time.
         continues: remote only: goes on from `GenerationInput.partial` in a chat.
         runtime: local only: what must compute it (`torch`, `onnx`, ...); None takes what was measured to be best.
         head: local only: the intents that text-classification tells apart, by the name of their set.
+        shape: ray only: what its deployment has otherwise than all of them (see `backends.ray.options.Shape`).
         script: fake only: what it should pretend (see `backends.fake.Script`), as JSON-able pairs.
     """
 
@@ -196,7 +197,12 @@ class Target(Struct, frozen=True, kw_only=True):
     runtime: str | None = None
     head: str | None = None
     continues: bool = False
+    shape: tuple[tuple[str, int | float], ...] = ()
     script: tuple[tuple[str, str | int | float | bool], ...] = ()
+
+
+OWN_MODELS = frozenset({"local", "ray"})
+"""Backends that compute with our own near side: they say how long an answer held the device."""
 
 
 class Status(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from backends.extras import TOKEN_IDS, lacking
 from backends.remote.provider import asked_for
@@ -273,5 +273,6 @@ def target_of(model: ModelEntry, entry: CandidateEntry) -> Target:
         parameters=model.parameters,
         head=entry.head,
         continues=entry.continues,
+        shape=tuple((name, value) for name, value in asdict(entry.ray).items() if value is not None),
         script=tuple(sorted(entry.script.items())),
     )

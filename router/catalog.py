@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from backends.remote.provider import SUB_PROVIDERS
-from backends.types import Task
+from backends.types import OWN_MODELS, Task
 from router.aliases import builtin, flattened
 from router.errors import CatalogError, InvalidRequest
 from router.identity import is_owned
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KNOWN_TASKS = frozenset(task.value for task in Task)
 MAX_DISCOVERED = 1000
-RESERVED = ("local", "remote", "fake", "browser", "fastest", "cheapest")
+RESERVED = ("local", "ray", "remote", "fake", "browser", "fastest", "cheapest")
 
 # Far sides everybody has. A [[providers]] entry of the same name replaces one.
 BUILTIN_PROVIDERS = (
@@ -192,9 +192,10 @@ class Catalog:
                 raise CatalogError(f"models: {entry.id}: unknown provider {candidate.provider!r}; one of {known}.")
             if candidate.backend == "remote":
                 self._check_limits(entry, candidate, self.providers[candidate.provider or ""])
-            if candidate.backend == "local" and not candidate.source:
+            if candidate.backend in OWN_MODELS and not candidate.source:
                 raise CatalogError(
-                    f"models: {entry.id}: a local candidate needs a source: a directory, 'package:NAME' or 'hub'."
+                    f"models: {entry.id}: a {candidate.backend} candidate needs a source: a directory, 'package:NAME' "
+                    "or 'hub'."
                 )
 
     def _check_limits(self, entry: ModelEntry, candidate: CandidateEntry, provider: ProviderSettings) -> None:

@@ -14,6 +14,7 @@ from router.errors import CatalogError, SettingsError
 from router.listings import same_place
 from router.policy_check import check_inputs, check_policies
 from router.price_bounds import check_prices
+from router.pricing import with_replicas_priced
 from router.rules_check import check_routes
 from router.settings import HUB_TOKEN, Secrets, check_listener
 from router.toml_lines import place_of
@@ -52,7 +53,7 @@ def checked(settings: Settings) -> Catalog:
 
 def _catalog(settings: Settings) -> Catalog:
     try:
-        return Catalog(settings.models, settings.providers, settings.aliases)
+        return Catalog(with_replicas_priced(settings), settings.providers, settings.aliases)
     except AliasError as error:
         raise CatalogError(f"{place_of(settings, 'aliases', error.index)}{error}") from error
 

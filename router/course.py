@@ -256,7 +256,7 @@ def _server_failed(error: BackendError) -> bool:
 def _may_come_back(candidate: Candidate, error: BackendError) -> bool:
     """Whether it said when to come back, or could not be reached."""
     asks = error.http_status is not None and (isinstance(error, _ASKS_TO_WAIT) or _server_failed(error))
-    return asks or (isinstance(error, Unavailable) and candidate.target.backend == "remote")
+    return asks or (isinstance(error, Unavailable) and candidate.target.backend in {"remote", "ray"})
 
 
 def _order(plan: Plan) -> list[Candidate]:

@@ -288,7 +288,7 @@ class Estimator:
         return cost, "unknown" if cost is None else "priced"
 
     def _load_s(self, candidate: Candidate, history: History) -> float:
-        if not candidate.near:
+        if not candidate.near and candidate.target.backend != "ray":
             return 0.0
         if history.state.load_s is not None:
             return history.state.load_s

@@ -17,11 +17,13 @@ import msgspec
 
 from backends import hardware, registry
 from backends.errors import BackendError
-from backends.local.backend import LocalBackend, LocalOptions
+from backends.local.backend import LocalBackend
+from backends.ray.backend import RayBackend
 from router.access import gate
 from router.admission import Admission
 from router.attempts import Attempts
 from router.availability import Breakers
+from router.backend_options import local_options, ray_options
 from router.caching.answers import AnswerCache
 from router.candidates import CandidateFinder
 from router.checks import providers_of
@@ -41,7 +43,7 @@ from router.http.metrics import Metrics
 from router.http.services import Services
 from router.intents.sets import IntentSets
 from router.intents.signal import IntentSignal
-from router.judgement import Judgement
+from router.judgement import judgement_of
 from router.ledger import Ledger, now_us
 from router.lessons import Lessons
 from router.near_costs import NearCosts
@@ -49,13 +51,11 @@ from router.patience import Patience
 from router.planning import Planner
 from router.pricing import price_book
 from router.privacy.keyed import Hasher
-from router.quality import Quality
 from router.remembering import remember, remembering
 from router.renewal import Refresher
 from router.reported import Reported
 from router.routes import Routes
 from router.runs import Runner
-from router.settings import Secrets, intents_dir, models_dir
 from router.shadowing import Shadows
 from router.shipping.service import Shipping
 from router.spending import spent_budgets
@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from router.editing.editor import Made
     from router.editing.keeping import Kept
     from router.listings import Listings
-    from router.quality import Prior
     from router.sections import RoutingSettings, Settings
+    from router.settings import Secrets
 
 logger = logging.getLogger("nearfar")
 
@@ -158,6 +158,7 @@ async def serving_house(settings: Settings, secrets: Secrets, log: Log) -> Async
         closing.push_async_callback(asyncio.to_thread, shipping.close)
         shipping.start()
         _beside(closing, watching_access=house.access.watch())
+        _ray(house.backends).start()
         if settings.server.workers > 1:  # each has the catalogue in memory, and one of them changes it
             intents = house.intents.follow(house.finder.cache.clear)
             _beside(closing, following=house.in_force.follow(), following_intents=intents)
@@ -183,7 +184,7 @@ async def _watchers(
 def _backends(
     closing: AsyncExitStack, settings: Settings, providers: Sequence[Provider], probe: hardware.Probe
 ) -> dict[str, Backend]:
-    backends = registry.create(_local(settings), providers, probe)
+    backends = registry.create(local_options(settings), ray_options(settings), providers, probe)
     for backend in backends.values():
         closing.push_async_callback(backend.aclose)
     return backends
@@ -234,9 +235,13 @@ async def _in_force(made: Made, kept: Kept, runner: Runner, parts: Parts) -> InF
     if not isinstance(local, LocalBackend):
         raise TypeError(f"the local backend is a {type(local).__name__}")
 
+    ray = _ray(runner.backends)
+
     def release(target: Target) -> None:
         if target.backend == local.name:
             local.forget(target)
+        elif target.backend == ray.name:
+            ray.forget(target)
 
     def forget_answers(swap: Swap) -> None:
         for model in swap.models:
@@ -302,7 +307,7 @@ async def _lessons(
     estimator: Estimator, far: FarSide, finder: CandidateFinder, log: Log, routing: RoutingSettings
 ) -> tuple[Lessons, Feedback]:
     """What is learnt, and what is said of answers; of both, what is known from before."""
-    judgement, admission = _judgement(routing, finder.catalog), Admission(limiting=routing.admission)
+    judgement, admission = judgement_of(routing, finder.catalog), Admission(limiting=routing.admission)
     lessons = Lessons(estimator, Breakers(), Patience(), far.health, judgement, admission)
     return lessons, await asyncio.to_thread(_remembered, lessons, finder, log, routing)
 
@@ -346,16 +351,6 @@ def _remembered(lessons: Lessons, finder: CandidateFinder, log: Log, routing: Ro
     return feedback
 
 
-def _judgement(routing: RoutingSettings, catalog: Catalog) -> Judgement:
-    """What is known of answers, by the catalogue's word alone so far."""
-
-    def prior(model: str) -> Prior:
-        entry = catalog.find(model)
-        return None if entry is None else entry.quality
-
-    return Judgement(Quality(routing.quality, prior, time.time), routing.cascade)
-
-
 async def _warm(dispatcher: Dispatcher, models: Sequence[str]) -> None:
     for model in models:
         try:
@@ -392,13 +387,8 @@ def _told(task: asyncio.Task[None]) -> None:
         logger.error("%s was ended by a bug (%s); it begins again with the next start", task.get_name(), kind)
 
 
-def _local(settings: Settings) -> LocalOptions:
-    return LocalOptions(
-        models_dir=models_dir(settings),
-        intents_dir=intents_dir(settings),
-        memory_fraction=settings.local.memory_fraction,
-        downloads=settings.local.downloads and not settings.routing.offline,
-        threads=settings.local.threads,
-        max_queue=settings.local.max_queue,
-        pickles=settings.local.pickles,
-    )
+def _ray(backends: Mapping[str, Backend]) -> RayBackend:
+    ray = backends["ray"]
+    if not isinstance(ray, RayBackend):
+        raise TypeError(f"the ray backend is a {type(ray).__name__}")
+    return ray

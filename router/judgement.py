@@ -5,18 +5,21 @@ Knows candidates and estimates, no log and no HTTP; who hears a judgement tells 
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from backends.types import Task
+from router.quality import Quality
 from router.thresholds import Pair, Threshold, choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from policies.types import Estimate
-    from router.quality import Quality
-    from router.sections import CascadeSettings
+    from router.catalog import Catalog
+    from router.quality import Prior
+    from router.sections import CascadeSettings, RoutingSettings
     from router.slate import Candidate, Plan
 
 MAX_MODELS = 1000
@@ -26,6 +29,16 @@ TELLING = frozenset({  # tasks whose answers may say how sure their model is
     Task.TEXT_CLASSIFICATION, Task.ZERO_SHOT_CLASSIFICATION, Task.IMAGE_CLASSIFICATION, Task.TEXT_GENERATION,
     Task.AUTOMATIC_SPEECH_RECOGNITION,
 })  # fmt: skip
+
+
+def judgement_of(routing: RoutingSettings, catalog: Catalog) -> Judgement:
+    """What is known of answers, by the catalogue's word alone so far."""
+
+    def prior(model: str) -> Prior:
+        entry = catalog.find(model)
+        return None if entry is None else entry.quality
+
+    return Judgement(Quality(routing.quality, prior, time.time), routing.cascade)
 
 
 class Judgement:

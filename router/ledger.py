@@ -20,7 +20,7 @@ from backends.errors import (
     Overloaded,
     Unavailable,
 )
-from backends.types import Usage
+from backends.types import OWN_MODELS, Usage
 from router.decision_log.record import PolicyRow, PriceBookRow
 from router.outcome import Attempt, Cost, Outcome, total_cost
 from router.pricing import HOURLY, priced_usd
@@ -200,6 +200,8 @@ class Ledger:
         if candidate.target.backend == "local":
             return self._near.cost(result.device, occupied_s(result), stay)
         usage = result.usage
+        if candidate.target.backend in OWN_MODELS:  # in a cluster: what its replica held
+            usage = replace(usage, compute_s=occupied_s(result))
         if usage.declared_cost_usd is not None:
             return Cost(usage.declared_cost_usd, "declared")
         price = _price_at(candidate, result.provider)
@@ -223,7 +225,12 @@ class Ledger:
             busy_s = 0.0 if isinstance(error, _NEVER_RAN) else said.busy_s
             return self._near.cost(candidate.status.device, busy_s, stay)
         if said.pieces:
-            usage = Usage(prompt_tokens=said.size.input_tokens, completion_tokens=said.pieces, cached_tokens=0)
+            usage = Usage(
+                prompt_tokens=said.size.input_tokens,
+                completion_tokens=said.pieces,
+                cached_tokens=0,
+                compute_s=said.busy_s,  # a replica's pieces say it
+            )
             return _estimated(candidate.price, usage)
         if error is not None and error.billed is False:
             return Cost(0.0, "priced")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from backends.remote.provider import ROUTER
+from backends.types import OWN_MODELS
 from policies.budget import Budget
 from policies.cascade import Cascade
 from policies.registry import RANKS_BY_COST, create
@@ -141,15 +142,15 @@ def _where(settings: Settings, ranking: Ranking) -> str:
 
 
 def _may_have_price(candidate: CandidateEntry, catalog: Catalog) -> bool:
-    """Near there always is one, what the hub's router charges is in its listing, and an engine's hours may have one."""
+    """Near and in a cluster there is one, the hub's router has its listing, and an engine's hours may have one."""
     price = candidate.price or hourly(catalog.providers.get(candidate.provider or ""))
     priced = price is not None and price.known
-    return priced or candidate.backend == "local" or candidate.provider == ROUTER
+    return priced or candidate.backend in OWN_MODELS or candidate.provider == ROUTER
 
 
 def is_near(candidate: CandidateEntry) -> bool:
-    """Whether it is on this machine; a fake may pretend to be."""
-    return candidate.backend == "local" or candidate.script.get("near") is True
+    """Whether it may be on this machine: a cluster of the router's own is, and a fake may pretend to be."""
+    return candidate.backend in OWN_MODELS or candidate.script.get("near") is True
 
 
 def _name(entry: ModelEntry, candidate: CandidateEntry) -> str:

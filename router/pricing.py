@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from backends.hardware import Probe
     from policies.types import Estimate
-    from router.sections import LocalSettings, ModelEntry, ProviderSettings
+    from router.sections import CandidateEntry, LocalSettings, ModelEntry, ProviderSettings, RaySettings, Settings
     from router.slate import Candidate, Size
 
 # Published prices of the hub's own endpoints: 2 vCPU for $0.067 an hour, a small GPU at $0.00012 a second.
@@ -123,6 +123,31 @@ def hourly(provider: ProviderSettings | None) -> Price | None:
     if provider is None or provider.usd_per_hour is None:
         return None
     return Price(per_second_usd=provider.usd_per_hour / 3600, source=HOURLY)
+
+
+def with_replicas_priced(settings: Settings) -> tuple[ModelEntry, ...]:
+    """The configured models, with a price for each ray candidate that has none: what its replica holds, by the second.
+
+    A replica holds its cores and its part of a GPU whoever owns the cluster, so that is what a request occupies.
+    """
+    return tuple(
+        replace(model, candidates=tuple(_replica_priced(candidate, settings.ray) for candidate in model.candidates))
+        if any(candidate.backend == "ray" for candidate in model.candidates)
+        else model
+        for model in settings.models
+    )
+
+
+def _replica_priced(candidate: CandidateEntry, ray: RaySettings) -> CandidateEntry:
+    if candidate.backend != "ray" or candidate.price is not None:
+        return candidate
+    cpus = ray.num_cpus if candidate.ray.num_cpus is None else candidate.ray.num_cpus
+    gpus = ray.num_gpus if candidate.ray.num_gpus is None else candidate.ray.num_gpus
+    given = (ray.cpu_usd_per_core_hour, ray.gpu_usd_per_hour if gpus else None)
+    core_usd = CPU_USD_PER_CORE_HOUR if ray.cpu_usd_per_core_hour is None else ray.cpu_usd_per_core_hour
+    gpu_usd = GPU_USD_PER_HOUR if ray.gpu_usd_per_hour is None else ray.gpu_usd_per_hour
+    source = "default" if given == (None, None) else "settings"
+    return replace(candidate, price=Price(per_second_usd=(cpus * core_usd + gpus * gpu_usd) / 3600, source=source))
 
 
 def priced_usd(price: Price | None, usage: Usage) -> float | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Struct
 
 from backends.errors import Timeout
-from backends.types import Timings, Usage
+from backends.types import OWN_MODELS, Timings, Usage
 from router.decision_log.record import AttemptRow, CandidateRow, DecisionRow, OutcomeRow
 from router.errors import RouterError
 from router.outcome import Bases
@@ -15,7 +15,7 @@ from router.privacy.redaction import without_inputs, without_values
 
 if TYPE_CHECKING:
     from backends.types import InferenceResult
-    from policies.types import Estimate
+    from policies.types import Decision, Estimate
     from router.outcome import Attempt, Outcome
     from router.slate import Plan
 
@@ -82,12 +82,18 @@ def decision_row(plan: Plan, seq: int, under: Under, policy_version: str, hashes
         tenant=request.tenant or None,
         session=hashes.session,
         route=plan.route,
-        explore_rate=decision.explore_rate,
-        draw=decision.draw,
-        explored=decision.explored,
-        propensity=decision.propensity,
         catalog=under.catalog,
+        **_chance(decision),
     )
+
+
+def _chance(decision: Decision) -> dict[str, Any]:
+    return {
+        "explore_rate": decision.explore_rate,
+        "draw": decision.draw,
+        "explored": decision.explored,
+        "propensity": decision.propensity,
+    }
 
 
 def refused_rows(
@@ -183,7 +189,7 @@ def attempt_row(plan: Plan, number: int, attempt: Attempt, *, won: bool) -> Atte
         total_ms=milliseconds(attempt.total_s),
         first_token_ms=_ms(attempt.first_token_s),
         batch_size=None if result is None else result.batch_size,
-        occupancy_ms=None if result is None or attempt.backend != "local" else _ms(occupied_s(result)),
+        occupancy_ms=None if result is None or attempt.backend not in OWN_MODELS else _ms(occupied_s(result)),
         cost_usd=attempt.cost.usd,
         cost_source=attempt.cost.source,
         provider_request_id=None if result is None else result.provider_request_id,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from router.rules import Rule
     from router.sections import CandidateEntry, MatchEntry, ModelEntry, RouteEntry, Settings, UseEntry
 
-BACKENDS = ("local", "remote", "fake", "browser")
+BACKENDS = ("local", "ray", "remote", "fake", "browser")
 
 
 def check_routes(settings: Settings, catalog: Catalog) -> None:

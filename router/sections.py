@@ -155,6 +155,39 @@ class LocalSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     carbon_g_per_kwh: NonNegative | None = None  # of this machine's electricity, CO2 equivalents; None: nobody says
 
 
+class ReplicasEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one candidate's deployment has; what is absent is as `[ray]` says."""
+
+    min_replicas: Annotated[int, Meta(ge=0)] | None = None
+    max_replicas: Annotated[int, Meta(ge=1)] | None = None
+    num_cpus: Positive | None = None
+    num_gpus: NonNegative | None = None
+    target_ongoing_requests: Positive | None = None
+    max_ongoing_requests: Annotated[int, Meta(ge=1)] | None = None
+    max_queue: Annotated[int, Meta(ge=1)] | None = None
+
+
+class RaySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cluster that candidates of backend `ray` run in, and what each one's deployment has.
+
+    `local` is a cluster of this machine's own, which nobody else can join; all others are far: `auto` is the one that
+    this machine is a node of, and HOST:PORT the one with that head.
+    """
+
+    address: Annotated[str, Meta(pattern="^(local|auto|[^/:]+:[0-9]+)$")] = "local"
+    namespace: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$")] = "nearfar"  # routers with the same share deployments
+    min_replicas: Annotated[int, Meta(ge=0)] = 1  # 0 lets a deployment sleep; a request wakes it
+    max_replicas: Annotated[int, Meta(ge=1)] = 1
+    num_cpus: Positive = 1.0
+    num_gpus: NonNegative = 0.0  # of a replica; a fraction shares a GPU
+    target_ongoing_requests: Positive = 2.0  # more than that at once, and another replica is started
+    max_ongoing_requests: Annotated[int, Meta(ge=1)] = 64  # that a replica is given at once: the most of a batch
+    max_queue: Annotated[int, Meta(ge=1)] = 256  # requests that wait at this router for a replica to take them
+    models_dir: str | None = None  # on the machines of the cluster; None: as here
+    cpu_usd_per_core_hour: NonNegative | None = None  # None: the published default of router/pricing.py
+    gpu_usd_per_hour: NonNegative | None = None  # likewise
+
+
 class IntentEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A label's example texts, and what they want in a few words."""
 
@@ -251,13 +284,14 @@ class LimitsEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
 class CandidateEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One place where a model can run."""
 
-    backend: Literal["local", "remote", "fake"]
+    backend: Literal["local", "ray", "remote", "fake"]
     provider: str | None = None
     model: str | None = None
     source: str | None = None
     revision: str | None = None
     runtime: str | None = None  # local: what computes it (torch, packed, onnx, llama.cpp); null takes the fastest
     head: str | None = None  # local text-classification: the set of intents it tells apart
+    ray: ReplicasEntry = ReplicasEntry()  # ray: what its deployment has otherwise than `[ray]` says
     price: Price | None = None
     deterministic: bool = False  # remote: the same request, greedy or with a seed, has the same text there again
     continues: bool = False  # remote: goes on from the beginning of an assistant's message (vLLM and its kin do)
@@ -319,7 +353,7 @@ class UseEntry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     alias: str | None = None
     models: tuple[str, ...] = ()
-    backend: Literal["local", "remote", "fake", "browser", "any"] = "any"
+    backend: Literal["local", "ray", "remote", "fake", "browser", "any"] = "any"
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
@@ -366,6 +400,7 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogSettings = LogSettings()
     cache: CacheSettings = CacheSettings()
     local: LocalSettings = LocalSettings()
+    ray: RaySettings = RaySettings()
     intents: IntentsSettings = IntentsSettings()
     batches: BatchSettings = BatchSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -134,7 +134,13 @@ def opened(settings: Settings, *, in_memory: bool = False, keys: KeyFile | None 
         keyring.open()
     limits = Limiter(limits_of(auth), time.monotonic)
     path = None if in_memory else audit_file(settings)
-    return Access(auth.mode, keyring, limits, AuditLog(path), divided=settings.server.workers > 1)
+    return Access(
+        auth.mode,
+        keyring,
+        limits,
+        AuditLog(path),
+        divided=settings.server.workers > 1 and settings.cluster.state is None,
+    )
 
 
 def limits_of(auth: AuthSettings) -> Limits:

@@ -22,6 +22,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from router.errors import InvalidRequest
 from router.http.access import let_in
+from router.http.answers import Whole
 from router.http.errors import handle
 from router.http.schemas import invalid
 
@@ -47,7 +48,9 @@ class Lane:
         try:
             await let_in(request, handler)
             said = await handler.fn(request, decode(await _body(request, handler)))
-            answer = await handler.to_response(app=request.app, data=said, request=request)
+            answer: ASGIApp = said
+            if not isinstance(said, Whole):
+                answer = await handler.to_response(app=request.app, data=said, request=request)
         except Exception as error:  # noqa: BLE001 -- as around every route, whatever it is, is told
             answer = handle(request, error).to_asgi_response(app=None, request=request)
         await answer(scope, receive, send)

@@ -85,14 +85,16 @@ class LimitedProtocol(HttpToolsProtocol):
         """Read on. The parser keeps an unfinished line to itself, so what it has not told of is counted here."""
         self._unparsed += len(data)
         super().data_received(data)
-        if self._in_head and self._unparsed > self.limits.max_header_bytes + len(data):
+        if not self._in_head:
+            return
+        if self._timer is None:  # a head has begun, and not come at once; the first was waited for already
+            self._wait(self.limits.header_timeout_s)
+        if self._unparsed > self.limits.max_header_bytes + len(data):
             self.send_400_response("")
 
     def on_message_begin(self) -> None:
-        """A head has begun; the first was waited for already."""
+        """A head has begun."""
         self._in_head, self._head_bytes, self._unparsed = True, 0, 0  # what came before was a body's
-        if self._timer is None:
-            self._wait(self.limits.header_timeout_s)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:

@@ -28,7 +28,7 @@ class RoutingBody(Body, kw_only=True, forbid_unknown_fields=True):
     """How a request may be routed."""
 
     policy: str | None = None
-    backend: Literal["local", "remote", "fake", "browser", "any"] = "any"
+    backend: Literal["local", "ray", "remote", "fake", "browser", "any"] = "any"
     only: list[str] = []
     ignore: list[str] = []
     order: list[str] = []

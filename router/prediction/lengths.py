@@ -40,6 +40,7 @@ class Lengths:
     def __init__(self, seen: Sequence[int] = ()) -> None:
         self.seen = list(seen[-WINDOW:])
         self._ranked = sorted(map(_place, self.seen))
+        self._new = 0
         self.rank()
 
     def observe(self, tokens: int, limit: int | None) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 900.0
 """How long joined segments stay: longer than any question takes."""
+UNFINISHED_S = 86_400.0
 _CONFIG: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 
 
@@ -68,6 +69,7 @@ def compact(
     """
     today = datetime.now(UTC).date()
     expired = _expired(place, None if keep_days is None else today - timedelta(days=keep_days))
+    _sweep(place)
     found = segments_of(place.names())
     deleted = _deleted(place, found, grace_s)
     limit = (before or today).isoformat()
@@ -85,6 +87,13 @@ def compact(
         expired=expired,
         left=len(visible(segments_of(place.names()))),
     )
+
+
+def _sweep(place: Place) -> None:
+    """Delete what copies left behind that were cut short, once nobody can be at them any more."""
+    for name in place.unfinished():
+        if (age := place.age_s(name)) is not None and age >= UNFINISHED_S:
+            place.remove(name)
 
 
 def _expired(place: Place, until: date | None) -> int:

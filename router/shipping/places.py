@@ -36,6 +36,9 @@ class Place(Protocol):
     def names(self, table: str | None = None) -> list[str]:
         """Every file there, from the root; of one table only where that is named."""
 
+    def unfinished(self) -> list[str]:
+        """What was left behind by copies that were cut short."""
+
     def put(self, file: Path, name: str) -> None:
         """Make a copy of a file there, whole and for good. A name that is there already stays as it is."""
 
@@ -71,14 +74,20 @@ class Folder:
 
     def names(self, table: str | None = None) -> list[str]:
         """Every file there, from the root."""
-        top = self.root / f"table={table}" if table else self.root
+        return [name for name in self._all(f"table={table}" if table else "") if _last(name)[0] != "."]
+
+    def unfinished(self) -> list[str]:
+        """What was left behind."""
+        return [name for name in self._all("") if _last(name)[0] == "." and name.endswith(UNFINISHED)]
+
+    def _all(self, below: str) -> list[str]:
         with _told():
             if not self.root.is_dir():
                 raise Away("The folder of shipped segments is not there.")
             return sorted(
-                file.relative_to(self.root).as_posix()
-                for folder, _, files in os.walk(top, onerror=_refuse)
-                for file in (Path(folder, name) for name in files if not name.startswith("."))
+                Path(folder, name).relative_to(self.root).as_posix()
+                for folder, _, files in os.walk(self.root / below, onerror=_refuse)
+                for name in files
             )
 
     def put(self, file: Path, name: str) -> None:
@@ -159,10 +168,15 @@ class Remote:
 
     def names(self, table: str | None = None) -> list[str]:
         """Every file there, from the root."""
-        top = f"{self._root}/table={table}" if table else self._root
-        found = _outward(lambda: self._fs.find(top))
-        cut = len(self._root) + 1
-        return sorted(path[cut:] for path in found if not path.rpartition("/")[2].startswith("."))
+        return [name for name in self._all(f"/table={table}" if table else "") if _last(name)[0] != "."]
+
+    def unfinished(self) -> list[str]:
+        """What was left behind."""
+        return [name for name in self._all("") if _last(name)[0] == "." and name.endswith(UNFINISHED)]
+
+    def _all(self, below: str) -> list[str]:
+        found = _outward(lambda: self._fs.find(self._root + below))
+        return sorted(path[len(self._root) + 1 :] for path in found)
 
     def put(self, file: Path, name: str) -> None:
         """Copy a file there, whole or not at all."""
@@ -210,6 +224,10 @@ class Remote:
         """Let a connection read what lies there."""
         con.register_filesystem(self._fs)
         con.execute("SET allowed_directories = ?", [[f"{self._url}/"]])
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def sync_folder(folder: Path) -> None:

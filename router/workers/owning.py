@@ -64,9 +64,8 @@ def _serve(log: DecisionLog, folder: Path, pipe: Connection, patience_s: float) 
     try:
         owner.start()
     except OSError as error:  # a folder for temporary files with a name that no socket's fits behind
-        told_why(
-            pipe, f"No socket for the workers can be made in the folder for temporary files: {error.strerror or error}."
-        )
+        why = error.strerror or error
+        told_why(pipe, f"No socket for the workers can be made in the folder for temporary files: {why}.")
         return
     told_ready(pipe, log.node_id)
     try:

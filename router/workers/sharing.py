@@ -1,8 +1,8 @@
-"""What several workers must have together, and cannot yet: a server that needs it is refused before it starts.
+"""What several workers must have together: without an owner of it, a server that needs it is refused before it starts.
 
-This is the place where an owner of what all share (budgets, limits, the catalogue) is to be plugged in: whoever can
-grant it to each worker takes the refusal of it out here, and hands each worker its part in `router.workers.worker`.
-What comes to need it while they run (a key that gets limits) is refused by whoever reads `Access.divided`.
+The owner is a cluster's (`cluster.state`): each worker takes part as a router of its own, and gets its part of budgets
+and limits. Without one, what comes to need it while they run (a key that gets limits) is refused by whoever reads
+`Access.divided`.
 """
 
 from __future__ import annotations
@@ -34,21 +34,29 @@ def check(settings: Settings) -> None:
     workers = settings.server.workers
     if workers == 1:
         return
+    if settings.log.path == ":memory:":
+        raise SettingsError("log.path: a log in memory dies with its process; several workers need a file.")
+    if settings.cluster.state is None:
+        _check_alone(settings)
+
+
+def _check_alone(settings: Settings) -> None:
+    """See that there is no money and no limit to share, where nobody shares it out."""
+    workers = settings.server.workers
+    otherwise = "Serve with one worker, with cluster.state (nearfar state), or without"
     refusal = f"with server.workers = {workers} each worker would allow it by itself, {workers} times as much in all"
     if settings.budgets:
-        raise SettingsError(f"budgets: {refusal}. Serve with one worker, or without budgets.")
+        raise SettingsError(f"budgets: {refusal}. {otherwise} budgets.")
     for name, limit in (
         ("requests_per_minute", settings.auth.requests_per_minute),
         ("tokens_per_minute", settings.auth.tokens_per_minute),
         ("concurrency", settings.auth.concurrency),
     ):
         if limit is not None:
-            raise SettingsError(f"auth.{name}: {refusal}. Serve with one worker, or without this limit.")
+            raise SettingsError(f"auth.{name}: {refusal}. {otherwise} this limit.")
     limited = [key.name for key in _keys(settings) if is_limited(key)]
     if limited:
-        raise SettingsError(f"the limits of the API key {limited[0]!r}: {refusal}. Serve with one worker.")
-    if settings.log.path == ":memory:":
-        raise SettingsError("log.path: a log in memory dies with its process; several workers need a file.")
+        raise SettingsError(f"the limits of the API key {limited[0]!r}: {refusal}. {otherwise} it.")
 
 
 def is_limited(key: Key) -> bool:

@@ -46,6 +46,7 @@ OFFENCES = [
     ("duckdb", "router/catalog.py", "import duckdb"),
     ("torch", "backends/fake/backend.py", "def sneak():\n    import transformers"),
     ("torch", "backends/hardware.py", "def sneak():\n    import torch"),
+    ("ray", "backends/local/backend.py", "def sneak():\n    import ray"),
     ("pictures", "router/slate.py", "def sneak():\n    import PIL"),
     ("hub", "router/catalog.py", "import huggingface_hub"),
     ("wire", "router/app.py", "import pyreqwest"),

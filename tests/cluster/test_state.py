@@ -116,6 +116,20 @@ def test_a_budget_under_load_is_spent_to_the_end_and_not_beyond_though_the_owner
     assert 400.0 == spent(there)
 
 
+def test_workers_of_one_server_spend_one_budget(cluster) -> None:
+    """Each is a router of its own to the owner; together they spend all of it and no more."""
+    there = cluster(FAR_AND_NEAR + budget(60.0))
+    server = there.node("one", "[server]\nworkers = 2\n")
+    until(lambda: cluster_of(server)["routers"] == 2, "not all workers have joined")
+    load = Load(server)
+    load.until(lambda load: load.far >= 60)
+    load.more(50)
+    load.finish()
+
+    assert (60, 0) == (load.far, load.broken)
+    until(lambda: 60.0 == server.get("/v1/system").body["budgets"][0]["spent_usd"], "not all of it is known as spent")
+
+
 def test_a_router_that_is_killed_takes_no_more_with_it_than_it_held(cluster) -> None:
     """What it had under way counts as spent; the other goes on, and it is a router like any other when it is back."""
     there = cluster(FAR_AND_NEAR + budget(200.0))

@@ -166,6 +166,23 @@ def test_a_run_that_is_cut_short_leaves_nothing_wrong(node, monkeypatch) -> None
     assert 5 == len(visible(segments_of(one.place.names())))
 
 
+def test_what_a_killed_copy_left_is_swept_when_it_is_old(node) -> None:
+    """Not before: somebody may be at it."""
+    one = node()
+    shipped(one, 1)
+    folder = Path(one.place.root, one.place.names()[0]).parent
+    left, fresh = folder / ".old.parquet.part", folder / ".fresh.parquet.part"
+    for file in (left, fresh):
+        file.write_bytes(b"half")
+    long_ago = left.stat().st_mtime - 2 * 86_400
+    os.utime(left, (long_ago, long_ago))
+    names = one.place.names()
+    compact(one.place)
+
+    assert [fresh] == [Path(one.place.root, name) for name in one.place.unfinished()]
+    assert names == one.place.names()
+
+
 def test_a_segment_that_cannot_be_read_is_named(node) -> None:
     """By its table and day; nothing is deleted."""
     one = node()

@@ -17,7 +17,9 @@ from router.errors import LogError, QueryRefused, SettingsError
 from router.replay.replayed import Asked, Clock, replay
 from router.sections import LogSettings, ShipSettings
 from router.shipping import reading
-from router.shipping.places import Remote, place_of
+from router.shipping.checking import checked
+from router.shipping.compacting import compact
+from router.shipping.places import place_of
 from router.shipping.reading import Segments
 from router.shipping.service import Shipping
 from tests.e2e.command import here
@@ -208,18 +210,25 @@ def test_queries_of_users_reach_segments_and_no_other_file(world, segments, tmp_
         con.execute(f"SELECT * FROM read_text('{__file__}')")
 
 
-def test_a_store_of_fsspec_holds_segments_too(node) -> None:
-    """In memory here; what is known of others is fsspec's own promise."""
+@pytest.mark.parametrize("url", ["memory://cluster/log", "file://{}/cluster/log"])
+def test_a_store_of_fsspec_holds_segments_too(node, tmp_path, url) -> None:
+    """One in which files are there at once, and one in which they are not; of others it is fsspec that promises."""
     MemoryFileSystem.store.clear()
-    one = node(to=Remote("memory://cluster/log"))
-    one.decided(3)
-    one.ship()
-    one.ship()
-    with contextlib.closing(Segments(place_of("memory://cluster/log"))) as segments:
-        assert 3 == len(ids_of(segments.reader()))
-    assert {"attempts", "decisions", "feedback", "outcomes", "shadows"} == {
-        name.partition("/")[0].removeprefix("table=") for name in one.place.names()
-    }
+    place = place_of(url.format(tmp_path))
+    one = node(to=place)
+    for hours in range(3):
+        one.decided(2, hours=hours)
+        one.ship()
+        one.ship()
+    with contextlib.closing(Segments(place)) as segments:
+        assert 6 == len(ids_of(segments.reader()))
+    assert 15 == compact(place).joined
+    assert 15 == compact(place, grace_s=0).deleted
+    with contextlib.closing(Segments(place)) as segments:
+        assert 6 == len(ids_of(segments.reader()))
+    assert [] == [each for each in checked(place) if each.missing or each.doubled]
+    assert 5 == len(place.names())
+    assert [] == place.unfinished()
     MemoryFileSystem.store.clear()
 
 

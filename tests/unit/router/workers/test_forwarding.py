@@ -52,7 +52,7 @@ class First:
         writer.close()
 
 
-async def asked(path: Path, method: str = "GET", body: tuple[bytes, ...] = (), **scope: Any) -> list[dict[str, Any]]:
+async def asked(first: Path, method: str = "GET", body: tuple[bytes, ...] = (), **scope: Any) -> list[dict[str, Any]]:
     """What a client hears that asks a worker beside the first."""
     sent: list[dict[str, Any]] = []
     pieces = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
@@ -70,7 +70,7 @@ async def asked(path: Path, method: str = "GET", body: tuple[bytes, ...] = (), *
 
     asking = {"type": "http", "method": method, "path": "/v1/files/a b", "raw_path": b"/v1/files/a%20b",
               "query_string": b"limit=2", "headers": HEADERS, "client": ("127.0.0.1", 1)}  # fmt: skip
-    await Forwarding(own, path)(asking | scope, receive, send)
+    await Forwarding(own, first)(asking | scope, receive, send)
     return sent
 
 

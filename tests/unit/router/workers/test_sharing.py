@@ -12,7 +12,7 @@ from router.access.keyring import Keyring
 from router.access.keys import Limits, Wanted
 from router.access.store import KeyFile
 from router.errors import Forbidden, SettingsError
-from router.section import AuthSettings, ServerSettings
+from router.section import AuthSettings, ClusterSettings, ServerSettings
 from router.sections import BudgetEntry, LocalSettings, LogSettings, RoutingSettings, Settings
 from router.settings import keys_file
 from router.workers.sharing import check, part_of
@@ -34,6 +34,17 @@ def test_it_is_refused_by_its_name(what: str) -> None:
         check(Settings(server=THREE, **SPENT[what]))
 
     check(Settings(**SPENT[what]))
+
+
+def test_where_a_cluster_has_an_owner_each_worker_gets_its_part_of_it() -> None:
+    """Money and limits of any kind; a log in memory is nobody's all the same."""
+    owned = ClusterSettings(state="http://127.0.0.1:8090")
+    for what, settings in SPENT.items():
+        if what != "log.path":
+            check(Settings(server=THREE, cluster=owned, **settings))
+    with pytest.raises(SettingsError, match=r"log\.path"):
+        check(Settings(server=THREE, cluster=owned, **SPENT["log.path"]))
+    assert not opened(Settings(server=THREE, cluster=owned)).divided
 
 
 LIMITED = [Limits(requests_per_minute=5), Limits(tokens_per_minute=5), Limits(concurrency=1)]

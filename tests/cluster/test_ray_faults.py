@@ -1,0 +1,136 @@
+"""kill -9 under load, through the real router: a request that a retry could save is saved, and no answer is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from itertools import count
+
+import pytest
+
+from router.sections import RaySettings
+from tests.cluster.ray_nodes import MARKS, cluster, raylet_of, replicas_of
+from tests.cluster.test_ray import VECTORS, embedded, embedding, house_of, near, running, settings_of
+from tests.unit.router.house import House, chat, embed
+
+pytestmark = [*MARKS, pytest.mark.usefixtures("joinable")]
+CALLERS = 8
+BEFORE, AFTER = 40, 120  # answers before something is killed, and after it
+TEXTS = [f"text number {number} of those that are asked for again and again" for number in range(10)]
+ORDER = ("ray", "local")
+
+
+class Load:
+    """Callers that ask one after another until they have enough."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._numbers = count()
+        self.outcomes: list = []
+        self.under_way = asyncio.Event()
+        self.enough = False
+
+    async def run(self, kill) -> None:
+        callers = [asyncio.create_task(self._caller()) for _ in range(CALLERS)]
+        await self._answered(BEFORE)
+        await asyncio.to_thread(kill)
+        await self._answered(len(self.outcomes) + AFTER)
+        self.enough = True
+        await asyncio.gather(*callers)
+
+    async def _answered(self, number: int) -> None:
+        while len(self.outcomes) < number:  # noqa: ASYNC110 -- each answer counts
+            await asyncio.sleep(0.02)
+
+    async def _caller(self) -> None:
+        while not self.enough:
+            number = next(self._numbers) % len(TEXTS)
+            call = embed(TEXTS[number], model="mini/lm", order=ORDER)
+            self.outcomes.append((number, await self._house.dispatcher.infer(call)))
+
+
+async def expected(models_dir) -> list:
+    async with embedded(models_dir) as here:
+        results = [await here.infer(embedding(text), near(VECTORS)) for text in TEXTS]
+    return [result.output.vectors[0] for result in results]
+
+
+async def check(house: House, load: Load, vectors: list) -> None:
+    """Every request answered, with its own vector, and logged once."""
+    assert {"ok"} == {outcome.status for _, outcome in load.outcomes}
+    assert all(1e-5 > math.dist(vectors[number], outcome.result.output.vectors[0]) for number, outcome in load.outcomes)
+    assert [(len(load.outcomes), len(load.outcomes))] == await house.select(
+        "SELECT count(*), count(DISTINCT seq) FROM decisions"
+    )
+    await house.select("SELECT count(*) FROM outcomes WHERE status = 'ok'")
+
+
+def test_replicas_killed_under_load_fail_nobody(tmp_path, models_dir):
+    """First one of two, then both: what was executing is asked again there, or here."""
+
+    async def main(nodes, head):
+        vectors = await expected(models_dir)
+        ray = RaySettings(address=nodes.address, min_replicas=2, max_replicas=2, num_cpus=0.5)
+        async with house_of(settings_of(models_dir, ray)) as house:
+            await running(house, "mini/lm", 2)
+            ours = [part for part in replicas_of(head) if "mini-lm" in " ".join(part.cmdline())]
+            load = Load(house)
+            await load.run(ours[0].kill)
+            await check(house, load, vectors)
+            served = {outcome.winner.backend for _, outcome in load.outcomes}
+            assert "ray" in served
+
+            every = Load(house)
+            await running(house, "mini/lm", 2)
+            every.outcomes = load.outcomes
+            await every.run(lambda: [part.kill() for part in replicas_of(head)])
+            await check(house, every, vectors)
+            failed = [
+                attempt for _, outcome in every.outcomes for attempt in outcome.attempts if attempt.error is not None
+            ]
+            assert {"Interrupted", "Unavailable"} >= {type(attempt.error).__name__ for attempt in failed}
+
+    with cluster(tmp_path) as nodes:
+        head = nodes.add("--num-cpus=2")
+        asyncio.run(main(nodes, head))
+
+
+def test_a_node_killed_under_load_fails_nobody(tmp_path, models_dir):
+    """Its replica goes with it; the one on the other node, or this process, answers instead."""
+
+    async def main(nodes, doomed):
+        vectors = await expected(models_dir)
+        ray = RaySettings(address=nodes.address, min_replicas=2, max_replicas=2, num_cpus=1)
+        settings = settings_of(models_dir, ray)
+        only = type(settings)(**{name: getattr(settings, name) for name in settings.__struct_fields__} | {
+            "models": settings.models[:1]
+        })  # fmt: skip
+        async with house_of(only) as house:
+            await running(house, "mini/lm", 2)
+            assert replicas_of(doomed)
+            load = Load(house)
+            await load.run(lambda: raylet_of(doomed).kill())
+            await check(house, load, vectors)
+
+    with cluster(tmp_path) as nodes:
+        nodes.add("--num-cpus=1")
+        asyncio.run(main(nodes, nodes.add("--num-cpus=1")))
+
+
+def test_the_router_outlives_its_cluster(tmp_path, models_dir):
+    """The head dies with all that it runs: whoever asks is answered near, and the process is still there."""
+
+    async def main(nodes, head):
+        vectors = await expected(models_dir)
+        async with house_of(settings_of(models_dir, RaySettings(address=nodes.address, num_cpus=0.5))) as house:
+            await running(house, "mini/lm")
+            load = Load(house)
+            await load.run(lambda: [part.kill() for part in head.children(recursive=True)])
+            await check(house, load, vectors)
+            last = await house.dispatcher.infer(chat(model="smol/lm", order=ORDER, talks=True))
+
+            assert ("ok", "local") == (last.status, last.winner.backend)
+
+    with cluster(tmp_path) as nodes:
+        head = nodes.add("--num-cpus=2")
+        asyncio.run(main(nodes, head))
