@@ -10,9 +10,9 @@ trap 'rm -rf "$scratch"' EXIT
 "$bin/hadolint" --failure-threshold warning "$here/Dockerfile"
 "$bin/check-jsonschema" --builtin-schema vendor.compose-spec "$here/compose.yaml"
 "$bin/check-jsonschema" --builtin-schema vendor.github-workflows "$here"/../.github/workflows/*.yml
-for overlay in base cuda; do
+for overlay in base cuda ray; do
     "$bin/kubectl" kustomize "$here/kubernetes/$overlay" > "$scratch/$overlay.yaml"
-    "$bin/kubernetes-validate" --strict --quiet "$scratch/$overlay.yaml"
+    "$bin/kubernetes-validate" --strict --quiet --no-warn "$scratch/$overlay.yaml"
 done
 if command -v systemd-analyze >/dev/null 2>&1; then
     for unit in "$here"/systemd/*.service; do

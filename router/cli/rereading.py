@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 -- a field's type
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct

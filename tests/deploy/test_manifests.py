@@ -99,7 +99,7 @@ def test_image_compose_file_and_manifests_mean_the_same_port_folders_and_user() 
 def test_every_variable_of_ours_is_a_setting() -> None:
     """A misspelt one is refused at the start: here, before."""
     written = re.findall(
-        r"(NEARFAR_\w+__\w+)[=:]\s*(\S+)",
+        r"(NEARFAR_\w+__\w+)(?:[=:]|, value:)\s*([^\s}]+)",
         "\n".join(path.read_text(encoding="utf-8") for path in DEPLOY.rglob("*") if path.is_file()),
     )
     found = {name: value for name, value in written if value != "9000)."}
@@ -152,6 +152,41 @@ def test_with_a_gpu_only_image_and_limit_differ() -> None:
     assert ("nearfar:cpu", "nearfar:cuda") == (plain["image"], cuda["image"])
     assert 1 == cuda["resources"]["limits"].pop("nvidia.com/gpu")
     assert plain | {"image": ""} == cuda | {"image": ""}
+
+
+def test_a_ray_cluster_s_pods_are_what_kubernetes_takes() -> None:
+    """The cluster itself is KubeRay's kind; what it is made of are pods, of the image that its routers have."""
+    found = manifests("ray")
+    cluster, router = found["RayCluster"]["spec"], found["StatefulSet"]["spec"]["template"]["spec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+
+    for number, group in enumerate(groups):
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"pod-{number}"},
+            "spec": group["template"]["spec"],
+        }
+        kubernetes_validate.validate(pod, "1.33", strict=True)
+    kubernetes_validate.validate(found["StatefulSet"], "1.33", strict=True)
+    images = {
+        each["image"]
+        for spec in (router, *(group["template"]["spec"] for group in groups))
+        for each in spec["containers"]
+    }
+    assert {"nearfar:ray"} == images
+
+
+def test_a_router_s_pod_joins_the_ray_cluster() -> None:
+    """By the service that KubeRay makes for its head, with Ray of the version that the image has."""
+    found = manifests("ray")
+    nearfar, ray = found["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each["value"] for each in nearfar["env"]}
+    pinned = re.search(r"^ray==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert "auto" == load(CONFIG, variables).ray.address
+    assert f"--address={found['RayCluster']['metadata']['name']}-head-svc:6379" in ray["command"]
+    assert pinned is None or pinned[1] == found["RayCluster"]["spec"]["rayVersion"]
 
 
 def test_the_service_monitor_asks_what_the_service_offers() -> None:
