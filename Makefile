@@ -9,7 +9,7 @@ ARGS ?=
 # Test processes; the tests of a file stay together.
 WORKERS ?= 2
 
-.PHONY: run test test-all pictures lint format lock clean
+.PHONY: run test test-all pictures lint deploy-check format lock clean
 
 run: $(VENV)/.calibrated $(VENV)/.web
 	$(BIN)/nearfar serve $(ARGS)
@@ -24,12 +24,16 @@ test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.ray $(VENV)/.clients $(VENV)/.c
 pictures: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
 	$(BIN)/python -m pytest tests/web/test_pictures.py --pictures .github/pictures $(ARGS)
 
-lint: $(VENV)/.dev $(VENV)/.clients
+lint: $(VENV)/.dev $(VENV)/.clients deploy-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/node tests/clients/js/node_modules/typescript/bin/tsc -p router/web/jsconfig.json
+
+# The image, the compose file, the manifests and the unit of .deploy, each by its own linter; needs no engine.
+deploy-check: $(VENV)/.dev
+	sh .deploy/check.sh $(BIN)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

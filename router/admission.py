@@ -163,12 +163,12 @@ class Limit(Struct):
 class Admission:
     """Who has how many requests under way, and who may be given another. State is bounded and lives in memory.
 
-    Args:
+    Attributes:
         limiting: Whether limits bind; what is under way is counted in any case.
     """
 
     def __init__(self, *, limiting: bool = True) -> None:
-        self._limiting = limiting
+        self.limiting = limiting
         self._limits: dict[str, Limit] = {}
         self._in_flight: dict[str, tuple[bool, int]] = {}  # near, how many
 
@@ -206,7 +206,7 @@ class Admission:
 
     def refusal(self, candidate: Candidate) -> str | None:
         """Why the candidate takes no further request now; None when it does."""
-        if candidate.near or not self._limiting:
+        if candidate.near or not self.limiting:
             return None
         allowed, count = self._allowed(candidate.id), self._count(candidate.id)
         if count < allowed:

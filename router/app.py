@@ -31,6 +31,7 @@ from router.http import (
     loading,
     openai,
     pulling,
+    reloading,
     replay,
     system,
     web,
@@ -41,6 +42,7 @@ from router.http.batch_lines import batching
 from router.http.description.viewer import Document, Viewer
 from router.http.door import EXPOSED, Door
 from router.http.lane import Lane
+from router.reloading.reloader import Source
 from router.sections import Settings
 from router.settings import Secrets
 from router.telemetry.exchanges import Exchange, Watched, log_line
@@ -87,11 +89,15 @@ HANDLERS = (
     loading.load,
     loading.unload,
     pulling.pull,
+    reloading.reload,
 )
 
 
-def create_app(settings: Settings, secrets: Secrets, log: Log) -> Litestar:
-    """The HTTP application. Its lifespan opens the house, as `serving_house` does, and closes it."""
+def create_app(settings: Settings, secrets: Secrets, log: Log, source: Source | None = None) -> Litestar:
+    """The HTTP application. Its lifespan opens the house, as `serving_house` does, and closes it.
+
+    `source` is where the settings can be read again; without one they stay as they are.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -101,6 +107,7 @@ def create_app(settings: Settings, secrets: Secrets, log: Log) -> Litestar:
             compare.comparing(house) as app.state.comparisons,
         ):
             app.state.services = house
+            app.state.reloader = reloading.reloader(house, source)
             yield
 
     origins = list(settings.auth.cors_allow_origins)
@@ -117,6 +124,13 @@ def create_app(settings: Settings, secrets: Secrets, log: Log) -> Litestar:
     )
     app.asgi_handler = Door(Lane(app, app.asgi_handler), settings.server.body_timeout_s)
     return app
+
+
+def served(settings: Settings, secrets: Secrets, log: Log, source: Source) -> Watched:
+    """The application of a process of its own, which reads its settings again when it gets SIGHUP."""
+    app = create_app(settings, secrets, log, source)
+    app.on_startup.append(reloading.on_hangup)
+    return watched(app, settings)
 
 
 def watched(app: Litestar, settings: Settings) -> Watched:

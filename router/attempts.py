@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from router.ledger import Ledger
     from router.outcome import Status
     from router.runs import Run, Runner
+    from router.sections import RoutingSettings
     from router.slate import Candidate, Plan
 
 _UNLIMITED = Limits()
@@ -51,6 +52,11 @@ class Attempts:
         self._runner = runner
         self._hedging = hedging
         self._max_attempts = max_attempts
+
+    def become(self, settings: RoutingSettings) -> None:
+        """Run plans by these settings from now on; those under way go on as they began."""
+        self._hedging.become(settings.hedging)
+        self._max_attempts = settings.max_attempts
 
     async def stream(self, plan: Plan) -> AsyncGenerator[Begun | Piece | Outcome, None]:
         """Yield `Begun`, each piece, then the outcome. Closing it early cancels the work and settles."""

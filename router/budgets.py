@@ -118,12 +118,19 @@ Opening = Callable[["BudgetEntry", float, float], Period]
 class Reservation:
     """Money set aside for one attempt. It ends once: settled at what the attempt cost, or released."""
 
-    def __init__(self, periods: Sequence[Period], amount: Fraction) -> None:
-        self._periods = periods
+    def __init__(self, charge: Charge, amount: Fraction, held: set[Reservation]) -> None:
+        """`held` are those that have not ended: this one is among them until it has."""
+        self.charge = charge
+        self.periods: list[Period] = []
         self._amount = amount
+        self._held = held
         self._ended = False
-        for period in periods:
-            period.book(reserved=amount)
+        held.add(self)
+
+    def join(self, period: Period) -> None:
+        """Set it aside in this period, too."""
+        period.book(reserved=self._amount)
+        self.periods.append(period)
 
     def settle(self, usd: float | None) -> None:
         """Book what the attempt cost. An unknown cost leaves spent all that was reserved, which is the most it can be.
@@ -146,11 +153,12 @@ class Reservation:
         if self._ended:
             raise RuntimeError("this reservation was settled or released before")
         self._ended = True
-        for period in self._periods:
+        self._held.discard(self)
+        for period in self.periods:
             period.book(spent=cost, reserved=-self._amount)
 
 
-class _Budget:
+class Budget:
     """One entry of the configuration, and its present period."""
 
     def __init__(self, entry: BudgetEntry, now: float) -> None:
@@ -164,6 +172,7 @@ class _Budget:
         self._period = opening(self.entry, *bounds(self.entry.period, now))
 
     def concerns(self, charge: Charge) -> bool:
+        """Whether it is spent from by whoever is charged so."""
         match self._kind:
             case "global":
                 return True
@@ -186,11 +195,13 @@ class _Budget:
         return cost is not None and self.at(now).holds(cost)
 
     def pacing(self, now: float) -> Pacing:
+        """How much of it has gone, beside how much of its period has."""
         period = self.at(now)
         elapsed = (now - period.starts_at) / (period.ends_at - period.starts_at)
         return Pacing(period.share, min(1.0, max(0.0, elapsed)))
 
     def reason(self, now: float, usd: float | None) -> str:
+        """Why this much more does not fit, for people."""
         entry, period, cost = self.entry, self.at(now), known(usd)
         whole = f"{dollars(entry.limit_usd, 6)} a {entry.period} ({entry.scope})"
         if cost is None:
@@ -205,27 +216,34 @@ class Budgets:
     """All budgets of one router. Used from one thread; `clock` gives seconds since 1970, UTC.
 
     Attributes:
+        each: The strictest first.
+        held: What is reserved and has not ended.
         widen: Where other routers spend the same money, and only a part of it is held here: has more of it brought, if
             there is any, before somebody is refused. None where all of it is here.
     """
 
     def __init__(self, entries: Sequence[BudgetEntry], clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.held: set[Reservation] = set()
         ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
-        self._budgets = [_Budget(entry, clock()) for entry in ordered]
-        self._binding = [budget for budget in self._budgets if budget.entry.on_exceeded != "warn"]
-        self._daily = [budget for budget in self._budgets if budget.entry.period == "day"]
+        self.have([Budget(entry, clock()) for entry in ordered])
         self.widen: Callable[[Asked], Awaitable[None]] | None = None
+
+    def have(self, each: list[Budget]) -> None:
+        """Have these from now on."""
+        self.each = each
+        self._binding = [budget for budget in self.each if budget.entry.on_exceeded != "warn"]
+        self._daily = [budget for budget in self.each if budget.entry.period == "day"]
 
     def share(self, opening: Opening, widen: Callable[[Asked], Awaitable[None]]) -> None:
         """Spend from now on what `opening` says may be spent here. Nothing may be reserved yet."""
         now, self.widen = self._clock(), widen
-        for budget in self._budgets:
+        for budget in self.each:
             budget.open(opening, now)
 
     def __len__(self) -> int:
         """How many there are; none makes it false."""
-        return len(self._budgets)
+        return len(self.each)
 
     @property
     def daily(self) -> bool:
@@ -288,7 +306,10 @@ class Budgets:
         refused = self._refusal(now, charge, usd)
         if refused is not None:
             return refused
-        return Reservation([b.at(now) for b in self._of(charge)], exact(known(usd) or 0.0))
+        made = Reservation(charge, exact(known(usd) or 0.0), self.held)
+        for budget in self._of(charge):
+            made.join(budget.at(now))
+        return made
 
     def spend(self, charge: Charge, usd: float, at: float) -> None:
         """Book what was spent at that time (seconds since 1970) without a reservation: what a log remembers."""
@@ -304,12 +325,12 @@ class Budgets:
         None when there are no budgets.
         """
         now = self._clock()
-        return min((budget.at(now).starts_at for budget in self._budgets), default=None)
+        return min((budget.at(now).starts_at for budget in self.each), default=None)
 
     def states(self) -> list[BudgetState]:
         """Every budget as it stands, the strictest first."""
         now = self._clock()
-        return [_state(budget.entry, budget.at(now)) for budget in self._budgets]
+        return [_state(budget.entry, budget.at(now)) for budget in self.each]
 
     def _refusal(self, now: float, charge: Charge, usd: float | None) -> Exceeded | None:
         for budget in self._binding:
@@ -324,8 +345,8 @@ class Budgets:
                 )
         return None
 
-    def _of(self, charge: Charge) -> Iterator[_Budget]:
-        return (budget for budget in self._budgets if budget.concerns(charge))
+    def _of(self, charge: Charge) -> Iterator[Budget]:
+        return (budget for budget in self.each if budget.concerns(charge))
 
 
 def charge_of(request: InferenceRequest, candidate: Candidate) -> Charge:

@@ -70,6 +70,10 @@ class CandidateFinder:
         self.cache = cache or AnswerCache(CacheSettings())
         self._standing: dict[str, tuple[ModelEntry, int | None, list[Candidate]]] = {}
 
+    def forget(self) -> None:
+        """Far sides have changed: what is remembered of candidates may not be so any more."""
+        self._standing.clear()
+
     async def prepare(self, models: Iterable[ModelEntry] | None = None) -> None:
         """Let every backend look at its targets (files, sizes), so that asking for a status costs nothing later.
 

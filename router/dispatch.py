@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from router.outcome import Begun
     from router.planning import Planner
     from router.request import Call
+    from router.sections import RoutingSettings
     from router.shadowing import Shadows
     from router.slate import Plan
 
@@ -40,6 +41,12 @@ class Dispatcher:
         self._attempts = attempts
         self._ledger = ledger
         self.shadows = shadows
+
+    def become(self, settings: RoutingSettings) -> None:
+        """Decide and run by these settings from now on; what was decided before is run as it was."""
+        self._planner.become(settings)
+        self._attempts.become(settings)
+        self.shadows.share = settings.shadow
 
     async def plan(self, call: Call) -> Plan:
         """A dry run: what would be decided, nothing of it left to chance. Raises as `Planner.plan` does."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from router.settings import Secrets
 
 
-class FarSide(Struct, frozen=True, kw_only=True):
+class FarSide(Struct, kw_only=True):
     """The far side as known at this instant."""
 
     keys: Keys
@@ -37,6 +37,13 @@ class FarSide(Struct, frozen=True, kw_only=True):
         listings.open()
         health = TokenHealth(lambda: keys.hub_token, providers, offline=offline)
         return cls(keys=keys, listings=listings, health=health, router=providers[ROUTER], offline=offline)
+
+    def become(self, settings: Settings, secrets: Secrets, providers: Mapping[str, ProviderSettings]) -> None:
+        """Know these far sides from now on; whoever calls it sees that listings of new ones are opened."""
+        self.keys.become(settings, secrets)
+        self.listings.become(providers)
+        self.health.become(providers)
+        self.router = providers[ROUTER]
 
     def routed(self) -> bool:
         """Whether the hub's router may be asked at all: it has its key, and requests may leave this machine."""

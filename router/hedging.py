@@ -35,6 +35,10 @@ class Hedging:
         self._patience = patience
         self._saved = 0.0
 
+    def become(self, settings: HedgingSettings) -> None:
+        """Go by these settings from now on."""
+        self._settings = settings
+
     def after_s(self, plan: Plan, candidate: Candidate) -> float | None:
         """How long to wait for the candidate's first byte before a second attempt; None where there is to be none."""
         request = plan.call.request

@@ -118,7 +118,6 @@ async def _opened(settings: Settings, secrets: Secrets, log: Log) -> AsyncIterat
         refresher = _refresher(far, catalog, finder, lessons, backends, lambda: ledger.reprice(book()))
         _beside(closing, **_works(dispatcher, refresher, settings.local.warm))
         yield Services(
-            settings=settings,
             far=far,
             refresher=refresher,
             catalog=catalog,
@@ -167,9 +166,8 @@ async def serving_house(settings: Settings, secrets: Secrets, log: Log) -> Async
         hours = settings.routing.refresh_hours
         if hours is not None and not settings.routing.offline:
             _beside(closing, refreshing=house.refresher.every(hours))
-        watch = remote_of(house.backends).watch
-        if watch and not settings.routing.offline:
-            _beside(closing, watching_engines=watch.run())
+        if not settings.routing.offline:
+            _beside(closing, watching_engines=remote_of(house.backends).watch.run())
         yield house
 
 

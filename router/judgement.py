@@ -56,6 +56,12 @@ class Judgement:
         self._changed: Counter[str] = Counter()  # pairs since a model's threshold was worked out
         self._default = choose((), settings)
 
+    def become(self, settings: CascadeSettings) -> None:
+        """Choose thresholds by these settings from now on."""
+        self._settings = settings
+        self._default = choose((), settings)
+        self._thresholds = {}
+
     def pair(self, model: str, of: str, pair: Pair) -> None:
         """How sure a model was of an answer and how right it was; the latest of what is said `of` one answer counts."""
         pairs = self._pairs.setdefault(model, OrderedDict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from router.settings import Secrets, read_secrets
@@ -24,7 +25,13 @@ class Keys:
         self._settings = settings
         self._read = read
         self._stamps: dict[Path, Stamp] = {}  # so that the first look reads again what changed since `secrets` was read
+        self._one_at_a_time = threading.Lock()
         self.secrets = secrets
+
+    def become(self, settings: Settings, secrets: Secrets) -> None:
+        """Have the keys of other settings, and look after the files that they name."""
+        with self._one_at_a_time:
+            self._settings, self.secrets, self._stamps = settings, secrets, {}
 
     @property
     def hub_token(self) -> str | None:
@@ -36,11 +43,15 @@ class Keys:
 
         A file that changes between the look and the reading is seen to have changed again the next time.
         """
-        stamps = _stamps(self.secrets.files)
+        settings, stamps = self._settings, _stamps(self.secrets.files)
         if stamps == self._stamps:
             return False
-        before, self.secrets = self.secrets, self._read(self._settings)
-        self._stamps = stamps
+        secrets = self._read(settings)
+        with self._one_at_a_time:
+            if settings is not self._settings:  # other settings came meanwhile, with keys of their own
+                return False
+            before, self.secrets = self.secrets, secrets
+            self._stamps = stamps
         return (before.hf_token, before.provider_keys) != (self.secrets.hf_token, self.secrets.provider_keys)
 
 

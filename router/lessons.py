@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from router.judgement import Judgement
     from router.outcome import Attempt
     from router.patience import Patience
+    from router.sections import RoutingSettings
     from router.slate import Candidate, Plan, Size
     from router.token_health import TokenHealth
 
@@ -70,6 +71,11 @@ class Lessons:
         self.patience = patience
         self.token = token
         self._keys: Counter[str] = Counter()  # how often each account had another one
+
+    def become(self, settings: RoutingSettings) -> None:
+        """Go by these settings from now on; all that was learnt stays."""
+        self.admission.limiting = settings.admission
+        self.judgement.become(settings.cascade)
 
     def estimates(self, size: Size, candidates: Sequence[Candidate], intent: str | None = None) -> list[Estimate]:
         """What is expected of each, in order, and who must be left alone or has as much to do as it can take."""

@@ -90,11 +90,19 @@ class Listings:
     """The newest listing of each far side that has one, by the far side's name."""
 
     def __init__(self, providers: Mapping[str, ProviderSettings], folder: Path) -> None:
-        self._providers = {name: entry for name, entry in providers.items() if entry.protocol == "openai"}
+        self._providers = _listing(providers)
         self._folder = folder
         self._known: dict[str, _Known] = {}
         self._stamps: dict[str, tuple[int, int] | None] = {}
         self.version = 0
+
+    def become(self, providers: Mapping[str, ProviderSettings]) -> None:
+        """Know these far sides from now on; nothing of those that are new or have moved, until `open` has read it."""
+        before, self._providers = self._providers, _listing(providers)
+        for name, entry in before.items():
+            if name not in self._providers or self._providers[name].base_url != entry.base_url:
+                self._stamps.pop(name, None)
+                self._take(name, None, fetched=False)
 
     def __iter__(self) -> Iterator[str]:
         """The names of all far sides that can be asked for a listing."""
@@ -164,6 +172,10 @@ class Listings:
         name = re.sub(r"[^A-Za-z0-9-]+", "-", entry.name)[:40]
         digest = hashlib.blake2b(entry.base_url.rstrip("/").encode(), digest_size=6).hexdigest()
         return self._folder / f"{name}-{digest}.json"
+
+
+def _listing(providers: Mapping[str, ProviderSettings]) -> dict[str, ProviderSettings]:
+    return {name: entry for name, entry in providers.items() if entry.protocol == "openai"}
 
 
 def shipped(base_url: str) -> Listing | None:

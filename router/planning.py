@@ -67,6 +67,12 @@ class Planner:
         self._incumbents = Incumbents()
         self._sessions = Sessions(settings.session_ttl_s)
 
+    def become(self, settings: RoutingSettings) -> None:
+        """Decide by these settings from now on. Sessions, and who was first before, are remembered."""
+        self._settings = settings
+        self._policies = {}
+        self._sessions.ttl_s = settings.session_ttl_s
+
     async def plan(self, call: Call, draw: float | None = None) -> Plan:
         """Find, estimate and decide; `draw` (0..1) is what chance says, None leaves nothing to it.
 

@@ -69,16 +69,15 @@ class _Waiting(Struct, frozen=True, kw_only=True):
 class Shadows:
     """Takes in what was answered far, and runs it near. One instance per process.
 
-    Args:
-        runner: Starts runs.
-        every: All candidates of the catalogue, as they are now.
+    Attributes:
         share: Of the requests answered far, in 0..1; 0 is none.
     """
 
     def __init__(self, runner: Runner, every: Callable[[], list[Candidate]], share: float) -> None:
+        """`runner` starts runs; `every` gives all candidates of the catalogue, as they are now."""
         self._runner = runner
         self._every = every
-        self._share = share
+        self.share = share
         self._waiting: deque[_Waiting] = deque()
         self._came = asyncio.Event()
         self._run = 0
@@ -91,7 +90,7 @@ class Shadows:
     def offer(self, outcome: Outcome, draw: float) -> None:
         """A request ended: keep it, if it is one to shadow and `draw` (0..1) is below the share. Runs nothing."""
         number, near = _answered_near_too(outcome)
-        answered_by = _answered_far(outcome) if near is not None or draw < self._share else None
+        answered_by = _answered_far(outcome) if near is not None or draw < self.share else None
         if answered_by is None or outcome.result is None:
             return
         output = outcome.result.output

@@ -71,7 +71,7 @@ class Sessions:
     """Which model a sender's session is with. A session that is silent for `ttl_s` seconds is forgotten."""
 
     def __init__(self, ttl_s: float) -> None:
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._recent: _Recent[tuple[str, str, str], tuple[str, float]] = _Recent(MAX_SESSIONS)
 
     def __len__(self) -> int:
@@ -81,7 +81,7 @@ class Sessions:
     def model(self, call: Call, now: float) -> str | None:
         """The model that the call's session is with; None where it has none, or has not begun."""
         last = self._recent.of(_session(call)) if call.routing.session else None
-        return last[0] if last is not None and now - last[1] <= self._ttl_s else None
+        return last[0] if last is not None and now - last[1] <= self.ttl_s else None
 
     def kept(self, call: Call, decision: Decision, candidates: Sequence[Candidate], now: float) -> Decision:
         """The decision with the candidates of the session's model first, where one of them is eligible.

@@ -91,8 +91,7 @@ class TokenHealth:
             clock: Seconds since 1970.
         """
         self._token = token
-        self._direct = frozenset(providers)
-        self._hub = frozenset(name for name, entry in providers.items() if entry.api_key_env == HUB_TOKEN)
+        self.become(providers)
         self._offline = offline
         self._clock = clock
         self._asking = asyncio.Lock()
@@ -101,6 +100,11 @@ class TokenHealth:
         self._known: tuple[TokenStateName, str] = ("unknown", _NOT_CHECKED)
         self._silence = ""  # why the hub could not say, when it was asked last
         self._since = clock()
+
+    def become(self, providers: Mapping[str, ProviderSettings]) -> None:
+        """Know these far sides from now on."""
+        self._direct = frozenset(providers)
+        self._hub = frozenset(name for name, entry in providers.items() if entry.api_key_env == HUB_TOKEN)
 
     def concerns(self, provider: str) -> bool:
         """True when asking this provider uses the hub's token."""

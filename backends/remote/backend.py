@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
@@ -56,10 +57,30 @@ class RemoteBackend:
     def __init__(self, providers: Sequence[Provider], resolver: Resolver = addresses) -> None:
         self._providers = {provider.name: provider for provider in providers}
         self._pools = {provider.name: Pool(provider) for provider in providers}
+        self._left: WeakSet[Pool] = WeakSet()  # in use only by requests that began with them
+        self._configured = frozenset(self._providers)
         self.watch = Watch(list(self._pools.values()), resolver)
         self._in_flight: Counter[tuple[str, str, Task]] = Counter()
         self._usual: dict[Target, Status] = {}  # with nothing under way; until keys change
         self._closed = False
+
+    def become(self, providers: Sequence[Provider]) -> None:
+        """Go by these providers from the next request on.
+
+        One that is the same keeps its connections. Requests under way end on those that they began with, and whoever
+        was to be asked at a provider that is gone is asked there still: no new request is sent to it.
+        """
+        for provider in providers:
+            known = self._providers.get(provider.name)
+            if known == provider:
+                continue
+            if known is not None:
+                self._left.add(self._pools[provider.name])
+            self._providers[provider.name] = provider
+            self._pools[provider.name] = Pool(provider)
+        self._usual.clear()
+        self._configured = frozenset(provider.name for provider in providers)
+        self.watch.become(self._present())
 
     async def prepare(self, target: Target) -> None:
         """Nothing to find out: `status` needs no file and no network."""
@@ -179,15 +200,19 @@ class RemoteBackend:
 
     def replicas(self) -> list[ReplicaState]:
         """How each server is of the providers that have several, or an engine that is watched."""
-        told = (pool for pool in self._pools.values() if pool.provider.watched or pool.provider.base_urls)
+        told = (pool for pool in self._present() if pool.provider.watched or pool.provider.base_urls)
         return [state for pool in told for state in pool.states()]
 
     async def aclose(self) -> None:
         """Close every connection; requests in flight fail as unavailable."""
         self._closed = True
         self._usual.clear()
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._left):
             await pool.aclose()
+
+    def _present(self) -> list[Pool]:
+        """The pools of those that are configured now."""
+        return [pool for name, pool in self._pools.items() if name in self._configured]
 
     def _described(self, target: Target) -> Status:
         refusal = self._refusal(target)

@@ -146,6 +146,10 @@ class Limiter:
         self._tenants: dict[str, _Tenant] = {}
         self.part: Callable[[str], float] | None = None
 
+    def become(self, defaults: Limits) -> None:
+        """Go by these limits from now on, where a tenant has none of its own; what is under way stays so."""
+        self._defaults = defaults
+
     def enter(self, tenant: str, own: Limits | None = None) -> Place | None:
         """Let one more request of this tenant in; None where nothing limits it, and nothing need be freed.
 

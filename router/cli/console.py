@@ -57,8 +57,8 @@ def reported() -> Iterator[None]:
         raise click.exceptions.Exit(130) from None
 
 
-def configured(config: Path | None, *, offline: bool = False) -> tuple[Settings, Secrets]:
-    """The effective settings and secrets. Where they say offline, the command is sealed from here on.
+def loaded(config: Path | None, *, offline: bool) -> Settings:
+    """The effective settings, read now.
 
     Raises:
         SettingsError: the configuration is broken.
@@ -66,6 +66,16 @@ def configured(config: Path | None, *, offline: bool = False) -> tuple[Settings,
     settings = load(config)
     if offline:
         settings = msgspec.structs.replace(settings, routing=msgspec.structs.replace(settings.routing, offline=True))
+    return settings
+
+
+def configured(config: Path | None, *, offline: bool = False) -> tuple[Settings, Secrets]:
+    """The effective settings and secrets. Where they say offline, the command is sealed from here on.
+
+    Raises:
+        SettingsError: the configuration is broken.
+    """
+    settings = loaded(config, offline=offline)
     context = click.get_current_context(silent=True)
     if settings.routing.offline and context is not None:
         sealed(context, None, settings.routing.offline)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from router.access.gate import check_tokens
 from router.cli.console import config_option, configured, offline_option, opened_log, reported
+from router.cli.rereading import Reading
 from router.editing.editor import opened
 from router.section import MOST_WORKERS
 from router.telemetry.logs import logging_to
@@ -36,37 +36,46 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that serve (default 1).")
 @offline_option
 def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, *, offline: bool) -> None:
-    """Start the API (default http://127.0.0.1:8080). SIGTERM and Ctrl-C finish what runs and drain the log."""
+    """Start the API (default http://127.0.0.1:8080).
+
+    SIGTERM and Ctrl-C finish what runs and drain the log. SIGHUP reads the configuration again.
+    """
+    if hasattr(signal, "SIGHUP"):  # one that comes before anybody listens waits for that: `reloading.on_hangup`
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     gc.disable()  # until the server has started: what a start makes stays, and would be looked through again and again
     try:
         with reported():
             settings, secrets = configured(config, offline=offline)
             given = (("host", host), ("port", port), ("workers", workers))
-            changes = {key: value for key, value in given if value is not None}
-            settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **changes))
+            read = Reading(config, offline, {key: value for key, value in given if value is not None})
+            settings = read.over(settings)
             opened(settings)
             check_tokens(settings, secrets)
             check(settings)
             listener = listen(settings)
             begun = partial(_told, settings, secrets, listener)
             serving = _supervise if settings.server.workers > 1 else _serve
-            serving(settings, secrets, listener, begun)
+            serving(settings, secrets, listener, begun, read)
     finally:
         gc.enable()
 
 
-def _serve(settings: Settings, secrets: Secrets, listener: socket.socket, begun: Callable[[], None]) -> None:
+def _serve(
+    settings: Settings, secrets: Secrets, listener: socket.socket, begun: Callable[[], None], read: Reading
+) -> None:
     with ThreadPoolExecutor(1) as beside:
         opening = beside.submit(opened_log, settings)
         from router.cli import serving  # noqa: PLC0415 -- as long as opening the log takes, which goes on beside
-    serving.run(settings, secrets, opening.result(), listener, begun)
+    serving.run(settings, secrets, opening.result(), listener, begun, read)
 
 
-def _supervise(settings: Settings, secrets: Secrets, listener: socket.socket, begun: Callable[[], None]) -> None:
+def _supervise(
+    settings: Settings, secrets: Secrets, listener: socket.socket, begun: Callable[[], None], read: Reading
+) -> None:
     from router.workers.supervisor import Supervisor  # noqa: PLC0415 -- one process needs none of it
 
     gc.enable()
-    supervisor = Supervisor(settings, secrets, listener, opened_log)
+    supervisor = Supervisor(settings, secrets, listener, opened_log, read)
     with logging_to(sys.stderr, settings.telemetry.logs):
         ended_by = supervisor.run(begun)
     if ended_by == signal.SIGINT:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 import uvicorn
 
+from router.reloading.reloader import Source
 from router.telemetry.logs import logging_to
 from router.workers.serving import config_of
 
@@ -36,10 +37,15 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    settings: Settings, secrets: Secrets, log: DecisionLog, listener: socket.socket, begun: Callable[[], None]
+    settings: Settings,
+    secrets: Secrets,
+    log: DecisionLog,
+    listener: socket.socket,
+    begun: Callable[[], None],
+    read: Callable[[], Settings],
 ) -> None:
     """Serve until a signal ends it, and close the log. `begun` is called when nothing but the house is to be opened."""
-    server = _Server(config_of(settings, secrets, log))
+    server = _Server(config_of(settings, secrets, log, Source(read)))
     begun()
     # uvicorn hands the signal on once it has shut down: then, as before it started, SIGTERM is an orderly exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from router.catalog import Catalog
     from router.decision_log.log import DecisionLog
     from router.editing.changes import Change
+    from router.editing.overlay import Overlay
     from router.sections import Settings
 
 ANY = "*"
@@ -68,6 +69,11 @@ def made(held: Held) -> Made:
     catalog = checked(settings)
     warnings = [*warnings_of(settings, catalog), *outdated(held)]
     return Made(held, settings, catalog, snapshot_of(catalog, held), warnings)
+
+
+def made_over(base: Settings, overlay: Overlay) -> Made:
+    """The catalogue of another configuration, under the same changes of run time. Raises and blocks as `made` does."""
+    return made(Held(base, overlay))
 
 
 def changed(held: Held, change: Change) -> Made:

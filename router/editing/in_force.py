@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from router.editing.editor import Made
     from router.ledger import Ledger
     from router.routes import Routes
+    from router.sections import Settings
 
 FOLLOW_EVERY_S = 1.0
 
@@ -118,6 +119,17 @@ class InForce:
         """
         return await asyncio.shield(asyncio.create_task(self._change(change, author, expected), name="catalogue"))
 
+    async def rebase(self, base: Settings, said: str, author: str | None, beside: Callable[[], None]) -> Swap:
+        """Go by another configuration, under what was changed at run time; `beside` is called in the same step.
+
+        That is where everything else that goes by the configuration follows; it must not raise, nor wait.
+
+        Raises:
+            SettingsError, CatalogError: the two do not go together.
+            RouterError: it cannot be kept. Whatever is raised, nothing has changed.
+        """
+        return await asyncio.shield(asyncio.create_task(self._rebase(base, said, author, beside), name="catalogue"))
+
     async def follow(self) -> None:
         """Put into force what another process of this server has changed, about a second later; for ever."""
         seen = await asyncio.to_thread(keeping.stamp, self._path)
@@ -176,12 +188,32 @@ class InForce:
         self._parts.log.append(made.snapshot.row(kept.at_us, kept.author, kept.change))
         return swap
 
+    async def _rebase(self, base: Settings, said: str, author: str | None, beside: Callable[[], None]) -> Swap:
+        async with self._changing:
+            made = await asyncio.to_thread(editor.made, Held(base, self.made.held.overlay))
+            swap, kept = await self._prepared(made), self.kept
+            if swap.changed:
+                kept = await asyncio.to_thread(keeping.read, self._path)
+            told = not swap.changed or kept.snapshot == swap.snapshot  # perhaps by another process of this server
+            if not told:
+                kept = await self._keep(made, said, author)
+            beside()
+            self._swap(made, kept, swap)
+            if not told:
+                self._parts.log.append(made.snapshot.row(kept.at_us, author, said))
+        return swap
+
+    async def _keep(self, made: Made, said: str, author: str | None) -> Kept:
+        kept = Kept(overlay=made.held.overlay, snapshot=made.snapshot.id, author=author, at_us=now_us(), change=said)
+        await asyncio.to_thread(keeping.write, self._path, kept)
+        return kept
+
     async def _prepared(self, made: Made) -> Swap:
         """What it would come to, with everything at hand that it needs."""
         before, after = self.made.catalog.listed, made.catalog.listed
         touched = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         await self._parts.finder.prepare(after[name] for name in touched if name in after)
-        return Swap(made.snapshot.id, frozenset(touched), made.warnings, changed=True)
+        return Swap(made.snapshot.id, frozenset(touched), made.warnings, changed=made.snapshot.id != self.snapshot)
 
     def _swap(self, made: Made, kept: Kept, swap: Swap) -> None:
         """Put it into force. Nothing here waits, so no request sees a part of it."""
@@ -197,7 +229,6 @@ class InForce:
             parts.release(target)
         for hook in self._hooks:
             hook(swap)
-        logger.info("the catalogue is %s from now on: %s", swap.snapshot, kept.change)
 
 
 def _targets(catalog: Catalog) -> set[tuple[str, Target]]:

@@ -50,7 +50,6 @@ SQL_AT_ONCE = 2
 class Services(Struct, frozen=True, kw_only=True):
     """The parts of one running router."""
 
-    settings: Settings
     far: FarSide
     refresher: Refresher
     catalog: Catalog
@@ -75,6 +74,11 @@ class Services(Struct, frozen=True, kw_only=True):
     sql_places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SQL_AT_ONCE))
     replay_place: asyncio.Lock = field(default_factory=asyncio.Lock)
     pulls: set[str] = field(default_factory=set)  # models whose weights are being fetched
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.in_force.made.settings
 
 
 def services(request: Request[Any, Any, Any]) -> Services:

@@ -7,7 +7,10 @@ however that ends: then the child ends, too.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
+from contextlib import suppress
 from multiprocessing import connection, get_context
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +49,11 @@ class Child:
         """Start it."""
         ours, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(target=self._target, args=(*self._args, theirs), name=f"nearfar {self.name}")
-        self._process.start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it listens: it would die of one
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._pipe, self.ready, self.due = ours, None, None
         self._started = time.monotonic()
@@ -96,6 +103,12 @@ class Child:
         """Ask it to finish what runs, and end."""
         if self.alive:
             self._process.terminate()
+
+    def hang_up(self) -> None:
+        """Have it read the settings again, as soon as it is ready."""
+        if self.alive and self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGHUP)
 
     def let_go(self) -> None:
         """Close the pipe, by which it hears that the parent has no use for it any more."""

@@ -6,24 +6,25 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from router.app import create_app, watched
+from router.app import served
 from router.http.protocol import protocol_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from router.decision_log.taking import Log
+    from router.reloading.reloader import Source
     from router.sections import Settings
     from router.settings import Secrets
     from router.telemetry.exchanges import App
 
 
 def config_of(
-    settings: Settings, secrets: Secrets, log: Log, before: Callable[[App], App] = lambda app: app
+    settings: Settings, secrets: Secrets, log: Log, source: Source, before: Callable[[App], App] = lambda app: app
 ) -> uvicorn.Config:
     """The application under these settings, as uvicorn serves it, with whatever is to stand before it."""
     return uvicorn.Config(
-        before(watched(create_app(settings, secrets, log), settings)),
+        before(served(settings, secrets, log, source)),
         log_config=None,
         access_log=False,
         server_header=False,

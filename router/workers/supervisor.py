@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.errors import LogError, RouterError
+from router.reloading.terminal import has_terminal
 from router.workers.children import Child
 from router.workers.owning import SOCKET, own
 from router.workers.remote_log import Link
@@ -43,13 +44,20 @@ class Supervisor:
     """Runs the processes of one server, on the main thread of its own."""
 
     def __init__(
-        self, settings: Settings, secrets: Secrets, listener: socket, opened_log: Callable[[Settings], DecisionLog]
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        listener: socket,
+        opened_log: Callable[[Settings], DecisionLog],
+        read: Callable[[], Settings],
     ) -> None:
-        self._settings, self._secrets, self._listener = settings, secrets, listener
+        self._settings, self._secrets, self._listener, self._read = settings, secrets, listener, read
         self._folder = Path(tempfile.mkdtemp(prefix="nearfar-"))  # of this user alone
         self._owner = Child("the log's owner", own, settings, opened_log, self._folder)
         self._workers: list[Child] = []
         self._signal: int | None = None
+        self._hung_up = self._reloaded = False
+        self._terminal = has_terminal()
         self._woken, self._waker = os.pipe()
 
     def run(self, begun: Callable[[], None]) -> int | None:
@@ -88,7 +96,7 @@ class Supervisor:
     def _worker(self, number: int, node_id: str) -> Child:
         path = Path(self._settings.log.path).expanduser().absolute()
         link = Link(self._folder / SOCKET, f"worker-{number}", path, node_id)
-        return Child(link.place, work, Place(number, link, self._settings, self._secrets), self._listener)
+        return Child(link.place, work, Place(number, link, self._settings, self._secrets, self._read), self._listener)
 
     def _readied(self, children: Sequence[Child]) -> bool:
         """Wait until these are ready; False where a signal came first. Of the others, nobody may die meanwhile.
@@ -110,9 +118,16 @@ class Supervisor:
         """Start again whoever dies, until a signal comes."""
         everybody = [self._owner, *self._workers]
         while self._signal is None:
+            if self._hung_up:
+                self._hung_up, self._reloaded = False, True
+                for worker in self._workers:
+                    worker.hang_up()
             self._wait(everybody, _soonest(everybody))
             if self._signal is None:
-                _revive(everybody)
+                begun = _revive(everybody)
+                for worker in self._workers if self._reloaded else ():
+                    if worker in begun:  # with the settings of our own start
+                        worker.hang_up()
 
     def _stop(self) -> None:
         """Let the workers finish, then the owner: it is kept alive until all their rows are with it."""
@@ -137,13 +152,20 @@ class Supervisor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         def heard(number: int, _: object) -> None:
-            self._signal = self._signal or number
+            if number != signal.SIGHUP:
+                self._signal = self._signal or number
+            elif self._terminal and not has_terminal():  # it is closed, and nobody could end us by it any more
+                self._signal = self._signal or signal.SIGTERM
+            else:
+                self._hung_up = True
             os.write(self._waker, b"!")
 
-        before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(self._woken)
@@ -155,8 +177,9 @@ def _soonest(children: Sequence[Child]) -> float | None:
     return min((max(0.0, child.due - time.monotonic()) for child in children if child.due is not None), default=None)
 
 
-def _revive(children: Sequence[Child]) -> None:
-    """Bury who has died, and start who is due."""
+def _revive(children: Sequence[Child]) -> list[Child]:
+    """Bury who has died, and start who is due; returns these."""
+    begun = []
     for child in children:
         why = child.hear()
         if why is not None:
@@ -165,3 +188,5 @@ def _revive(children: Sequence[Child]) -> None:
             child.bury()
         if child.due is not None and child.due <= time.monotonic():
             child.start()
+            begun.append(child)
+    return begun

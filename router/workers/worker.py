@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import uvicorn
 
 from router.egress.guard import GUARD
+from router.reloading.reloader import Source
 from router.telemetry.logs import logging_to
 from router.workers.children import parent_gone, told_ready
 from router.workers.forwarding import Forwarding
@@ -26,6 +27,7 @@ from router.workers.sharing import FIRST, part_of
 from router.workers.wire import listening
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from socket import socket
 
@@ -43,6 +45,12 @@ class Place(NamedTuple):
     link: Link
     settings: Settings
     secrets: Secrets
+    read: Callable[[], Settings]
+
+    @property
+    def source(self) -> Source:
+        """Where its own part of the settings is read again; its parent tells all others."""
+        return Source(lambda: part_of(self.read(), self.number), lambda: os.kill(os.getppid(), signal.SIGHUP))
 
 
 class _Server(uvicorn.Server):
@@ -81,7 +89,7 @@ def work(place: Place, listener: socket, pipe: Connection) -> None:
     with GUARD.sealed(when=settings.routing.offline), logging_to(sys.stderr, settings.telemetry.logs):
         log = RemoteLog.open(place.link, durability=settings.log.durability, queue_rows=settings.log.queue_rows)
         try:
-            config = config_of(settings, place.secrets, log, partial(_beside_others, place))
+            config = config_of(settings, place.secrets, log, place.source, partial(_beside_others, place))
             private = listening(socket_of(place.link.owner.parent, place.number))
             server = _Server(config, log, private, pipe)
             gc.freeze()  # what is there by now stays as long as the server does: no collection need look through it

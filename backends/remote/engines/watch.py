@@ -15,7 +15,7 @@ from backends.errors import BackendError, Timeout
 from backends.remote.engines.dialects import DIALECTS, METRICS, read
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from backends.remote.engines.dialects import Dialect
     from backends.remote.engines.pool import Pool
@@ -41,21 +41,34 @@ class Watch:
     """Looks after the servers of the pools that are watched."""
 
     def __init__(self, pools: Sequence[Pool], resolver: Resolver = addresses) -> None:
-        self._pools = [pool for pool in pools if pool.provider.watched]
         self._resolver = resolver
+        self._others = asyncio.Event()
+        self.become(pools)
+
+    def become(self, pools: Sequence[Pool]) -> None:
+        """Look after these from now on."""
+        self._pools = [pool for pool in pools if pool.provider.watched]
+        self._others.set()
 
     def __bool__(self) -> bool:
         """Whether there is anything to watch."""
         return bool(self._pools)
 
     async def run(self) -> None:
-        """Look after all of them until cancelled."""
-        async with asyncio.TaskGroup() as following:
-            for pool in self._pools:
-                if pool.provider.dns:
-                    following.create_task(self._follow_name(pool))
-                if pool.provider.engine is not None:
-                    following.create_task(self._follow_servers(pool))
+        """Look after all of them until cancelled, and after others where there are others."""
+        while True:
+            self._others.clear()
+            async with asyncio.TaskGroup() as following:
+                tasks = [following.create_task(work) for pool in self._pools for work in self._works(pool)]
+                await self._others.wait()
+                for task in tasks:
+                    task.cancel()
+
+    def _works(self, pool: Pool) -> Iterator[Coroutine[None, None, None]]:
+        if pool.provider.dns:
+            yield self._follow_name(pool)
+        if pool.provider.engine is not None:
+            yield self._follow_servers(pool)
 
     async def look(self) -> None:
         """Look at each of them once."""

@@ -15,6 +15,7 @@ from router.drift import PriceDrift
 from router.egress.guard import EgressState
 from router.http.description.operation import TEXT, Described, Example, Link, Told
 from router.pricing import LocalRates
+from router.reloading.reloader import Reloaded
 from router.telemetry.traces import Delivery
 from router.token_health import TokenReport
 
@@ -256,5 +257,8 @@ TABLE = {
     "GET /health/ready": Described(answer=Readiness, also={503: Readiness}),
     "GET /v1/system": Described(answer=SystemHealth),
     "POST /v1/system/token": Described(answer=TokenReport),
+    "POST /v1/settings/reload": Described(
+        answer=Reloaded, errors=(409,), examples={"again": Example(summary="Read it again")}
+    ),
     "GET /metrics": Described(media={TEXT: _METRICS}),
 }

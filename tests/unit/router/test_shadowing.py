@@ -290,7 +290,7 @@ def test_a_share_of_the_requests_is_taken() -> None:
         async with opened(both(), shadow=0.0) as house:
             outcome = await house.dispatcher.infer(chat())
             shadows = house.dispatcher.shadows
-            shadows._share = 0.3
+            shadows.share = 0.3
             for draw in (0.0, 0.29, 0.3, 0.99):
                 shadows.offer(outcome, draw)
 
