@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from router.ledger import Ledger
     from router.outcome import Status
     from router.runs import Run, Runner
-    from router.sections import RoutingSettings
+    from router.section_of_routing import RoutingSettings
     from router.slate import Candidate, Plan
 
 _UNLIMITED = Limits()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from router.outcome import Begun
     from router.planning import Planner
     from router.request import Call
-    from router.sections import RoutingSettings
+    from router.section_of_routing import RoutingSettings
     from router.shadowing import Shadows
     from router.slate import Plan
 

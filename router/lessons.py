@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from router.judgement import Judgement
     from router.outcome import Attempt
     from router.patience import Patience
-    from router.sections import RoutingSettings
+    from router.section_of_routing import RoutingSettings
     from router.slate import Candidate, Plan, Size
     from router.token_health import TokenHealth
 
