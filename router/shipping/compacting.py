@@ -72,11 +72,7 @@ def compact(
     _sweep(place)
     found = segments_of(place.names())
     deleted = _deleted(place, found, grace_s)
-<<<<<<< HEAD
-    runs = [run for run in neighbours(found) if len(run) > 1 and run[0].date < (before or today).isoformat()]
-=======
     runs = [run for run in neighbours(found) if len(run) > 1 and run[0].date < str(before or today)]
->>>>>>> segments
     rows = 0
     for done, run in enumerate(runs):
         progress(done, len(runs))
