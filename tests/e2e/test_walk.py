@@ -24,7 +24,7 @@ STAGES = (
     "policies/weighted.py:decide",
     "router/ledger.py:decided",
     "router/course.py:next",
-    "router/runs.py:_watched",
+    "router/runs.py:_whole",
     "backends/fake/backend.py:infer",
     "router/estimates.py:observe",
     "router/ledger.py:settle",
