@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from backends.local.backend import LocalBackend, LocalOptions
 from backends.ray.backend import RayBackend, RayOptions
 from backends.types import EmbeddingInput, InferenceRequest, Target, Task
-from router.settings import cache_dir
+from router.settings import cache_dir, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,8 @@ async def ready(ray: RayBackend, target: Target, replicas: int) -> float:
 async def measured(rounds: int, requests: int, callers: int) -> dict[str, Any]:
     """Every round of everybody, and how long each deployment took to be there."""
     models = LocalOptions(models_dir=cache_dir() / "models", threads=1)
-    backends: dict[str, Any] = {"local": LocalBackend(models), "ray": RayBackend(RayOptions(local=models))}
+    ray = RayBackend(RayOptions(local=models, environ=environment()))
+    backends: dict[str, Any] = {"local": LocalBackend(models), "ray": ray}
     targets = {name: target_of(name) for name in (EMBEDDED, ONE, TWO)}
     try:
         began = time.perf_counter()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from backends.local.types import LocalOptions
 from backends.ray.options import RayOptions, Shape
-from router.settings import intents_dir, models_dir
+from router.settings import environment, intents_dir, models_dir
 
 if TYPE_CHECKING:
     from router.sections import Settings
@@ -37,5 +37,6 @@ def ray_options(settings: Settings) -> RayOptions:
         address=ray.address,
         namespace=ray.namespace,
         local=local,
+        environ=environment(),
         shape=Shape(**{name: getattr(ray, name) for name in Shape.__struct_fields__}),
     )

@@ -130,6 +130,11 @@ def api_key(environ: Mapping[str, str] | None = None) -> str | None:
     return environ.get("NEARFAR_API_KEY", "").strip() or None
 
 
+def environment() -> MutableMapping[str, str]:
+    """This process' own, for those that have to tell a library something before they import it."""
+    return os.environ
+
+
 def cache_dir(environ: Mapping[str, str] | None = None) -> Path:
     """Where fetched weights and listings live: `$XDG_CACHE_HOME/nearfar`, by default `~/.cache/nearfar`."""
     environ = os.environ if environ is None else environ

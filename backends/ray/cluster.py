@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -81,9 +80,10 @@ class Cluster:
         own = self._options.own
         if not own:
             outward.announce("a Ray cluster")  # which may have nodes anywhere
-        os.environ.update(_PHONES_NOBODY)  # noqa: TID251 -- written for Ray, which reads nothing else
+        environ = self._options.environ
+        environ.update(_PHONES_NOBODY)
         for name, value in (_QUICK | (_ALONE if own else {})).items():
-            os.environ.setdefault(name, value)  # noqa: TID251 -- the same
+            environ.setdefault(name, value)
         import ray
         from ray import serve
 

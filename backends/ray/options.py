@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import MutableMapping
 
 import msgspec
 from msgspec import Struct
@@ -49,6 +50,7 @@ class RayOptions(Struct, frozen=True, kw_only=True):
         address: `local`; `auto`, the cluster that this machine is a node of; or HOST:PORT of a cluster's head.
         namespace: What the names of our applications begin with: routers with the same one share deployments.
         shape: What a deployment has whose candidate says nothing else.
+        environ: This process' environment, to write into: Ray is told by it what it cannot be told otherwise.
         local: What a replica's near side is like; its paths are those of the machine that a replica runs on.
     """
 
@@ -56,6 +58,7 @@ class RayOptions(Struct, frozen=True, kw_only=True):
     address: str = OWN
     namespace: str = "nearfar"
     shape: Shape = Shape()
+    environ: MutableMapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def own(self) -> bool:
