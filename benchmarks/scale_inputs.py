@@ -47,9 +47,8 @@ class Assumed(NamedTuple):
     candidates: int = 20
     core_usd_per_hour: float = 0.0335  # router/pricing.py's default
     storage_usd_per_gb_month: float = 0.023  # object storage, list price of a large cloud
-    tables: int = 4  # of which rows are shipped: decisions, candidates, attempts, outcomes
+    tables: int = 3  # that every request has a row in, and that are shipped: decisions, attempts, outcomes
     ray_cpu_ms: float = 8.0  # through a handle from a router outside of Ray, both ends; of the prototype behind issue 9
-    sample_bytes: float = 1.5  # that a sample takes on Prometheus' disk, by its own manual
 
 
 def read(results: Path = RESULTS) -> Inputs:

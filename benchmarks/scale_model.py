@@ -21,6 +21,9 @@ from scale_inputs import RESULTS, Assumed, Figure, Inputs, read
 from scale_queues import Fleet, Owned, Waits, owned, waits
 from scale_series import series_of
 
+from router.section import ClusterSettings
+from router.sections import ShipSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -30,7 +33,7 @@ FLEETS = ((1, 1_000), (3, 3_000), (10, 10_000), (30, 30_000), (100, 100_000))
 HOLDS_S = (0.0, 1.0, 5.0, 30.0, 120.0)
 BUSY = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 DAY_S, SEED, DRAWS = 86_400, 1, 2_000
-HOLD_S, SHIP_EVERY_S, GATHERED = 30.0, 30.0, 3
+HOLD_S, SHIP_EVERY_S, GATHERED = ClusterSettings().hold_s, ShipSettings().every_s, 3
 NOTICED_MS = 100.0
 PATIENT_S = 10.0  # that somebody waits for an answer about a day
 

@@ -12,8 +12,9 @@ import random
 from itertools import accumulate
 from typing import NamedTuple
 
-HALF_LIFE_S = 5.0  # of what a node knows of how fast its money goes
-EVERY_S = 0.5  # in which each node talks with the owner in any case
+from router.cluster.leases import HALF_LIFE_S
+from router.cluster.member import EVERY_S
+
 Z99 = 2.326  # of the normal distribution
 
 
