@@ -154,6 +154,18 @@ def test_the_configuration_shown_is_valid() -> None:
     assert ["global", "provider:huggingface", "key:app"] == [budget.scope for budget in settings.budgets]
 
 
+def test_the_configuration_of_several_machines_is_valid() -> None:
+    """What the page about more than one machine shows is accepted as it stands, in one file."""
+    page = (ROOT / ".deploy/README.md").read_text(encoding="utf-8")
+    shown = "\n".join(re.findall(r"^```toml\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE))
+    settings = msgspec.convert(tomllib.loads(shown), Settings)
+
+    assert checked(settings).find("org/llm") is not None
+    assert ("http://10.0.0.5:8090", "/mnt/shared/nearfar") == (settings.cluster.state, settings.log.ship.to)
+    for link in re.findall(r"\]\(([A-Za-z.][^):#]*)\)", page):
+        assert (ROOT / ".deploy" / link).exists(), link
+
+
 def test_the_policies_and_files_named_exist() -> None:
     """What the tables and the tree name is there."""
     from policies.registry import names
