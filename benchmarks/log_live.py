@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from log_scale import decision
 from sqlite_log import SqliteLog
 
-from router.cli.serve import _listen, _serve  # the server is the product's, but for who else holds its log
+from router.cli import serving  # the server is the product's, but for who else holds its log
 from router.decision_log.log import DecisionLog
 from router.settings import Secrets, load
+from router.workers.listening import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,11 +118,12 @@ class Helper(threading.Thread):
 def main() -> None:
     """Serve as `nearfar serve` does, until SIGTERM."""
     settings, secrets = load(Path(sys.argv[1])), Secrets()
-    listener = _listen(settings)
+    listener = listen(settings)
     log = DecisionLog.open(Path(settings.log.path))
     with ExitStack() as aside:
         Helper(log, Path(sys.argv[2]), aside).start()
-        _serve(settings, secrets, log, listener)
+        url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
+        serving.run(settings, secrets, log, listener, lambda: print(f"nearfar on {url}", flush=True), lambda: settings)
 
 
 if __name__ == "__main__":

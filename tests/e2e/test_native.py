@@ -95,7 +95,7 @@ REFUSALS: list[tuple[object, int, str | None, str]] = [
     ({"model": MINILM, "inputs": [1]}, 400, "inputs", "text"),
     ({"model": MINILM, "inputs": ["x"] * 5000}, 413, "inputs", "5000"),
     ({"model": MINILM, "inputs": "x " * 600}, 400, None, "256"),
-    (BASE | {"routing": {"backend": "lokal"}}, 400, "routing.backend", "one of: local, remote"),
+    (BASE | {"routing": {"backend": "lokal"}}, 400, "routing.backend", "one of: local, ray, remote"),
     ({"model": MINILM, "inputs": "x" * 11_000_000}, 413, None, "max_body_bytes"),
     (b"{not json", 400, None, "JSON"),
     (b"", 400, None, "empty"),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 POSTS = [
     key.removeprefix("POST ").replace("{address}", CHAT) for key in OPERATIONS if key.startswith("POST ")
-]  # /v1/system/token, too, which reads no body
-READING = [path for path in POSTS if path != "/v1/system/token"]
+]  # those, too, that read no body
+READING = [path for path in POSTS if path not in {"/v1/system/token", "/v1/settings/reload"}]
 DEEP = 200_000
 HUGE = "1" + "0" * 5000  # 10**5000, which Python itself would not write
 

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from backends.hardware import Now, Probe
 from backends.local.intents.definition import Intent
 from backends.local.intents.fitting import Confusion
+from backends.remote.engines.replica import ReplicaState
 from router.availability import BreakerState
 from router.budgets import BudgetState
 from router.cluster.told import ClusterState
@@ -16,6 +17,7 @@ from router.egress.guard import EgressState
 from router.http.description.operation import TEXT, Described, Example, Link, Told
 from router.pricing import LocalRates
 from router.reloading.reloader import Reloaded
+from router.shipping.shipper import ShippingState
 from router.telemetry.traces import Delivery
 from router.token_health import TokenReport
 
@@ -221,6 +223,8 @@ class SystemHealth(Told):
     shadowing: Shadowing | UnsetType = UNSET
     log: LogStats | UnsetType = UNSET
     cluster: ClusterState | UnsetType | None = UNSET  # null where this server is in none
+    shipping: ShippingState | UnsetType | None = UNSET  # null where the log is not shipped
+    replicas: list[ReplicaState] | UnsetType = UNSET  # of providers with several servers, or a watched engine
 
 
 _METRICS: dict[str, Any] = {"type": "string", "description": "Prometheus' text format, version 0.0.4."}

@@ -16,13 +16,11 @@ from router.lessons import DeadlineTimeout, Impatient, Lessons, Start
 from router.outcome import Attempt, Cost
 from router.patience import LEAST, Patience
 from router.quality import Quality
-from router.section_of_routing import RoutingSettings
+from router.section_of_routing import CascadeSettings, QualitySettings, RoutingSettings
 from router.sections import (
     CandidateEntry,
-    CascadeSettings,
     ModelEntry,
     ProviderSettings,
-    QualitySettings,
     Settings,
 )
 from router.settings import Secrets

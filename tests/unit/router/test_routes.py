@@ -186,11 +186,11 @@ def test_budget_goes_near_when_the_days_money_runs_ahead() -> None:
                 await house.dispatcher.infer(msgspec.structs.replace(call, routing=chat(only=("near",)).routing))
                 await house.dispatcher.infer(msgspec.structs.replace(call, routing=chat(only=("far",)).routing))
             plenty = await house.dispatcher.plan(calls[2])
-            budgets, charge = house.services.budgets, house.services.budgets._budgets[0]
+            budgets, charge = house.services.budgets, house.services.budgets.each[0]
             period = charge.at(budgets._clock())
             noon = period.starts_at + 43_200
             budgets._clock = lambda: noon  # what is ahead of the clock must not depend on when this runs
-            period.book(spent=charge.limit * 9999 / 10000 - period.spent)
+            period.book(spent=period.limit * 9999 / 10000 - period.spent)
             return plenty, await house.dispatcher.plan(calls[2])
 
     plenty, scarce = asyncio.run(go())

@@ -25,7 +25,7 @@ from backends.types import (
     Target,
     Task,
 )
-from tests.unit.backends.local.test_backend import MACHINE, parrot  # noqa: F401 -- a fixture
+from tests.unit.backends.local.test_backend import MACHINE, parrot, workers  # noqa: F401 -- a fixture
 from tests.unit.backends.local.test_model_source import model, safetensors
 from tests.unit.backends.ray.in_process import InProcess
 from tests.unit.backends.ray.test_errors import ACTOR
@@ -55,6 +55,9 @@ def within(tmp_path, parrot, monkeypatch):  # noqa: F811
             finally:
                 await backend.aclose()
                 await cluster.aclose()
+                async with asyncio.timeout(HANG_S):
+                    while workers():  # noqa: ASYNC110 -- a thread ends
+                        await asyncio.sleep(0.001)
 
         asyncio.run(main())
 
@@ -250,6 +253,8 @@ def test_limits_of_a_far_attempt_hold(within, target, parrot):  # noqa: F811
             with pytest.raises(Timeout):
                 await pieces_of(backend, asking(stream=True, limits=limits), target)
 
+        parrot.may_go_on.set()
+
         assert 0 == backend.status(target).queued
 
     within(check)
@@ -280,6 +285,7 @@ def test_what_was_unloaded_is_deployed_anew_by_the_next_request(within, target):
         await backend.load(target)
         assert [True, False] == [await backend.unload(target) for _ in range(2)]
         assert not backend.status(target).loaded
+        await cluster.aclose()  # the replica's process ends
         cluster._replicas.clear()
 
         assert isinstance(await backend.infer(asking(), target), InferenceResult)

@@ -79,7 +79,7 @@ class World:
 
     def paid(self, node: Node, reservation: Reservation, usd: float | None, most: float) -> None:
         really = Fraction(most if usd is None else usd)
-        for lease in reservation._periods:
+        for lease in reservation.periods:
             self.spent[lease.account] += really
             self.by_node[node.name, lease.account] += really
         reservation.settle(usd)
@@ -139,7 +139,7 @@ class World:
         """What was under way is charged by whoever was asked; the log does not know of it."""
         node = self.nodes[which % 2]
         for reservation, most in node.open:
-            for lease in reservation._periods:
+            for lease in reservation.periods:
                 self.spent[lease.account] += Fraction(most)
         self.nodes[which % 2] = self.new_node(node.name)
 
@@ -161,7 +161,7 @@ class World:
         taken = Counter(self.spent)
         for node in self.nodes:
             for reservation, most in node.open:
-                for lease in reservation._periods:
+                for lease in reservation.periods:
                     taken[lease.account] += Fraction(most)
         for account, usd in taken.items():
             if account.on_exceeded != "warn":

@@ -38,7 +38,7 @@ def client():
         logging_config=None,
     )
     app.state.services = SimpleNamespace(
-        sql_places=asyncio.Semaphore(1), log=log, dispatcher=SimpleNamespace(acknowledged=log.committed)
+        sql_places=asyncio.Semaphore(1), log=log, shipping=None, dispatcher=SimpleNamespace(acknowledged=log.committed)
     )
     with TestClient(app) as client:
         yield client

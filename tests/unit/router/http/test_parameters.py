@@ -133,8 +133,8 @@ def test_json_cannot_smuggle_what_is_not_finite() -> None:
 def test_a_wrong_word_is_answered_with_the_right_ones() -> None:
     """Also inside a nested object, and where the field may be null."""
     for shape, given, said in (
-        (RoutingBody, {"backend": "lokal"}, "one of: local, remote, fake, browser, any"),
-        (InferenceBody, {"inputs": "x", "routing": {"backend": "lokal"}}, "one of: local, remote"),
+        (RoutingBody, {"backend": "lokal"}, "one of: local, ray, remote, fake, browser, any"),
+        (InferenceBody, {"inputs": "x", "routing": {"backend": "lokal"}}, "one of: local, ray, remote"),
         (PARAMETERS[SPEECH], {"timestamps": "letter"}, "one of: segment, word"),
         (InferenceBody, {"inputs": "x", "provider": {"sort": "colour"}}, "one of: price, latency, throughput"),
     ):

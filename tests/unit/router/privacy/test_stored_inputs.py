@@ -180,6 +180,7 @@ def test_inputs_that_an_older_version_stored_move_to_their_table(tmp_path: Path)
     for table in set(STREAMS.values()) - {"catalogs", "compare_runs", "compare_trials"}:
         con.execute(f"ALTER TABLE nearfar_log.{table} DROP COLUMN arrival")
     con.execute("ALTER TABLE nearfar_log.decision_rows DROP COLUMN catalog")
+    con.execute("ALTER TABLE nearfar_log.attempt_rows DROP COLUMN replica")
     for table in ("decision_rows", "settled"):
         con.execute(f"ALTER TABLE nearfar_log.{table} ADD COLUMN inputs JSON")
     for nth, private in enumerate((False, True)):
