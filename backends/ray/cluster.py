@@ -30,6 +30,7 @@ CONSTRUCTOR_TRIES = 3
 
 # Before Ray is imported: whoever runs the router may have said otherwise, except of telemetry.
 _PHONES_NOBODY = {"RAY_USAGE_STATS_ENABLED": "0"}
+_STAY = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1000000"}  # else Ray ends this process once its cluster is gone
 _QUICK = {
     "GRPC_VERBOSITY": "ERROR",  # else its own log is on stderr
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # calls leave from this event loop, by gRPC: 2 ms instead of 7
@@ -81,7 +82,7 @@ class Cluster:
         if not own:
             outward.announce("a Ray cluster")  # which may have nodes anywhere
         environ = self._options.environ
-        environ.update(_PHONES_NOBODY)
+        environ.update(_PHONES_NOBODY | _STAY)
         for name, value in (_QUICK | (_ALONE if own else {})).items():
             environ.setdefault(name, value)
         import ray

@@ -102,11 +102,11 @@ def test_a_module_says_what_it_is_for(files) -> None:
 
 
 def test_the_environment_is_read_in_one_place(files) -> None:
-    """Only the settings know it. Ray is told by it, as it hears of some things in no other way."""
+    """Only the settings know it."""
     ways = ("os.environ", "os.getenv", "from os import environ")
     found = {file.name for file in files if any(way in line for line in file.lines for way in ways)}
 
-    assert found <= {"router/settings.py", "backends/ray/cluster.py"}
+    assert found <= {"router/settings.py"}
 
 
 def python(code: str, *args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
