@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def deliver(report: dict[str, Any], told: str, *, to: str | None, keep: Path | None) -> None:
@@ -24,6 +29,17 @@ def deliver(report: dict[str, Any], told: str, *, to: str | None, keep: Path | N
 def said(text: str) -> None:
     """Progress, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def errors_last() -> Iterator[IO[str]]:
+    """A file for what servers say on standard error: shown when all is over, however it ends."""
+    with tempfile.TemporaryFile("w+") as errors:
+        try:
+            yield errors
+        finally:
+            errors.seek(0)
+            sys.stderr.write(errors.read())
 
 
 def rule(head: str) -> str:

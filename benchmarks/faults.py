@@ -22,7 +22,7 @@ import duckdb
 import faults_arms
 import httpx
 import upstream
-from delivery import deliver, said
+from delivery import deliver, errors_last, said
 from faults_arms import ARMS, DIRECT, LIMIT_S, TASKS
 from faults_load import Answer, Asked, ask_all, text_of
 from faults_report import Cell, charts, summary, table
@@ -67,26 +67,20 @@ def run(options: Options) -> dict[str, Any]:
     """Measure everything; the report."""
     machine = describe_machine(PACKAGES)
     with (
+        errors_last() as errors,
         tempfile.TemporaryDirectory(prefix="nearfar-bench-") as folder,
-        (Path(folder) / "errors.txt").open("w+") as errors,
         ExitStack() as servers,
     ):
-        try:
-            far = servers.enter_context(faults_arms.provider(sorted({NEVER, *options.shares}), options.seed))
-            routers = {
-                hedging: servers.enter_context(
-                    faults_arms.router(far.url, Path(folder), hedging, options.shares, errors)
-                )
-                for hedging in sorted({arm.hedging for arm in ARMS})
-            }
-            answered = asyncio.run(_measured(options, far.url, {name: each.url for name, each in routers.items()}))
-            said("stopping the routers, which drain their logs")
-            for each in routers.values():
-                upstream.stop(each.process)
-            bills = {key: bill for name in routers for key, bill in _bills(Path(folder) / f"{name}.duckdb").items()}
-        finally:
-            errors.seek(0)
-            sys.stderr.write(errors.read())
+        far = servers.enter_context(faults_arms.provider(sorted({NEVER, *options.shares}), options.seed))
+        routers = {
+            hedging: servers.enter_context(faults_arms.router(far.url, Path(folder), hedging, options.shares, errors))
+            for hedging in sorted({arm.hedging for arm in ARMS})
+        }
+        answered = asyncio.run(_measured(options, far.url, {name: each.url for name, each in routers.items()}))
+        said("stopping the routers, which drain their logs")
+        for each in routers.values():
+            upstream.stop(each.process)
+        bills = {key: bill for name in routers for key, bill in _bills(Path(folder) / f"{name}.duckdb").items()}
     cells = [cell_of(*each, bills) for each in answered]
     return {
         "question": (__doc__ or "").splitlines()[0],

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import duckdb
 import psutil
 import upstream
-from delivery import deliver, said
+from delivery import deliver, errors_last, said
 from interruption import stoppable
 from load import Measurement, Plan, measure
 from machine import ROOT, describe_machine
@@ -143,21 +143,17 @@ def await_ready(server: upstream.Served) -> None:
 def run(options: Options) -> dict[str, Any]:
     """Measure everything; the report."""
     machine = describe_machine(PACKAGES)
-    with tempfile.TemporaryFile("w+") as errors:
-        try:
-            with (
-                upstream.served(upstream.COMMAND) as far,
-                nearfar(far.url, options.durability, errors) as router,
-            ):
-                said(f"{far.url} behind {router.server.url}, log in {options.durability} durability")
-                cells = list(measured(options, far.url, router))
-                rss_mb = psutil.Process(router.server.process.pid).memory_info().rss / 1e6
-                said("stopping the router, which drains its log")
-                status = upstream.stop(router.server.process)
-                log = audit(router.log, sent=sum(c.sent for c in cells if c.path == "proxied"))
-        finally:
-            errors.seek(0)
-            sys.stderr.write(errors.read())
+    with (
+        errors_last() as errors,
+        upstream.served(upstream.COMMAND) as far,
+        nearfar(far.url, options.durability, errors) as router,
+    ):
+        said(f"{far.url} behind {router.server.url}, log in {options.durability} durability")
+        cells = list(measured(options, far.url, router))
+        rss_mb = psutil.Process(router.server.process.pid).memory_info().rss / 1e6
+        said("stopping the router, which drains its log")
+        status = upstream.stop(router.server.process)
+        log = audit(router.log, sent=sum(c.sent for c in cells if c.path == "proxied"))
     return {
         "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *sys.argv]),

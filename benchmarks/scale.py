@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import psutil
 import upstream
 from children import Group
-from delivery import deliver, rule, said
+from delivery import deliver, errors_last, rule, said
 from goals import Spread, shown, spread
 from interruption import stoppable
 from load import Plan, measure
@@ -190,13 +190,8 @@ def ratios(cells: list[Cell]) -> dict[str, Spread | None]:
 def run(options: Options) -> dict[str, Any]:
     """Measure everything; the report."""
     machine = describe_machine(PACKAGES)
-    with tempfile.TemporaryFile("w+") as errors:
-        try:
-            with sides(errors) as found:
-                cells = list(measured(options, found))
-        finally:
-            errors.seek(0)
-            sys.stderr.write(errors.read())
+    with errors_last() as errors, sides(errors) as found:
+        cells = list(measured(options, found))
     return {
         "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *sys.argv]),

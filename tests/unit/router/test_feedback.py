@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,19 +22,10 @@ from router.section_of_routing import RoutingSettings
 from router.sections import AliasEntry, ModelEntry, Settings
 from router.settings import Secrets
 from router.slate import PromptIntent
+from tests.unit.loops import in_a_loop
 from tests.unit.router.house import PRICE, House, chat, fake, opened
 
 SMALL, LARGE = "test/small", "test/large"
-
-
-def in_a_loop(test):
-    """A test that is a coroutine."""
-
-    @functools.wraps(test)
-    def run(*given, **named) -> None:
-        asyncio.run(test(*given, **named))
-
-    return run
 
 
 def model(name: str, provider: str, quality, **script) -> ModelEntry:

@@ -1,13 +1,12 @@
 """The keys as a running server knows them."""
 
-import asyncio
-import functools
 from pathlib import Path
 
 from router.access import keys as values
 from router.access.keyring import Keyring
 from router.access.keys import Wanted
 from router.access.store import KeyFile
+from tests.unit.loops import in_a_loop
 
 FILE = Path("keys.json")
 NOW = 1_800_000_000.0
@@ -19,14 +18,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def in_a_loop(test):
-    @functools.wraps(test)
-    def run() -> None:
-        asyncio.run(test())
-
-    return run
 
 
 def ring(clock=None) -> Keyring:

@@ -1,7 +1,6 @@
 """Another catalogue comes into force in an open house, while requests run: whole, at once, and to the cent."""
 
 import asyncio
-import functools
 import json
 from contextlib import aclosing
 from pathlib import Path
@@ -15,17 +14,8 @@ from router.editing.changes import AliasPatch, ModelPatch
 from router.errors import Conflict, RouterError, UnknownModel
 from router.outcome import Begun
 from router.sections import AliasEntry, MatchEntry, Price, RouteEntry, Settings, UseEntry
+from tests.unit.loops import in_a_loop
 from tests.unit.router.house import CHAT, House, chat, chat_model, fake, opened
-
-
-def in_a_loop(test):
-    """Run a coroutine test on a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """A configuration comes into force in an open house, whole and at once, or is refused and changes nothing."""
 
 import asyncio
-import functools
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,17 +17,8 @@ from router.http.reloading import reloader
 from router.reloading.reloader import Reloader, Source
 from router.section import AuthSettings, ServerSettings
 from router.sections import AliasEntry, BudgetEntry, LocalSettings, Price, ProviderSettings, RoutingSettings, Settings
+from tests.unit.loops import in_a_loop
 from tests.unit.router.house import CHAT, House, chat, chat_model, fake, opened
-
-
-def in_a_loop(test):
-    """Run a coroutine test on a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 @pytest.fixture(autouse=True)

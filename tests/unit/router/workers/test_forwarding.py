@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import tempfile
 from pathlib import Path
@@ -13,18 +12,9 @@ import pytest
 
 from router.workers.forwarding import Forwarding, is_own
 from router.workers.peers import is_private
+from tests.unit.loops import in_a_loop
 
 HEADERS = [(b"host", b"x"), (b"authorization", b"Bearer secret"), (b"expect", b"100-continue")]
-
-
-def in_a_loop(test):
-    """Run a coroutine test on a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 class First:
