@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 START_S = 120.0  # until a node has to be there
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on loopback
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # several nodes; "0" would forbid a second one
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
     "RAY_AUTH_MODE": "token",
