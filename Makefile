@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Test processes; the tests of a file stay together.
 WORKERS ?= 2
+# In which order `make test` runs them: the same for everybody. `make test-all` takes another every time.
+SEED ?= 1
 
 .PHONY: run test test-all pictures lint deploy-check format lock clean
 
@@ -15,7 +17,7 @@ run: $(VENV)/.calibrated $(VENV)/.web
 	$(BIN)/nearfar serve $(ARGS)
 
 test: $(VENV)/.weights $(VENV)/.dev $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --randomly-seed=$(SEED) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.weights $(VENV)/.dev $(VENV)/.ray $(VENV)/.clients $(VENV)/.chromium $(VENV)/.web
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

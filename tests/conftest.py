@@ -48,7 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Scrub before anything is imported: the hub's client reads its variables once, and sessions' servers copy them.
 
-    `make test` looks at fewer examples of each property than `make test-all`; they are others every time.
+    `make test` looks at few examples of each property, the same ones every time: who runs it sees what the last one
+    saw. `make test-all` looks at more, and at others every time.
     """
     weights = cache_dir() / "models" / "packages"
     weights.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     scrub(os.environ)
     # No deadline: how busy a machine is says nothing of us.
     hypothesis.settings.register_profile("all", deadline=None, max_examples=100)
-    hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+    hypothesis.settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
     hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "all")
 
 

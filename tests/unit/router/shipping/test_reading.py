@@ -23,6 +23,7 @@ from router.shipping.places import place_of
 from router.shipping.reading import Segments
 from router.shipping.service import Shipping
 from tests.e2e.command import here
+from tests.unit.router.answers import rounded
 from tests.unit.router.shipping.nodes import NOON, Node, ids_of
 
 TENANTS = ("acme", None, "bravo")
@@ -97,15 +98,6 @@ def test_every_question_by_everything_is_answered_alike(world, segments, sees) -
             for since in (None, NOON + timedelta(microseconds=2500)):
                 answers = [rounded(each.reader(sees).ask(name, by=by, since=since)) for each in (world.log, segments)]
                 assert answers[0] == answers[1], (name, by, since)
-
-
-def rounded(value):
-    """Sums that were added up in another order."""
-    if isinstance(value, float):
-        return pytest.approx(value, nan_ok=True)
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def test_a_replay_is_the_same(world, segments) -> None:
