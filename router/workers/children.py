@@ -70,8 +70,8 @@ class Child:
 
     @property
     def heard_of(self) -> list[Any]:
-        """What to wait on for news of it."""
-        if not self.alive:
+        """What to wait on for news of it. That it died stays news until it is buried, whoever has seen it before."""
+        if self._process is None or self.due is not None:
             return []
         return [self._process.sentinel, *([self._pipe] if self._pipe and self.ready is None else [])]
 

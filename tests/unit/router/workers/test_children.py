@@ -64,6 +64,18 @@ def test_a_child_that_cannot_run_says_why() -> None:
     child.ended(60.0)
 
 
+def test_a_death_is_news_until_it_is_buried() -> None:
+    """Also to somebody who has looked whether it is alive: else it would be waited for with nothing to hear."""
+    child = Child("worker", fall)
+    child.start()
+    child._process.join()
+    assert not child.alive
+
+    assert connection.wait(child.heard_of, 0)
+    child.bury()
+    assert [] == child.heard_of
+
+
 def test_whoever_dies_again_and_again_is_started_ever_later(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
     """At once the first time; each death is told, with what ended it."""
     now = 1000.0
