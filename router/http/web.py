@@ -12,17 +12,18 @@ from litestar.static_files import create_static_files_router
 
 from router.http.browser_models import LIBRARIES
 from router.http.modules import needed
+from router.http.unchanged import unless_held
 
 FILES = "/ui"
 _FIRST = ("app.js", "pages/chat.js")  # what the first page is made of: asked for at once, not one after another
 _WORKER = "browser/service_worker.js"
-_ANEW = CacheControlHeader(no_cache=True)  # a new version is seen at once; they are small, and come from near by
+_ANEW = CacheControlHeader(no_cache=True)  # a new version is seen at once, and what is held is not sent again
 
 
-@get("/", include_in_schema=False)
+@get("/", include_in_schema=False, middleware=[unless_held])
 async def home() -> Response[bytes]:
     """The page. Which of its parts is shown stands behind the `#` of its address."""
-    return Response(_page(), media_type="text/html; charset=utf-8", headers={"cache-control": "no-cache"})
+    return _told(_page(), "text/html")
 
 
 @cache
@@ -33,14 +34,19 @@ def _page() -> bytes:
     return (web / "index.html").read_text(encoding="utf-8").replace("</head>", f"{links}</head>").encode()
 
 
-@get("/sw.js", include_in_schema=False, sync_to_thread=True)
-def service_worker() -> Response[str]:
+@get("/sw.js", include_in_schema=False, sync_to_thread=True, middleware=[unless_held])
+def service_worker() -> Response[bytes]:
     """The service worker: it stands at the root, because what it answers for is everything below its own address."""
-    return Response(_worker(), media_type="text/javascript; charset=utf-8", headers={"cache-control": "no-cache"})
+    return _told(_worker(), "text/javascript")
+
+
+def _told(body: bytes, kind: str) -> Response[bytes]:
+    headers = {"cache-control": "no-cache", "etag": f'"{hashlib.sha256(body).hexdigest()[:16]}"'}
+    return Response(body, media_type=f"{kind}; charset=utf-8", headers=headers)
 
 
 @cache
-def _worker() -> str:
+def _worker() -> bytes:
     """The script, told what there is to keep. A new version of any file is a new script, which browsers look for."""
     web = Path(str(resources.files("router").joinpath("web")))
     files = sorted(path for path in web.rglob("*") if path.is_file() and _is_shell(path.relative_to(web)))
@@ -52,7 +58,7 @@ def _worker() -> str:
         "libraries": [f"{FILES}/{path.relative_to(web).as_posix()}" for path in libraries],
         "librariesVersion": _digest(libraries),
     }
-    return f"const KEPT = {json.dumps(told)};\n{(web / _WORKER).read_text(encoding='utf-8')}"
+    return f"const KEPT = {json.dumps(told)};\n{(web / _WORKER).read_text(encoding='utf-8')}".encode()
 
 
 def _is_shell(file: Path) -> bool:
@@ -72,4 +78,6 @@ def _digest(files: list[Path]) -> str:
 def static() -> Router:
     """What the page loads."""
     folder = str(resources.files("router").joinpath("web"))
-    return create_static_files_router(path=FILES, directories=[folder], cache_control=_ANEW, include_in_schema=False)
+    return create_static_files_router(
+        path=FILES, directories=[folder], cache_control=_ANEW, include_in_schema=False, middleware=[unless_held]
+    )

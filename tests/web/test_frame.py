@@ -12,6 +12,8 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import MINILM
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Response
+
     from tests.web.conftest import Visit
 
 MOST_BYTES = 300_000
@@ -43,6 +45,23 @@ def test_the_first_page_names_at_once_every_module_that_it_runs(visit: Visit) ->
 
     assert len(named) == len(set(named)) > 10
     assert set() < scripts <= set(named)
+
+
+def test_what_the_browser_holds_is_not_sent_again(visit: Visit) -> None:
+    """It asks for each file whether there is another version."""
+    answers: list[Response] = []
+    visit.page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108 -- Playwright marks it
+    page = visit.open("")
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    answers.clear()
+    page.reload()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+
+    files = {answer.url: answer for answer in answers if "/ui/" in answer.url and not answer.from_service_worker}
+    assert files
+    assert 0 == sum(answer.request.sizes()["responseBodySize"] for answer in files.values())
 
 
 def test_the_first_page_does_not_jump(visit: Visit) -> None:
