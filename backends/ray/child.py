@@ -23,7 +23,7 @@ KILLED_AFTER_S = END_S + 5.0
 
 _COMMAND = (sys.executable, "-m", "backends.ray.driver")
 
-# Whoever runs the router may have said otherwise, except of telemetry.
+# Whoever runs the router may have said otherwise, except of telemetry, and of who may join a cluster of our own.
 _PHONES_NOBODY = {"RAY_USAGE_STATS_ENABLED": "0"}
 _QUICK = {
     "GRPC_VERBOSITY": "ERROR",  # else its own log is on stderr
@@ -87,7 +87,7 @@ async def spawned(options: RayOptions) -> Process:
 
 def environment(options: RayOptions) -> dict[str, str]:
     """What the driver is told before it imports Ray, and which Ray cannot be told otherwise."""
-    return _QUICK | (_ALONE if options.own else {}) | dict(options.environ) | _PHONES_NOBODY
+    return _QUICK | dict(options.environ) | _PHONES_NOBODY | (_ALONE if options.own else {})
 
 
 def _spawned(environ: Mapping[str, str]) -> Process:

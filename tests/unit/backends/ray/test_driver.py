@@ -111,14 +111,15 @@ def test_a_driver_that_cannot_end_is_killed(monkeypatch):
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_driver_is_told_before_it_imports_ray(own):
-    """Whoever runs the router may have said otherwise, except of telemetry."""
-    given = {"RAY_USAGE_STATS_ENABLED": "1", "GRPC_VERBOSITY": "INFO", "PATH": "/bin"}
+    """Whoever runs the router may have said otherwise, except of telemetry, and of who may join a cluster of our own."""
+    joinable = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    given = {"RAY_USAGE_STATS_ENABLED": "1", "GRPC_VERBOSITY": "INFO", "PATH": "/bin", joinable: "1"}
     options = RayOptions(local=OPTIONS.local, address="local" if own else "auto", environ=given)
 
     told = child.environment(options)
 
     assert ("0", "INFO", "/bin") == (told["RAY_USAGE_STATS_ENABLED"], told["GRPC_VERBOSITY"], told["PATH"])
-    assert own == ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in told)
+    assert ("0" if own else "1") == told[joinable]
 
 
 def test_a_cluster_is_asked_for_again_at_once_and_then_ever_later():
