@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-CONNECT_S, DEPLOY_S, DELETE_S, LOOK_S = 180.0, 120.0, 180.0, 30.0
-"""How long each may take of a driver that is well, on a machine that is busy."""
+BEGIN_S, JOIN_S, DEPLOY_S, DELETE_S, LOOK_S = 180.0, 90.0, 120.0, 180.0, 30.0
+"""How long each may take of a driver that is well, on a machine that is busy. Ray itself tries to join for minutes."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0
 """A cluster that was there for so long and is lost is asked for again as if it never had been lost before."""
@@ -145,8 +145,9 @@ class Driving:
 
         self._child = child
         link = await Link.over(child.sock, ended)
+        within_s = BEGIN_S if self._options.own else JOIN_S
         try:
-            await _within(CONNECT_S, link, link.send(Connect, self._options.address, self._options.namespace).done())
+            await _within(within_s, link, link.send(Connect, self._options.address, self._options.namespace).done())
         except BaseException:
             await link.aclose()
             self._let_go()

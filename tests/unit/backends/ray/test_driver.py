@@ -111,7 +111,7 @@ def test_a_driver_that_cannot_end_is_killed(monkeypatch):
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_driver_is_told_before_it_imports_ray(own):
-    """Whoever runs the router may have said otherwise, except of telemetry, and of who may join a cluster of our own."""
+    """Whoever runs the router may have said otherwise, but not of telemetry, nor of who joins a cluster of our own."""
     joinable = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
     given = {"RAY_USAGE_STATS_ENABLED": "1", "GRPC_VERBOSITY": "INFO", "PATH": "/bin", joinable: "1"}
     options = RayOptions(local=OPTIONS.local, address="local" if own else "auto", environ=given)
