@@ -27,7 +27,6 @@ _COMMAND = (sys.executable, "-m", "backends.ray.driver")
 _PHONES_NOBODY = {"RAY_USAGE_STATS_ENABLED": "0"}
 _QUICK = {
     "GRPC_VERBOSITY": "ERROR",  # else its own log is on stderr
-    "RAY_BACKEND_LOG_LEVEL": "error",  # likewise of what Ray has in C++
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # calls leave from the driver's event loop, by gRPC: 2 ms instead of 7
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",  # which would have every replica listen for HTTP: nobody calls it so
 }
