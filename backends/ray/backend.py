@@ -12,16 +12,15 @@ from msgspec.structs import replace
 
 from backends.errors import BackendError, Interrupted, Unavailable
 from backends.ray import calls, wire
-from backends.ray.cluster import Cluster
 from backends.ray.deployment import Deployment
-from backends.ray.errors import MISSING, broken, is_settling, translated
+from backends.ray.driving import Driving
+from backends.ray.errors import MISSING, broken
 from backends.ray.options import OWN, Opening, RayOptions, Shape, application, shape_of
 from backends.types import Delta, Limits, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from backends.ray.cluster import Handles
     from backends.reports import LoadReport
     from backends.types import InferenceRequest, InferenceResult, Piece, Target
 
@@ -30,7 +29,6 @@ __all__ = ["OWN", "Opening", "RayBackend", "RayOptions", "Shape"]
 logger = logging.getLogger("nearfar.ray")
 
 LOOK_S = 2.0  # how often the cluster is asked how it stands
-SETTLE_S = 0.25  # until Serve is asked again for what it has not heard of
 STRIKES = 3  # unanswered looks after which the connection is made anew
 CLOSED = "the ray backend is shutting down"
 _UNKNOWN = Status(unavailable="this target has not been prepared", device="cpu")
@@ -42,9 +40,9 @@ _UNSOURCED = Status(unavailable="it has no source to load its weights from", dev
 class RayBackend:
     """Calls models that run as deployments of a cluster. Without a target of its own it touches nothing of Ray."""
 
-    def __init__(self, options: RayOptions, cluster: Cluster | None = None) -> None:
+    def __init__(self, options: RayOptions, cluster: Driving | None = None) -> None:
         self._options = options
-        self._cluster = cluster or Cluster(options)
+        self._cluster = cluster or Driving(options)
         self._deployments: dict[str, Deployment] = {}
         self._targets: dict[Target, Deployment] = {}
         self._turn = asyncio.Lock()  # connecting, deploying and leaving, one at a time
@@ -101,10 +99,10 @@ class RayBackend:
         began, deployment = time.perf_counter(), await self._known(target)
         was_running = deployment.running > 0
         with self._failing(deployment, told=[]):
-            handles = await self._awake(deployment)
-            described = deployment.described or await self._describe(deployment, handles)
+            await self._awake(deployment)
+            described = deployment.described or await self._describe(deployment)
             if thorough:
-                measured: LoadReport = await calls.whole(handles.measure.remote(), Limits())
+                measured: LoadReport = await calls.whole(self._cluster.call(deployment.name, "measure"), Limits())
                 return measured
         load_s = 0.0 if was_running else time.perf_counter() - began
         return replace(described.report, load_s=load_s)
@@ -112,13 +110,12 @@ class RayBackend:
     async def unload(self, target: Target) -> bool:
         """End the target's deployment, once its requests have ended; the next request deploys it anew."""
         deployment = self._targets.get(target)
-        if deployment is None or deployment.handles is None:
+        if deployment is None or not deployment.deployed:
             return False
         async with self._turn:
             held = deployment.running > 0
             deployment.wanted = False
-            with translated(target.model):
-                await asyncio.to_thread(self._cluster.delete, deployment.name)
+            await self._cluster.delete(deployment.name)
             deployment.gone()
         return held
 
@@ -127,9 +124,9 @@ class RayBackend:
         deployment = await self._known(target)
         with deployment.carrying(request), self._failing(deployment, told=[]):
             began, cold = time.perf_counter(), not deployment.running
-            handles = await self._awake(deployment)
-            response = handles.infer.remote(wire.ask(request, target))
-            served: wire.Served = await calls.whole(response, request.limits)
+            await self._awake(deployment)
+            reply = self._cluster.call(deployment.name, "infer", wire.ask(request, target))
+            served: wire.Served = await calls.whole(reply, request.limits)
             outside_s = max(0.0, time.perf_counter() - began - served.inside_s)
         return self._answered(deployment, request, wire.answer(served, target, outside_s, cold=cold))
 
@@ -139,9 +136,9 @@ class RayBackend:
         deployment = await self._known(target)
         with deployment.carrying(request), self._failing(deployment, told=told):
             began, cold = time.perf_counter(), not deployment.running
-            handles = await self._awake(deployment)
-            response = handles.stream.remote(wire.ask(request, target))
-            async with aclosing(calls.pieces(response, request.limits)) as pieces:
+            await self._awake(deployment)
+            reply = self._cluster.call(deployment.name, "stream", wire.ask(request, target))
+            async with aclosing(calls.pieces(reply, request.limits)) as pieces:
                 async for piece in pieces:
                     if not isinstance(piece, wire.Served):
                         told += [True] if isinstance(piece, Delta) else []
@@ -157,7 +154,7 @@ class RayBackend:
         if deployment is None or deployment in self._targets.values():
             return
         self._deployments.pop(deployment.name, None)
-        if self._options.own and deployment.handles is not None:
+        if self._options.own and deployment.deployed:
             ending = asyncio.get_running_loop().create_task(self._ended(deployment))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
@@ -170,6 +167,7 @@ class RayBackend:
             await asyncio.wait([self._watching])
         async with self._turn:
             await self._left()
+            await self._cluster.aclose()
 
     # --- the cluster ----------------------------------------------------------------------------
 
@@ -192,13 +190,14 @@ class RayBackend:
         for deployment in list(self._deployments.values()):
             if deployment.wanted and deployment.target.source is not None:
                 await self._deployed(deployment)
-        known = [one for one in self._deployments.values() if one.handles is not None]
-        with translated("the cluster"):
-            seen = await asyncio.to_thread(self._cluster.seen)
+        known = [one for one in self._deployments.values() if one.deployed]
+        seen = await self._cluster.seen()
         for deployment in known:
             deployment.see(seen.get(deployment.name))
-            if deployment.running and deployment.described is None and deployment.handles is not None:
-                await self._describe(deployment, deployment.handles, Limits(total_s=LOOK_S))
+            if deployment.doubted:
+                self._waking(deployment)
+            if deployment.running and deployment.described is None:
+                await self._describe(deployment, Limits(total_s=LOOK_S))
 
     async def _deployed(self, deployment: Deployment) -> None:
         """Have it deployed; what is wrong with it alone keeps nobody from the others."""
@@ -209,73 +208,61 @@ class RayBackend:
                 raise
             deployment.refused(str(error))
 
-    async def _ready(self, deployment: Deployment) -> Handles:
-        """How the deployment is called: it is deployed where it is not, in a cluster that is joined where it is not."""
-        if deployment.handles is not None:
-            return deployment.handles
+    async def _ready(self, deployment: Deployment) -> None:
+        """Have the deployment there: it is deployed where it is not, in a cluster that is joined where it is not."""
+        if deployment.deployed:
+            return
         async with self._turn:
             if self._closed:
                 raise Unavailable(CLOSED)
             self.start()
             if not self._connected:
                 await self._join()
-            if deployment.handles is None:
-                with translated(deployment.target.model):
-                    await asyncio.to_thread(self._cluster.deploy, deployment.name, deployment.target, deployment.shape)
-                    deployment.handles = self._cluster.handles(deployment.name)
-            deployment.wanted = True
-            return deployment.handles
+            if not deployment.deployed:
+                await self._cluster.deploy(deployment.name, deployment.target, deployment.shape)
+            deployment.wanted = deployment.deployed = True
 
-    async def _awake(self, deployment: Deployment) -> Handles:
-        """How the deployment is called, once a replica runs. Those that wait for one wait together, for one call of it.
+    async def _awake(self, deployment: Deployment) -> None:
+        """Return once a replica runs. Those that wait for one wait together, for one call of it.
 
         Raises:
             BackendError: none will come, as far as the cluster knows.
         """
-        handles = await self._ready(deployment)
+        await self._ready(deployment)
         if deployment.running:
-            return handles
-        loop = asyncio.get_running_loop()
-        if deployment.waking is None or deployment.waking.done():
-            deployment.waking = loop.create_task(self._woken(deployment, handles))
-            deployment.waking.add_done_callback(_seen)
-        waking, failing = deployment.waking, loop.create_task(deployment.failing.wait())
+            return
+        waking = self._waking(deployment)
+        failing = asyncio.get_running_loop().create_task(deployment.failing.wait())
         try:
             await asyncio.wait([waking, failing], return_when=asyncio.FIRST_COMPLETED)
         finally:
             failing.cancel()
         if waking.done() and not waking.cancelled():
             waking.result()
-            return handles
-        raise Unavailable(
-            deployment.status().unavailable or f"'{deployment.target.model}' was taken out of the cluster"
-        )
+            return
+        why = deployment.status().unavailable if self._connected else self._failure
+        raise Unavailable(why or f"'{deployment.target.model}' was taken out of the cluster")
 
-    async def _woken(self, deployment: Deployment, handles: Handles) -> wire.Described:
-        while True:
-            try:
-                return await self._describe(deployment, handles)
-            except Unavailable as error:
-                if not is_settling(error):
-                    raise
-            await asyncio.sleep(SETTLE_S)
+    def _waking(self, deployment: Deployment) -> asyncio.Task[wire.Described]:
+        """The one call that waits for a replica to answer."""
+        if deployment.waking is None or deployment.waking.done():
+            deployment.waking = asyncio.get_running_loop().create_task(self._describe(deployment))
+            deployment.waking.add_done_callback(_seen)
+        return deployment.waking
 
     async def _describe(
         self,
         deployment: Deployment,
-        handles: Handles,
         limits: Limits = Limits(),  # noqa: B008 -- immutable
     ) -> wire.Described:
-        with translated(deployment.target.model):
-            described: wire.Described = await calls.whole(handles.describe.remote(), limits)
+        described: wire.Described = await calls.whole(self._cluster.call(deployment.name, "describe"), limits)
         deployment.described = described
         deployment.serves()
         return described
 
     async def _join(self) -> None:
         try:
-            with translated("the cluster"):
-                await asyncio.to_thread(self._cluster.connect)
+            await self._cluster.connect(self._lost)
         except BackendError as error:
             self._say(str(error))
             raise
@@ -283,19 +270,23 @@ class RayBackend:
 
     async def _left(self) -> None:
         """Leave the cluster; nothing of what was known of it holds any more."""
+        self._forget_all()
+        await self._cluster.disconnect()
+
+    def _lost(self, why: str) -> None:
+        """The cluster is lost, with all that is under way there; the next request, or look, asks for it anew."""
+        self._say(why)
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._connected = False
         for deployment in self._deployments.values():
             deployment.gone()
-        if self._connected:
-            self._connected = False
-            await asyncio.to_thread(self._cluster.disconnect)
 
     async def _ended(self, deployment: Deployment) -> None:
         async with self._turn:
-            with (
-                suppress(BackendError),
-                translated(deployment.target.model),
-            ):  # a cluster that is gone has ended it, too
-                await asyncio.to_thread(self._cluster.delete, deployment.name)
+            with suppress(BackendError):  # a cluster that is gone has ended it, too
+                await self._cluster.delete(deployment.name)
 
     def _say(self, failure: str) -> None:
         if failure != self._failure:
@@ -322,8 +313,7 @@ class RayBackend:
     def _failing(self, deployment: Deployment, *, told: list[bool]) -> Iterator[None]:
         """Turn what goes wrong inside into one of our errors; `told` is not empty once pieces went out."""
         try:
-            with translated(deployment.target.model):
-                yield
+            yield
         except Interrupted as error:
             raise broken(error, told=bool(told), others=deployment.lost()) from error
 

@@ -6,32 +6,31 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from backends.errors import Interrupted, Timeout
+from backends.errors import Timeout
 from backends.ray import wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from backends.ray.link import Reply
     from backends.types import Limits
 
-_STOPPED = "the cluster stopped the replica in the middle of its work"
 
-
-async def whole(response: Any, limits: Limits) -> Any:
+async def whole(reply: Reply, limits: Limits) -> Any:
     """What a replica answers. Cancelling the wait stops the work.
 
     Raises:
         BackendError: what the replica failed with, or a limit.
     """
     try:
-        async with _bounded(_least(limits.first_token_s, limits.total_s), "the answer"), _owned():
-            return wire.value_of(await response)
+        async with _bounded(_least(limits.first_token_s, limits.total_s), "the answer"):
+            return wire.value_of(await anext(reply))
     except BaseException:
-        response.cancel()
+        reply.cancel()
         raise
 
 
-async def pieces(response: Any, limits: Limits) -> AsyncGenerator[Any, None]:
+async def pieces(reply: Reply, limits: Limits) -> AsyncGenerator[Any, None]:
     """What a replica says, piece by piece. Closing it early stops the work.
 
     Raises:
@@ -43,14 +42,14 @@ async def pieces(response: Any, limits: Limits) -> AsyncGenerator[Any, None]:
         while True:
             left_s = None if ends is None else max(0.0, ends - loop.time())
             try:
-                async with _bounded(_least(silent_s, left_s), what), _owned():
-                    body = await anext(response)
+                async with _bounded(_least(silent_s, left_s), what):
+                    body = await anext(reply)
             except StopAsyncIteration:
                 return
             yield wire.value_of(body)
             silent_s, what = limits.idle_s, "the next piece"
     finally:
-        response.cancel()  # of one that has ended it changes nothing
+        reply.cancel()  # of one that has ended it changes nothing
 
 
 @asynccontextmanager
@@ -63,18 +62,6 @@ async def _bounded(limit_s: float | None, what: str) -> AsyncIterator[None]:
         if not limit.expired():
             raise
         raise Timeout(f"{what} did not come within {limit_s:g} s") from error
-
-
-@asynccontextmanager
-async def _owned() -> AsyncIterator[None]:
-    """Let only our own cancellation through: a replica that stops cancels its work, and Ray says so likewise."""
-    task = asyncio.current_task()
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        if task is None or task.cancelling():
-            raise
-        raise Interrupted(_STOPPED) from error
 
 
 def _least(*seconds: float | None) -> float | None:

@@ -13,8 +13,8 @@ from backends.types import Status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backends.ray.cluster import Handles, Seen
     from backends.ray.options import Shape
+    from backends.ray.seen import Seen
     from backends.ray.wire import Described
     from backends.types import InferenceRequest, InferenceResult, Target
 
@@ -25,24 +25,27 @@ class Deployment:
     """One application of the cluster, as this router sees it. Belongs to one event loop.
 
     Attributes:
-        handles: How it is called; None until it was deployed.
+        deployed: Whether it is there to be called.
         wanted: False once it was unloaded, until somebody asks for it again.
         running: Replicas that serve, as last seen.
         described: What one of them said of itself.
         waking: The call that waits for one, while somebody does.
         failing: Set while it is known that none will come.
+        doubted: Whether the last replica that was known died under a request: what the cluster still counts is then
+            believed when one answers, or when the cluster has noticed.
     """
 
     def __init__(self, name: str, target: Target, shape: Shape) -> None:
         self.name = name
         self.target = target
         self.shape = shape
-        self.handles: Handles | None = None
+        self.deployed = False
         self.wanted = True
         self.running = 0
         self.described: Described | None = None
         self.waking: asyncio.Task[Described] | None = None
         self.failing = asyncio.Event()
+        self.doubted = False
         self._failure: str | None = None
         self._loads = 0
         self._queued = 0
@@ -54,8 +57,10 @@ class Deployment:
         if seen is None:
             self.gone()
             return
-        self._loads += max(0, seen.running - self.running)
-        self.running = seen.running
+        self.doubted = self.doubted and seen.running > 0
+        running = 0 if self.doubted else seen.running
+        self._loads += max(0, running - self.running)
+        self.running = running
         self.refused(seen.failure)
 
     def serves(self) -> None:
@@ -63,11 +68,13 @@ class Deployment:
         if not self.running:
             self._loads += 1
         self.running = max(1, self.running)
+        self.doubted = False
         self.refused(None)
 
     def lost(self) -> bool:
         """A replica died under a request. Returns whether another one should be running."""
         self.running = max(0, self.running - 1)
+        self.doubted = not self.running
         return self.running > 0
 
     def refused(self, why: str | None) -> None:
@@ -82,7 +89,8 @@ class Deployment:
         """Nothing of it is left; it is deployed anew when it is wanted."""
         if self.waking is not None:
             self.waking.cancel()
-        self.handles, self.described, self.waking, self.running = None, None, None, 0
+        self.deployed, self.described, self.waking, self.running = False, None, None, 0
+        self.doubted = False
         self.refused(None)
 
     @contextmanager

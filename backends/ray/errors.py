@@ -75,9 +75,9 @@ def broken(error: BackendError, *, told: bool, others: bool) -> BackendError:
     return error if others else Unavailable(str(error))
 
 
-def is_settling(error: BackendError) -> bool:
+def is_settling(error: Exception) -> bool:
     """Whether Serve has not heard yet that the deployment is there: for a moment after one of its name was deleted."""
-    return type(error.__cause__).__name__ == "DeploymentUnavailableError"
+    return type(error).__name__ == "DeploymentUnavailableError"
 
 
 def _ours(error: Exception, model: str) -> BackendError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
@@ -50,7 +50,7 @@ class RayOptions(Struct, frozen=True, kw_only=True):
         address: `local`; `auto`, the cluster that this machine is a node of; or HOST:PORT of a cluster's head.
         namespace: What the names of our applications begin with: routers with the same one share deployments.
         shape: What a deployment has whose candidate says nothing else.
-        environ: This process' environment, to write into: Ray is told by it what it cannot be told otherwise.
+        environ: What the driver's process finds in its environment, beside what Ray is told by it.
         local: What a replica's near side is like; its paths are those of the machine that a replica runs on.
     """
 
@@ -58,7 +58,7 @@ class RayOptions(Struct, frozen=True, kw_only=True):
     address: str = OWN
     namespace: str = "nearfar"
     shape: Shape = Shape()
-    environ: MutableMapping[str, str] = msgspec.field(default_factory=dict)
+    environ: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def own(self) -> bool:

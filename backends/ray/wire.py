@@ -1,4 +1,4 @@
-"""What crosses between router and replica, as bytes: MessagePack of our own values. No class of ours is pickled.
+"""What crosses between router, driver and replica: MessagePack of our own values. No class of ours is pickled.
 
 A frame is a value's class by name, and the value. Errors cross as frames, too: a replica raises only for bugs.
 """
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from backends import errors
 from backends.errors import BackendError
 from backends.ray.options import Opening
+from backends.ray.seen import Seen
 from backends.reports import LoadReport
 from backends.types import (
     ClassificationInput,
@@ -90,12 +91,18 @@ class Described(Struct, frozen=True, kw_only=True):
     report: LoadReport
 
 
+class Standing(Struct, frozen=True, kw_only=True):
+    """Every application of a cluster by name, as it stands."""
+
+    applications: dict[str, Seen]
+
+
 _VALUES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         EmbeddingInput, ClassificationInput, ZeroShotInput, GenerationInput, DrawingInput, PhotoInput, SpeechInput,
         EmbeddingOutput, ClassificationOutput, GenerationOutput, DrawingOutput, TranscriptOutput,
-        Delta, Progress, Served, Described, LoadReport,
+        Delta, Progress, Served, Described, LoadReport, Standing,
     )
 }  # fmt: skip
 _ERRORS: dict[str, type[BackendError]] = {
@@ -182,6 +189,11 @@ def report(value: LoadReport) -> bytes:
     return _encode(_frame(value))
 
 
+def standing(applications: dict[str, Seen]) -> bytes:
+    """How a cluster stands."""
+    return _encode(_frame(Standing(applications=applications)))
+
+
 def result(value: InferenceResult, inside_s: float) -> bytes:
     """A whole answer, and what it took in the replica altogether."""
     served = Served(
@@ -203,10 +215,10 @@ def failure(error: BackendError) -> bytes:
 
 
 def value_of(body: bytes) -> Any:
-    """What a replica sent: a piece, an answer as it crossed, or what it was asked of itself.
+    """What a replica or the driver sent: a piece, an answer as it crossed, or what it was asked of itself.
 
     Raises:
-        BackendError: what the replica failed with.
+        BackendError: what it failed with.
     """
     frame: Frame = _decoders["Frame"](body)
     kind = _ERRORS.get(frame.kind)

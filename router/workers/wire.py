@@ -8,8 +8,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from backends.frames import Frames, framed
 from router.errors import LogError
-from router.workers.frames import Frames, framed
 
 if TYPE_CHECKING:
     from pathlib import Path

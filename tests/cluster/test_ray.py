@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -52,7 +53,12 @@ def chatting(**given) -> InferenceRequest:
 @asynccontextmanager
 async def joined(nodes, models_dir, **shape):
     backend = RayBackend(
-        RayOptions(address=nodes.address, local=LocalOptions(models_dir=models_dir), shape=Shape(**shape))
+        RayOptions(
+            address=nodes.address,
+            local=LocalOptions(models_dir=models_dir),
+            shape=Shape(**shape),
+            environ=os.environ,
+        )
     )
     try:
         yield backend
@@ -187,7 +193,7 @@ async def running(house: House, model: str, replicas: int = 1) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.usefixtures("joinable")  # Ray reads a process' token once
+@pytest.mark.usefixtures("joinable")
 def test_a_cluster_of_our_own_is_near_priced_and_sealed(models_dir):
     """Offline, with a guard over this process' sockets: it starts, answers as near, costs what its replica held."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -33,7 +34,8 @@ def run(nodes, models_dir):
 
     def runner(check):
         async def main():
-            options = RayOptions(address=nodes.address, local=LocalOptions(models_dir=models_dir))
+            local = LocalOptions(models_dir=models_dir)
+            options = RayOptions(address=nodes.address, local=local, environ=os.environ)
             subject = Sourced(RayBackend(options), "ray", {})
             try:
                 await check(subject)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backends.ray.cluster import Cluster
+from backends.ray.driving import Driving
 from router.backend_options import ray_options
 from router.checks import checked
 from router.decision_log.log import DecisionLog
@@ -98,7 +98,7 @@ def test_a_candidate_says_what_its_deployment_has_otherwise():
 @pytest.mark.parametrize(("address", "near"), [("local", True), ("auto", False)])
 def test_a_deployment_without_a_replica_is_cold_wherever_it_is(address, near, monkeypatch):
     """Its start is foreseen: a process, its libraries and the weights."""
-    monkeypatch.setattr(Cluster, "installed", staticmethod(lambda: True))
+    monkeypatch.setattr(Driving, "installed", staticmethod(lambda: True))
 
     async def check_it(house):
         plan = await house.dispatcher.plan(embed(model=MODEL))
@@ -114,7 +114,7 @@ def test_a_deployment_without_a_replica_is_cold_wherever_it_is(address, near, mo
 
 def test_without_the_extra_a_request_goes_elsewhere_and_says_what_to_install(monkeypatch):
     """The router is as it was without Ray."""
-    monkeypatch.setattr(Cluster, "installed", staticmethod(lambda: False))
+    monkeypatch.setattr(Driving, "installed", staticmethod(lambda: False))
 
     async def check_it(house):
         outcome = await house.dispatcher.infer(embed(model=MODEL))

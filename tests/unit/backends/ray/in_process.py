@@ -1,14 +1,23 @@
-"""A cluster that is this process: real replicas on the test's own loop, without Ray, which die when they are told."""
+"""A cluster that is this process: real replicas on the test's own loop, without Ray, which die when they are told.
+
+What asks it does so over a socket, as of a driver in a process of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
 
-from backends.ray import wire
-from backends.ray.cluster import Handles, Seen
-from backends.ray.options import Opening, RayOptions
+from backends.ray import driver
+from backends.ray.cluster import Handles
+from backends.ray.driving import Driving
 from backends.ray.replica import Replica
+from backends.ray.seen import Seen
+
+if TYPE_CHECKING:
+    from backends.ray.options import RayOptions
 
 
 class Response:
@@ -60,42 +69,49 @@ class Method:
 
 
 class InProcess:
-    """Stands where `backends.ray.cluster.Cluster` does.
+    """Stands where `backends.ray.cluster.Cluster` does, in a driver of this process.
 
     Attributes:
         away: Why nobody can connect, where nobody can.
         dies: What whoever asks a replica is told instead of an answer.
         said: What was asked of the cluster, in order.
+        may_look: Cleared while whoever looks how it stands hears nothing.
+        drivers: Those that were begun; cancelling one is its process' end.
     """
 
-    def __init__(self, options: RayOptions) -> None:
-        self._options = options
+    def __init__(self) -> None:
         self._openings: dict[str, bytes] = {}
         self._replicas: dict[str, asyncio.Task[Replica]] = {}
         self.away: Exception | None = None
         self.dies: BaseException | None = None
         self.dies_after_a_piece: Exception | None = None
         self.replicas = 1
+        self.may_look = threading.Event()
+        self.may_look.set()
         self.said: list[str] = []
+        self.drivers: list[asyncio.Task[None]] = []
 
-    @staticmethod
-    def installed() -> bool:
-        return True
+    async def driver(self, options: RayOptions) -> InThisProcess:
+        """Begin one, as `backends.ray.child.spawned` does."""
+        ours, theirs = socket.socketpair()
+        self.drivers.append(asyncio.get_running_loop().create_task(driver.serve(theirs, self)))
+        return InThisProcess(ours, self.drivers[-1])
 
-    def connect(self) -> None:
+    def connect(self, address: str, namespace: str) -> None:
         self.said.append("connect")
         if self.away is not None:
             raise self.away
 
-    def deploy(self, name: str, target: Any, shape: Any) -> None:
+    def deploy(self, name: str, opening: bytes, shape: Any) -> None:
         self.said.append("deploy")
-        self._openings.setdefault(name, wire.opening(Opening(target=target, shape=shape, local=self._options.local)))
+        self._openings.setdefault(name, opening)
 
     def delete(self, name: str) -> None:
         self.said.append("delete")
         del self._openings[name]
 
     def seen(self) -> dict[str, Seen]:
+        self.may_look.wait()
         return {name: Seen(running=self.replicas if name in self._replicas else 0) for name in self._openings}
 
     def handles(self, name: str) -> Handles:
@@ -113,6 +129,24 @@ class InProcess:
         """End the replicas, as the end of their processes does."""
         for task in self._replicas.values():
             await (await task)._local.aclose()
+
+
+class InThisProcess:
+    """A driver that was begun, as a `backends.ray.child.Child`."""
+
+    def __init__(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self.sock, self._task = sock, task
+
+    async def ended(self) -> None:
+        await asyncio.wait([self._task])
+
+
+class Installed(Driving):
+    """As where the extra is installed."""
+
+    @staticmethod
+    def installed() -> bool:
+        return True
 
 
 async def _started(opening: bytes) -> Replica:

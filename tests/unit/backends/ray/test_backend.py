@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from backends.errors import Interrupted, InvalidInput, RemoteError, Timeout, Unavailable
 from backends.local import preparation
 from backends.local.backend import LocalOptions
+from backends.ray import driving
 from backends.ray.backend import RayBackend, RayOptions
-from backends.ray.cluster import Cluster
+from backends.ray.driving import Driving
 from backends.types import (
     Delta,
     GenerationInput,
@@ -27,7 +28,7 @@ from backends.types import (
 )
 from tests.unit.backends.local.test_backend import MACHINE, parrot, workers  # noqa: F401 -- a fixture
 from tests.unit.backends.local.test_model_source import model, safetensors
-from tests.unit.backends.ray.in_process import InProcess
+from tests.unit.backends.ray.in_process import InProcess, Installed
 from tests.unit.backends.ray.test_errors import ACTOR
 
 HANG_S = 60
@@ -47,8 +48,8 @@ def within(tmp_path, parrot, monkeypatch):  # noqa: F811
     def run(check, **options):
         async def main():
             given = RayOptions(local=LocalOptions(models_dir=tmp_path), **options)
-            cluster = InProcess(given)
-            backend = RayBackend(given, cluster)
+            cluster = InProcess()
+            backend = RayBackend(given, Installed(given, cluster.driver))
             try:
                 async with asyncio.timeout(HANG_S):
                     await check(backend, cluster)
@@ -79,6 +80,13 @@ async def until(so):
 async def pieces_of(backend, request, target):
     async with aclosing(backend.stream(request, target)) as items:
         return [item async for item in items]
+
+
+async def heard_of(backend, target, heard):
+    """Take a stream's pieces as they come."""
+    async with aclosing(backend.stream(asking(stream=True), target)) as items:
+        async for item in items:
+            heard.append(item)
 
 
 def test_importing_the_backend_imports_neither_ray_nor_a_model_library():
@@ -305,15 +313,64 @@ def test_a_cluster_that_cannot_be_reached_is_why_its_targets_are_unavailable(wit
         assert "no Ray cluster answers" == backend.status(target).unavailable
 
         cluster.away = None
+        await until(lambda: backend.status(target).unavailable is None)
         assert isinstance(await backend.infer(asking(), target), InferenceResult)
+
+    within(check)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_driver_that_dies_fails_what_was_under_way_and_the_next_request_has_a_fresh_one(
+    within,
+    target,
+    parrot,  # noqa: F811
+    streamed,
+):
+    """Somebody else is asked instead; where a piece went out nobody is."""
+
+    async def check(backend, cluster):
+        await backend.load(target)
+        parrot.running.clear()
+        parrot.may_go_on.clear()
+        heard = []
+        ask = heard_of(backend, target, heard) if streamed else backend.infer(asking(), target)
+        asked = asyncio.create_task(ask)
+        await asyncio.to_thread(parrot.running.wait, HANG_S)
+        await until(lambda: heard or not streamed)
+        cluster.drivers[0].cancel()
+        with pytest.raises(RemoteError if streamed else Unavailable, match="the process that speaks with the Ray"):
+            await asked
+        parrot.may_go_on.set()
+
+        assert not backend.status(target).loaded
+        assert "abc" == (await backend.infer(asking(), target)).output.text
+        assert (2, 2) == (len(cluster.drivers), cluster.said.count("connect"))
         assert backend.status(target).unavailable is None
+
+    within(check)
+
+
+def test_a_driver_that_does_not_answer_is_left_for_a_fresh_one(within, target, monkeypatch):
+    """Ray hangs where its cluster is gone; whoever asks is not kept waiting by that."""
+    monkeypatch.setattr(driving, "LOOK_S", 0.2)
+
+    async def check(backend, cluster):
+        await backend.load(target)
+        cluster.may_look.clear()
+        try:
+            await until(lambda: len(cluster.drivers) > 1)
+        finally:
+            cluster.may_look.set()
+        await until(lambda: backend.status(target).unavailable is None)
+
+        assert "abc" == (await backend.infer(asking(), target)).output.text
 
     within(check)
 
 
 def test_without_the_extra_a_target_says_what_to_install(tmp_path, target, monkeypatch):
     """And a request is told the same."""
-    monkeypatch.setattr(Cluster, "installed", staticmethod(lambda: False))
+    monkeypatch.setattr(Driving, "installed", staticmethod(lambda: False))
     backend = RayBackend(RayOptions(local=LocalOptions(models_dir=tmp_path)))
 
     async def check():

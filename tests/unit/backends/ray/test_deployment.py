@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from backends.ray.cluster import Seen, seen_of
 from backends.ray.deployment import Deployment
 from backends.ray.options import Shape, application, shape_of
+from backends.ray.seen import Seen, seen_of
 from backends.types import (
     EmbeddingInput,
     EmbeddingOutput,
@@ -76,10 +76,24 @@ def test_an_application_that_is_gone_is_deployed_anew():
     """Somebody else has deleted it."""
     one = deployment()
     one.see(Seen(running=1))
-    one.handles = ("infer", "stream", "describe", "measure")
+    one.deployed = True
     one.see(None)
 
-    assert (None, False) == (one.handles, one.status().loaded)
+    assert (False, False) == (one.deployed, one.status().loaded)
+
+
+def test_what_the_cluster_counts_is_doubted_after_the_last_replica_died_under_a_request():
+    """It notices later: until then it counts the dead. It is believed when one answers, or when it has noticed."""
+    for believed in (Deployment.serves, lambda one: one.see(Seen(running=0))):
+        one = deployment()
+        one.see(Seen(running=1))
+        one.lost()
+        one.see(Seen(running=1))
+        assert (True, False) == (one.doubted, one.status().loaded)
+
+        believed(one)
+        one.see(Seen(running=1))
+        assert (False, True) == (one.doubted, one.status().loaded)
 
 
 def test_a_failure_is_why_it_is_unavailable_until_a_replica_answers():

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backends.frames import framed
 from router.decision_log.spill import spill_of
 from router.errors import LogError
-from router.workers.frames import framed
 from router.workers.wire import reached
 from tests.unit.router.workers.conftest import Relay, decided
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.workers.frames import MOST_BYTES, BadFrame, Frames, framed
+from backends.frames import MOST_BYTES, BadFrame, Frames, framed
 
 messages = st.lists(st.binary(max_size=300), max_size=12)
 
