@@ -210,6 +210,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
     Attributes:
         unavailable: Why it cannot serve right now; None when it can.
+        back_in_s: Seconds until it is looked at again, where that it is unavailable passes by itself; else None.
         does_not_fit: Why the model does not fit this machine; None when it does (or is far).
         loaded: True when no load time would be paid.
         device: `cpu`, `cuda:0`, `mps`; `remote` when far.
@@ -225,6 +226,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """
 
     unavailable: str | None = None
+    back_in_s: float | None = None
     does_not_fit: str | None = None
     loaded: bool = False
     device: str = "remote"

@@ -73,6 +73,11 @@ class Breakers:
             return f"circuit breaker open after {breaker.why}; probed again in {breaker.open_until - now:.0f} s"
         return None
 
+    def back_in_s(self, candidate_id: str, now: float) -> float:
+        """Seconds until it may be probed, if nobody does; 0 where it may be asked, or a probe is under way."""
+        breaker = self._breakers.get(candidate_id)
+        return 0.0 if breaker is None else max(0.0, breaker.open_until - now)
+
     def closed(self, candidate_id: str) -> bool:
         """Whether nothing is known against the candidate: an attempt that begins now is no probe."""
         breaker = self._breakers.get(candidate_id)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 OnExceeded = Literal["near", "refuse", "warn"]
 STRICTEST_FIRST: tuple[OnExceeded, ...] = ("refuse", "near", "warn")
 
-
 _CLEARLY = 1e-9  # far more than floats are wrong by: what fits by as much need not be added up exactly
 
 
@@ -109,6 +108,10 @@ class Period:
         if cost == 0 or cost < self.room_usd * (1 - _CLEARLY):
             return True
         return self.taken + exact(cost) <= self.held
+
+    def lent(self, cost: float) -> bool:
+        """Whether this much more would fit, if only others gave back what they hold of it: here is all of it."""
+        return self.holds(cost)
 
 
 Opening = Callable[["BudgetEntry", float, float], Period]

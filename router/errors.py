@@ -15,7 +15,8 @@ RouterError
 ├── UnknownModel       no such model; `alternatives` names near ones
 ├── NoSuchResource     no such file or batch, or it is somebody else's
 ├── NoCandidate        nothing may serve the request; carries the rejections
-│   └── NoCapacity     somebody may, but has too much to do now; carries retry_after_s
+│   └── NotNow         somebody may, but is away now; carries retry_after_s
+│       └── NoCapacity has too much to do now
 ├── BudgetExceeded     what may be spent far is spent, and the budget says to refuse then
 ├── DeadlineExceeded   the time allowed for the whole chain ran out
 ├── AllAttemptsFailed  every attempt failed; carries them
@@ -154,8 +155,8 @@ class NoCandidate(RouterError):
         self.rejections = tuple(rejections)
 
 
-class NoCapacity(NoCandidate):
-    """Somebody may serve this request, but not now: whoever may is full, or could not answer in time.
+class NotNow(NoCandidate):
+    """Somebody may serve this request, but not now: whoever may is away or left alone, and that ends by itself.
 
     Attributes:
         retry_after_s: Seconds after which that may be otherwise.
@@ -164,6 +165,10 @@ class NoCapacity(NoCandidate):
     def __init__(self, model: str, rejections: Sequence[Refusal], retry_after_s: float) -> None:
         super().__init__(model, rejections)
         self.retry_after_s = retry_after_s
+
+
+class NoCapacity(NotNow):
+    """Whoever may serve it now is full, or could not answer in time."""
 
 
 class BudgetExceeded(RouterError):

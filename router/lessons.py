@@ -90,6 +90,13 @@ class Lessons:
                 return reason
         return None
 
+    def back_in_s(self, candidate: Candidate) -> float | None:
+        """When a candidate that is unavailable may be asked again; None where that does not come by itself."""
+        if candidate.status.unavailable is not None or self.trusted(candidate):
+            return candidate.status.back_in_s
+        now = time.monotonic()
+        return max(self.breakers.back_in_s(key, now) for key in _keys(candidate))
+
     def trusted(self, candidate: Candidate) -> bool:
         """Whether an attempt at the candidate would be no probe of it: then nothing for everybody hangs on it."""
         return all(map(self.breakers.closed, _keys(candidate)))

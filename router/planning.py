@@ -20,7 +20,7 @@ from router.deciding import Decided, asked_of, decide
 from router.errors import InvalidRequest
 from router.exploring import Given, explored, explorer, unexplored
 from router.ledger import new_decision_id, now_us
-from router.overload import no_capacity
+from router.overload import Away, not_now
 from router.sizes import size_of
 from router.slate import Plan, Size
 from router.steadiness import Incumbents, Kind, Sessions
@@ -94,6 +94,7 @@ class Planner:
         slate = _with_page(self._recalled(slate, kept_as), call, size)
         asked = await self._asked(call.request, size, slate.candidates, slate.estimates)
         decision, estimates, refusal = self._decided(policy, call, route, slate, asked, draw)
+        away = Away(unexplored(policy), slate.candidates, self._lessons.back_in_s, self._budgets, asked)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -108,7 +109,7 @@ class Planner:
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
-            refusal=refusal or no_capacity(call.request.model, decision, estimates, slate.constraints),
+            refusal=refusal or not_now(call.request.model, decision, estimates, slate.constraints, away),
             kept_as=kept_as,
         )
 

@@ -329,10 +329,11 @@ def _traced(calls: Sequence[Call], traceparent: str | None) -> Sequence[Call]:
 
 def _as_watched(status: Status, pool: Pool, model: str) -> Status:
     """The status with what the provider's servers say of themselves."""
-    queue = pool.queue(model)
+    queue, away = pool.queue(model), pool.refusal if status.unavailable is None else None
     return replace(
         status,
-        unavailable=status.unavailable or pool.refusal,
+        unavailable=status.unavailable or away,
+        back_in_s=None if away is None else pool.back_in_s,
         queued=status.queued if queue.outstanding is None else queue.outstanding,
         queue_s=queue.wait_s,
         queue_turns=queue.turns,

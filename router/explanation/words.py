@@ -45,6 +45,8 @@ FAILURES = {
 }
 ENDS = {
     "NoCandidate": "nothing was eligible",
+    "NotNow": "nobody who may serve it was there",
+    "NoCapacity": "whoever may serve it had too much to do",
     "BudgetExceeded": "a budget had nothing left for it",
     "DeadlineExceeded": "the deadline passed",
     "AllAttemptsFailed": "every attempt failed",

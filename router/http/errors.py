@@ -48,6 +48,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (errors.UnknownModel, Told(404, "invalid_request_error", "model_not_found")),
     (errors.NoSuchResource, Told(404, "invalid_request_error", "not_found")),
     (errors.NoCapacity, Told(503, "overloaded_error", "overloaded")),
+    (errors.NotNow, Told(503, "overloaded_error", "unavailable")),
     (errors.NoCandidate, Told(422, "no_candidate", "no_candidate")),
     (errors.BudgetExceeded, Told(402, "insufficient_quota", "budget_exceeded")),
     (errors.DeadlineExceeded, Told(504, "timeout_error", "deadline_exceeded")),
@@ -66,7 +67,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (backend.BackendError, Told(502, "upstream_error", "all_attempts_failed")),
 )
 
-_WAITING = backend.BackendError | errors.NoCapacity | errors.TooManyGuesses | errors.TooManyRequests
+_WAITING = backend.BackendError | errors.NotNow | errors.TooManyGuesses | errors.TooManyRequests
 
 
 def told(error: Exception) -> Told:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from router.decision_log.log import DecisionLog
 from router.errors import SettingsError
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 LAG_WARNING_S = 60.0
 """By how much more than one interval shipping may lag before somebody should read of it."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A log that another process owns, and ships."""
+
+    def shipping(self) -> ShippingState | None:
+        """How that does, as far as it is known here."""
+        ...
 
 
 class Shipping:
@@ -52,6 +61,8 @@ class Shipping:
 
     def state(self) -> ShippingState | None:
         """How it is doing; None where the log is not shipped."""
+        if isinstance(self._log, Elsewhere):
+            return self._log.shipping()
         return None if self._shipper is None else self._shipper.state()
 
     def problem(self) -> str | None:

@@ -16,6 +16,7 @@ from router.decision_log.named import Name
 from router.decision_log.queries import Value
 from router.decision_log.taking import LogStats
 from router.decision_log.windows import Window
+from router.shipping.shipper import ShippingState
 
 if TYPE_CHECKING:
     from router.decision_log.queries import LogReader
@@ -47,9 +48,10 @@ class Rows(Message, frozen=True, kw_only=True):
 
 
 class Committed(Message, frozen=True, kw_only=True):
-    """They are, every one, or refused; and how the log does."""
+    """They are, every one, or refused; how the log does, and how it is shipped (None where it is not)."""
 
     log: LogStats
+    shipping: ShippingState | None = None
 
 
 class Listening(Message, frozen=True, kw_only=True):

@@ -33,11 +33,12 @@ from router.workers.messages import (
 from router.workers.wire import Wire, listening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from socket import socket
 
     from router.decision_log.log import DecisionLog
+    from router.shipping.shipper import ShippingState
     from router.workers.messages import Rows
 
 LONG_AT_ONCE = 2
@@ -53,10 +54,11 @@ logger = logging.getLogger("nearfar.workers")
 
 
 class Owner:
-    """Serves a log over a Unix socket, from `start` to `close`."""
+    """Serves a log over a Unix socket, from `start` to `close`; `shipping` says how the log is shipped."""
 
-    def __init__(self, log: DecisionLog, path: Path) -> None:
+    def __init__(self, log: DecisionLog, path: Path, shipping: Callable[[], ShippingState | None]) -> None:
         self._log = log
+        self._shipping = shipping
         self._path = path
         self._socket: socket | None = None
         self._closed = False
@@ -153,7 +155,7 @@ class Owner:
                 lines = _lines(hello, messages.rows(message))
                 if lines:
                     self._log.take(lines).result()
-                wire.send(encode(Committed(log=self._log.stats())))
+                wire.send(encode(Committed(log=self._log.stats(), shipping=self._shipping())))
         except LogError as error:
             wire.send(encode(_failed(error)))
 

@@ -51,16 +51,16 @@ def _ship_and_serve(settings: Settings, log: DecisionLog, folder: Path, pipe: Co
     shipping = Shipping(settings.log, log)
     shipping.start()
     try:
-        _serve(log, folder, pipe, settings.server.drain_timeout_s + ALONE_IN_S)
+        _serve(log, folder, pipe, shipping, settings.server.drain_timeout_s + ALONE_IN_S)
     finally:
         shipping.close()
 
 
-def _serve(log: DecisionLog, folder: Path, pipe: Connection, patience_s: float) -> None:
+def _serve(log: DecisionLog, folder: Path, pipe: Connection, shipping: Shipping, patience_s: float) -> None:
     socket = folder / SOCKET
     if not socket.exists():  # else an owner died here, and the workers that are at work keep what it left unanswered
         log.gather()
-    owner = Owner(log, socket)
+    owner = Owner(log, socket, shipping.state)
     try:
         owner.start()
     except OSError as error:  # a folder for temporary files with a name that no socket's fits behind

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from router.decision_log.files import size
 from router.decision_log.keeping import TICK_S
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from router.decision_log.spill import Line
     from router.decision_log.taking import Durability
+    from router.shipping.shipper import ShippingState
     from router.workers.messages import Message
 
 AT_ONCE = 2000
@@ -79,6 +81,8 @@ class RemoteLog(Log):
         self._out: _Out | None = None
         self._sent = 0  # rows before `_out`: each has a number
         self._told: LogStats | None = None
+        self._shipping: ShippingState | None = None
+        self._told_at = 0.0
         self._next_told_s = 0.0
         self._listener = threading.Thread(target=self._listen, name="decision-log-listener", daemon=True)
 
@@ -114,6 +118,11 @@ class RemoteLog(Log):
             file_bytes=sum(size(file) for file in (self._link.path, _wal(self._link.path))),
             memory_bytes=told.memory_bytes if told else None,
         )
+
+    def shipping(self) -> ShippingState | None:
+        """How the log is shipped, by its owner's last word; None where it is not, or nothing was heard yet."""
+        told = self._shipping
+        return told and replace(told, lag_s=told.lag_s + time.monotonic() - self._told_at)
 
     def reader(self, sees: str | None = None) -> RemoteReader:
         """As every log's; its questions go to the owner, which first has all workers send what they have."""
@@ -160,8 +169,8 @@ class RemoteLog(Log):
 
     def _send(self, first: int, lines: Sequence[Line], *, again: bool) -> None:
         match self._said(Rows(first=first, rows=[line[:2] for line in lines], again=again)):
-            case Committed(log=told):
-                self._told = told
+            case Committed(log=told, shipping=shipping):
+                self._told, self._shipping, self._told_at = told, shipping, time.monotonic()
                 self._next_told_s = time.monotonic() + TICK_S
             case Failed(said=said):
                 raise LogError(said)

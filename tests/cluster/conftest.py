@@ -12,9 +12,12 @@ import pytest
 from backends.local import weight_packages
 from tests.cluster import ray_nodes
 from tests.cluster.nodes import Cluster
+from tests.e2e.conftest import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+__all__ = ["serve"]
 
 
 @pytest.fixture

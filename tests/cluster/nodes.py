@@ -42,7 +42,12 @@ task = "text-generation"
 
 
 def budget(limit_usd: float) -> str:
-    return f"[[budgets]]\nlimit_usd = {limit_usd}\n"
+    return f'[[budgets]]\nscope = "model:{MODEL}"\nlimit_usd = {limit_usd}\n'
+
+
+def member(address: str, more: str = "") -> str:
+    """The section of a router whose owner is there."""
+    return f'[cluster]\nstate = "{address}"\nhold_s = 5\n{more}'
 
 
 class OwnerProcess:
@@ -152,8 +157,7 @@ class Cluster:
         if wired:
             self.wires.append(Wire(address))
             address = self.wires[-1].address
-        config = f'{self.config}{more}[cluster]\nstate = "{address}"\nhold_s = 5\n'
-        self.nodes.append(Server(self.folder / name, config))
+        self.nodes.append(Server(self.folder / name, f"{self.config}{more}{member(address)}"))
         return self.nodes[-1]
 
     def close(self) -> None:

@@ -39,10 +39,19 @@ class Server:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "nearfar.toml").write_text(config, encoding="utf-8")
-        self._errors = (folder / "stderr.txt").open("w+", encoding="utf-8")
-        command = [*prefix, sys.executable, "-m", "router", "serve", "--port", "0", *arguments]
+        self._command = [*prefix, sys.executable, "-m", "router", "serve", "--port"]
+        self._arguments = arguments
+        self._start("0")
+
+    def again(self) -> None:
+        """Start it where it was, after it ended."""
+        self._start(self.url.rpartition(":")[2])
+
+    def _start(self, port: str) -> None:
+        self._errors = (self.folder / "stderr.txt").open("w+", encoding="utf-8")
+        command = [*self._command, port, *self._arguments]
         self.process = subprocess.Popen(
-            command, cwd=folder, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=self._errors, text=True
+            command, cwd=self.folder, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         line = self.process.stdout.readline() if self.process.stdout else ""
         found = re.search(r"http://\S+", line)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Self
 
+from tests.e2e import veth
 from tests.e2e.conftest import MINILM, SMOLLM, Server
 from tests.integration.far_side import FarSide
 
-NEAR_IF, FAR_IF, NEAR_IP, FAR_IP, PORT = "near0", "far0", "10.77.0.1", "10.77.0.2", 8000
+PORT = 8000
 DEADLINE_MS = 12_000
 RECOVERY_S = 120.0
 
@@ -28,7 +27,7 @@ warm = ["{MINILM}", "{SMOLLM}"]
 [[providers]]
 name = "peer"
 protocol = "openai"
-base_url = "http://{FAR_IP}:{PORT}/v1"
+base_url = "http://{veth.THERE}:{PORT}/v1"
 connect_timeout_s = 1.0
 first_token_timeout_s = 1.0
 idle_timeout_s = 1.0
@@ -47,45 +46,19 @@ fallbacks = ["{SMOLLM}"]
 """
 
 
-def _ip(*words: str) -> None:
-    ip = shutil.which("ip") or "ip"
-    subprocess.run([ip, *words], check=True, capture_output=True)
-
-
 class Peer(FarSide):
     """A far side on an address that others reach."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, FAR_IP, PORT)
+        self._server = await asyncio.start_server(self._connected, veth.THERE, PORT)
         return self
 
 
 async def _serve() -> None:
-    """In the far namespace: wait for the interface, then answer until standard input ends."""
-    print("ready", flush=True)  # noqa: T201 -- whoever started it reads it
-    await asyncio.to_thread(sys.stdin.readline)
-    _ip("addr", "add", f"{FAR_IP}/24", "dev", FAR_IF)
-    _ip("link", "set", FAR_IF, "up")
+    """In the far namespace: answer until standard input ends."""
+    await asyncio.to_thread(veth.connected)
     async with Peer():
-        print("listening", flush=True)  # noqa: T201 -- likewise
-        await asyncio.to_thread(sys.stdin.readline)
-
-
-def _started() -> subprocess.Popen[str]:
-    """The far side in a namespace of its own, connected to this one."""
-    command = [shutil.which("unshare") or "unshare", "-n", sys.executable, "-m", "tests.e2e.alone"]
-    command += [sys.executable, "-m", "tests.e2e.pulled", "peer"]
-    peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert peer.stdin is not None
-    assert peer.stdout is not None
-    assert "ready" == peer.stdout.readline().strip()
-    _ip("link", "add", NEAR_IF, "type", "veth", "peer", "name", FAR_IF, "netns", str(peer.pid))
-    _ip("addr", "add", f"{NEAR_IP}/24", "dev", NEAR_IF)
-    _ip("link", "set", NEAR_IF, "up")
-    peer.stdin.write("connected\n")
-    peer.stdin.flush()
-    assert "listening" == peer.stdout.readline().strip()
-    return peer
+        await asyncio.to_thread(veth.there)
 
 
 def _asked(server: Server, model: str, **routing: Any) -> dict[str, Any]:
@@ -116,14 +89,14 @@ def _recovered(server: Server) -> int:
 
 def main() -> None:
     """Ask with the network, without, and with it again."""
-    peer = _started()
+    peer = veth.beside("tests.e2e.pulled", "peer")
     server = Server(Path(sys.argv[1]), CONFIG)
     try:
         found: dict[str, Any] = {"pid": server.process.pid, "before": _all(server)}
-        _ip("link", "set", NEAR_IF, "down")
+        veth.cut()
         found["pulled"] = [_all(server) for _ in range(4)]
         found["breakers"] = [b["state"] for b in server.get("/v1/system").body["breakers"].values()]
-        _ip("link", "set", NEAR_IF, "up")
+        veth.heal()
         found["recovered"] = _recovered(server)
         found["after"] = _all(server)
         found["running"] = server.process.poll() is None

@@ -109,7 +109,8 @@ def test_llama_cpp_tells_its_load_and_its_end(serve: Callable[..., Server], tmp_
         until(server, lambda replicas: states(replicas) == ["unready"])
 
     refused = server.post("/v1/chat/completions", CHAT)
-    assert (422, "no_candidate") == (refused.status, refused.body["error"]["code"])
+    assert (503, "unavailable") == (refused.status, refused.body["error"]["code"])
+    assert "1" == refused.headers["retry-after"]  # it is looked at again sooner
     assert "provider fleet: its server cannot serve (" in refused.body["error"]["message"]  # reset, or nobody there
     assert "127.0.0.1" not in str(refused.body)
     assert [["1", "ok"]] == server.sql("select replica, status from attempts")

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.alone import namespace
+from tests.e2e import veth
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.slow
 def test_a_server_outlives_its_network(tmp_path: Path) -> None:
     """Near goes on, far falls back or fails within the deadline, and recovers without a restart; no row is lost."""
-    alone = namespace()
-    if alone is None or shutil.which("ip") is None:
-        pytest.skip("needs `ip`, and network namespaces that this user may make")
-    done = subprocess.run(
-        [*alone, sys.executable, "-m", "tests.e2e.pulled", str(tmp_path / "server")],
-        env=os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH", str(Path.cwd()))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert 0 == done.returncode, done.stderr[-4000:]
-    found = json.loads(done.stdout)
+    found = veth.told("tests.e2e.pulled", str(tmp_path / "server"))
     near = {"status": 200, "late": False, "backend": "local", "provider": "local"}
     far = {"status": 200, "late": False, "backend": "remote", "provider": "peer"}
 

@@ -305,6 +305,23 @@ def test_ctrl_c_reaches_all_and_ends_them_in_order(group) -> None:
 
 
 @pytest.mark.slow
+def test_how_the_log_is_shipped_is_told_by_any_worker(group, tmp_path: Path) -> None:
+    """Its owner ships it, and the workers know: System Health, the metrics, and what is wrong."""
+    away = tmp_path / "away"  # a disk that is not mounted
+    server = group(f'{TWO}[log.ship]\nto = "{away / "shared"}"\nevery_s = 0.1\n').server
+    server.post("/v1/inference", BODY)
+    until(lambda: (server.get("/v1/system").body["shipping"] or {}).get("error") is not None)
+    away.mkdir()
+
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = server.get("/v1/system").body["shipping"]
+        return found
+
+    until(lambda: told()["error"] is None and told()["segments"] > 0)
+    assert "folder" == told()["kind"]
+
+
+@pytest.mark.slow
 def test_a_second_server_of_one_log_is_refused(group) -> None:
     """Its message names who owns it; nothing of it is left running."""
     found = group()

@@ -82,6 +82,11 @@ class Pool:
         of = "its server" if len(self._replicas) == 1 else f"all {len(self._replicas)} servers"
         return f"provider {self.provider.name}: {of} cannot serve ({'; '.join(map(str, said)) or 'gone'})"
 
+    @property
+    def back_in_s(self) -> float:
+        """How often it is looked whether anybody is there again."""
+        return self.provider.watch_every_s if self._replicas else self.provider.dns_every_s
+
     @contextmanager
     def lease(self) -> Iterator[Replica]:
         """A server for one request. That it failed is remembered here; that it answered, whoever knows must say.

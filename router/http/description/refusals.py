@@ -16,10 +16,10 @@ MEANINGS = {
     409: "It contradicts what is there.",
     413: "The body, or a list in it, is too large.",
     415: "The body is of a kind that is not taken here.",
-    422: "No candidate may serve the request; `candidates` says why of each.",
+    422: "No candidate may ever serve the request as it is; `candidates` says why of each.",
     429: "Too many requests, here or at the far side.",
     502: "Every attempt failed; `attempts` says how.",
-    503: "Nobody has room now, or what it needs is not ready.",
+    503: "Nobody who may serve it has room or is there now, or what it needs is not ready.",
     504: "The deadline passed before an answer.",
 }
 INFERENCE = (402, 404, 422, 429, 502, 503, 504)

@@ -69,6 +69,22 @@ def test_the_owner_knows_in_the_end_what_was_spent(entries, steps) -> None:
             assert world.spent[account] == of.limit - of.room or of.limit < world.spent[account]
 
 
+def test_what_only_others_hold_is_lent_until_it_is_spent() -> None:
+    """Who is refused for it may ask again; not where it is gone, or was never enough."""
+    world = World([BudgetEntry(limit_usd=10.0)])
+    [lease] = world.nodes[1].leases.leases.values()
+
+    assert [(False, True), (False, False)] == [(lease.holds(usd), lease.lent(usd)) for usd in (2.5, 11.0)]
+
+    world.crowd(0, (ALICE, 2.5, 4))
+    for _ in range(4):
+        world.settle(0, None)
+    world.talk(0, True)
+    world.talk(1, True)
+
+    assert (False, False) == (lease.holds(2.5), lease.lent(2.5))
+
+
 @given(cents=st.integers(1, 400), fit=st.integers(1, 30), patience=st.integers(1, 3), both=st.booleans())
 @settings(max_examples=25)
 def test_nearly_all_of_it_can_be_spent_from_both_sides(cents, fit, patience, both) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from router.decision_log.log import DecisionLog
 from router.decision_log.taking import Durability, Log, Pace
+from router.shipping.shipper import ShippingState  # noqa: TC001 - as above
 from router.workers.owner import Owner
 from router.workers.remote_log import Link, RemoteLog
 from router.workers.wire import listening
@@ -29,6 +30,7 @@ class World:
         self.path = folder / "nearfar.duckdb"
         self.socket = sockets / "log"
         self.log: DecisionLog | None = None
+        self.shipping: ShippingState | None = None  # as its owner would say
         self._owner: Owner | None = None
         self._remote: list[RemoteLog] = []
         log = DecisionLog.open(self.path)
@@ -38,7 +40,7 @@ class World:
     def own(self) -> DecisionLog:
         """The owner is there from now on."""
         self.log = DecisionLog.open(self.path, flush_s=0.0)
-        self._owner = Owner(self.log, self.socket)
+        self._owner = Owner(self.log, self.socket, lambda: self.shipping)
         self._owner.start()
         return self.log
 

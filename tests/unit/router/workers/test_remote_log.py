@@ -9,10 +9,12 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from backends.frames import framed
 from router.decision_log.spill import spill_of
 from router.errors import LogError
+from router.shipping.shipper import ShippingState
 from router.workers.wire import reached
 from tests.unit.router.workers.conftest import Relay, decided
 
@@ -226,6 +228,28 @@ def test_a_stranger_ends_nothing(world: World, said: bytes) -> None:
     log.flush()
 
     assert [numbers] == world.seqs(log)
+
+
+def test_how_the_log_is_shipped_is_known_where_it_is_sent_from(world: World) -> None:
+    """By its owner's last word, which is older with every second."""
+    world.shipping = ShippingState(
+        kind="folder", rows=3, segments=2, waiting_segments=1, waiting_bytes=10, lag_s=5.0, failed=4, error="away"
+    )
+    world.own()
+    log = world.worker()
+    decided(log, 1)
+    log.flush()
+    told = log.shipping()
+
+    assert told is not None
+    assert told.lag_s >= 5.0
+    assert world.shipping == replace(told, lag_s=5.0)
+
+    world.shipping = None
+    decided(log, 1)
+    log.flush()
+
+    assert log.shipping() is None
 
 
 def test_without_an_owner_a_question_has_no_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
