@@ -65,9 +65,10 @@ class Nodes:
             time.sleep(0.2)
 
     def close(self) -> None:
-        """End every process of every node."""
+        """End every process of every node; the next one is a head again, at the same address."""
         for node in reversed(self._started):
             _end(node)
+        self._started.clear()
 
 
 def _end(node: subprocess.Popen[bytes]) -> None:

@@ -168,3 +168,24 @@ def test_the_router_outlives_its_cluster(tmp_path, models_dir):
     with cluster(tmp_path) as nodes:
         head = nodes.add("--num-cpus=2")
         asyncio.run(main(nodes, head))
+
+
+def test_a_cluster_that_is_there_again_is_joined_again(tmp_path, models_dir):
+    """Another one, at the same address: the router has lost one and serves from the next."""
+
+    async def main(nodes):
+        async with house_of(vectors_only(models_dir, RaySettings(address=nodes.address, num_cpus=0.5))) as house:
+            await running(house, "mini/lm")
+            assert await served_there(house)
+            first = driver_of(house)
+            await asyncio.to_thread(nodes.close)
+            assert not await served_there(house)
+            await asyncio.to_thread(nodes.add, "--num-cpus=2")
+            while not await served_there(house):  # noqa: ASYNC110 -- whoever failed is not asked for a while
+                await asyncio.sleep(0.5)
+
+            assert first != driver_of(house)
+
+    with cluster(tmp_path) as nodes:
+        nodes.add("--num-cpus=2")
+        asyncio.run(main(nodes))
