@@ -70,8 +70,8 @@ class Child:
 
     @property
     def heard_of(self) -> list[Any]:
-        """What to wait on for news of it."""
-        if not self.alive:
+        """What to wait on for news of it: its death is news until it is buried, also where it died a moment ago."""
+        if self._process is None or self.due is not None:
             return []
         return [self._process.sentinel, *([self._pipe] if self._pipe and self.ready is None else [])]
 

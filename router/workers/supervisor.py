@@ -105,7 +105,7 @@ class Supervisor:
             LogError, RouterError: one of them cannot be.
         """
         while any(child.ready is None for child in children) and self._signal is None:
-            self._wait(children, None)
+            self._wait([child for child in children if child.ready is None], None)
             for child in children:
                 why = child.hear()
                 if why is not None:
@@ -134,8 +134,8 @@ class Supervisor:
         for worker in self._workers:
             worker.terminate()
         give_up = time.monotonic() + self._settings.server.drain_timeout_s + LOG_ENDS_IN_S
-        while any(worker.alive for worker in self._workers) and time.monotonic() < give_up:
-            self._wait([*self._workers, self._owner], _soonest([self._owner]) or TICK_S)
+        while (left := [worker for worker in self._workers if worker.alive]) and time.monotonic() < give_up:
+            self._wait([*left, self._owner], _soonest([self._owner]) or TICK_S)
             _revive([self._owner])
         for worker in self._workers:
             worker.ended(max(0.0, give_up - time.monotonic()))

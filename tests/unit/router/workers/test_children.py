@@ -64,6 +64,22 @@ def test_a_child_that_cannot_run_says_why() -> None:
     child.ended(60.0)
 
 
+def test_a_death_is_news_until_it_is_buried() -> None:
+    """Also where it came after the last look, and before the wait: its parent would never hear of it again."""
+    child = Child("worker-1", serve)
+    child.start()
+    heard(child)
+    os.kill(child.pid or 0, signal.SIGKILL)
+    child._process.join()
+
+    assert not child.alive
+    assert connection.wait(child.heard_of, 0) == child.heard_of != []
+
+    child.bury()
+
+    assert [] == child.heard_of
+
+
 def test_whoever_dies_again_and_again_is_started_ever_later(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
     """At once the first time; each death is told, with what ended it."""
     now = 1000.0
