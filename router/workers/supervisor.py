@@ -134,9 +134,8 @@ class Supervisor:
         for worker in self._workers:
             worker.terminate()
         give_up = time.monotonic() + self._settings.server.drain_timeout_s + LOG_ENDS_IN_S
-        while any(worker.alive for worker in self._workers) and time.monotonic() < give_up:
-            running = [worker for worker in self._workers if worker.alive]
-            self._wait([*running, self._owner], _soonest([self._owner]) or TICK_S)
+        while (left := [worker for worker in self._workers if worker.alive]) and time.monotonic() < give_up:
+            self._wait([*left, self._owner], _soonest([self._owner]) or TICK_S)
             _revive([self._owner])
         for worker in self._workers:
             worker.ended(max(0.0, give_up - time.monotonic()))

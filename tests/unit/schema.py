@@ -1,6 +1,6 @@
 """A new log's tables and views by one script: what the steps of `migrations` make, without taking each of them again.
 
-Hundreds of tests open a log of their own, in memory; a step is understood, planned and undone by the next one, which
+Hundreds of tests open a log of their own; a step is understood, planned and undone by the next one, which
 takes longer than most of what is tested.
 """
 
@@ -41,9 +41,8 @@ def script() -> str:
 
 
 def copied(con: duckdb.DuckDBPyConnection) -> None:
-    """In place of `migrate`: a log in memory is new, and made by the script."""
-    ((name,),) = con.execute("SELECT current_database()").fetchall()
-    if name == "memory":
-        con.execute(script())
-    else:
+    """In place of `migrate`: a log that has nothing yet is made by the script, in memory or a file."""
+    if con.execute("SELECT 1 FROM duckdb_schemas() WHERE schema_name = 'nearfar_log'").fetchall():
         migrate(con)
+    else:
+        con.execute(script())

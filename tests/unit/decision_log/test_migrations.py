@@ -19,6 +19,11 @@ SAME = (
 )
 
 
+@pytest.fixture(autouse=True)
+def new_logs() -> None:
+    """Here they are made step by step."""
+
+
 def test_steps_are_applied_once(path: Path) -> None:
     """Opening again applies nothing; the names of the steps are kept, in order."""
     for _ in range(2):
