@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 OnExceeded = Literal["near", "refuse", "warn"]
 STRICTEST_FIRST: tuple[OnExceeded, ...] = ("refuse", "near", "warn")
-
-
 _CLEARLY = 1e-9  # far more than floats are wrong by: what fits by as much need not be added up exactly
 
 
@@ -225,8 +224,7 @@ class Budgets:
     def __init__(self, entries: Sequence[BudgetEntry], clock: Callable[[], float]) -> None:
         self._clock = clock
         self.held: set[Reservation] = set()
-        ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
-        self.have([Budget(entry, clock()) for entry in ordered])
+        self.have([Budget(e, clock()) for e in sorted(entries, key=lambda e: STRICTEST_FIRST.index(e.on_exceeded))])
         self.widen: Callable[[Asked], Awaitable[None]] | None = None
 
     def have(self, each: list[Budget]) -> None:
@@ -351,8 +349,13 @@ class Budgets:
 
 def charge_of(request: InferenceRequest, candidate: Candidate) -> Charge:
     """Whom asking this candidate would be charged to."""
-    models = tuple(dict.fromkeys((request.model, candidate.listed_as, candidate.target.model)))
-    return Charge(request.tenant, models, asked_providers(candidate.target.provider, candidate.through))
+    models = (request.model, candidate.listed_as, candidate.target.model)
+    return _charge(request.tenant, models, candidate.target.provider, candidate.through)
+
+
+@lru_cache(maxsize=4096)  # every decision needs that of every far candidate, and they hardly change
+def _charge(tenant: str, models: tuple[str, ...], provider: str, through: str) -> Charge:
+    return Charge(tenant, tuple(dict.fromkeys(models)), asked_providers(provider, through))
 
 
 def asked_providers(provider: str, through: str) -> tuple[str, ...]:
