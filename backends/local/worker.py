@@ -80,6 +80,7 @@ class Worker:
         Seconds of all over the weight of all: a mean of the requests' own ratios would go by the small ones, whose time
         is hardly their weight's.
         What is in the background keeps nobody waiting: it goes last, and what of it takes long gives way.
+        Who was answered an instant ago, and is not awake yet, is counted still: often that one asks again at once.
         """
         if not self._seen_weight:
             return None
