@@ -116,9 +116,11 @@ def dollars(value: float, digits: int = 3) -> str:
 
 def apart(show: Callable[[float, int], str], one: float, other: float) -> tuple[str, str]:
     """Both figures, with as many digits as it takes to tell them apart."""
-    enough = (digits for digits in (3, 6, 9) if one == other or show(one, digits) != show(other, digits))
-    digits = next(enough, 17)
-    return show(one, digits), show(other, digits)
+    for digits in (3, 6, 9):
+        mine, theirs = show(one, digits), show(other, digits)
+        if one == other or mine != theirs:
+            return mine, theirs
+    return show(one, 17), show(other, 17)
 
 
 def tie_break(first: Estimate, second: Estimate) -> str:

@@ -66,16 +66,15 @@ class Budget:
     def decide(self, estimates: Sequence[Estimate], constraints: Constraints) -> Decision:
         """Rank the eligible candidates whose price is known; the budgets themselves are limits, and come before."""
         slate = apply(estimates, constraints, unpriced)
-        qualities = [quality for e in slate[0] if (quality := known(e.quality)) is not None]
-        middle = median(qualities) if qualities else None
+        qualities = [known(e.quality) for e in slate[0]]
+        middle = median([quality for quality in qualities if quality is not None] or [1.0])
 
-        def score(e: Estimate) -> float:
-            quality = middle if known(e.quality) is None else e.quality
-            lacking = 0.0 if quality is None else max(0.0, 1 - quality)
-            paid = self.shadow_price(e) * (known(e.cost_usd) or 0.0)
+        def score(e: Estimate, quality: float | None) -> float:
+            lacking = max(0.0, 1 - (middle if quality is None else quality))
+            paid = self.shadow_price(e) * (e.cost_usd or 0.0)  # its price is known, or it would not be here
             return self.second_usd * e.latency_s + self.quality_usd * lacking + paid
 
-        scores = {e.candidate_id: score(e) for e in slate[0]}
+        scores = {e.candidate_id: score(e, quality) for e, quality in zip(slate[0], qualities, strict=True)}
 
         def because(first: Estimate, second: Estimate) -> str:
             mine, other = apart(dollars, scores[first.candidate_id], scores[second.candidate_id])
@@ -90,7 +89,8 @@ class Budget:
         """How many dollars' worth a candidate's dollar must buy; 1 or more."""
         if e.near or e.pacing is None:
             return 1.0
-        return exp(min(STEEPEST, max(0.0, self.gain * (e.pacing.spent - e.pacing.elapsed))))
+        ahead = self.gain * (e.pacing.spent - e.pacing.elapsed)
+        return exp(min(STEEPEST, ahead)) if ahead > 0 else 1.0
 
     def _pace(self, e: Estimate) -> str:
         if e.pacing is None:

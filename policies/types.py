@@ -108,7 +108,9 @@ class Estimate(NamedTuple):
 
     def paced(self, pacing: Pacing) -> Estimate:
         """This one with another `pacing`: as `_replace` makes it, in a third of the time."""
-        return Estimate._make((*self[:_PACING], pacing, *self[_PACING + 1 :]))
+        figures = list(self)
+        figures[_PACING] = pacing
+        return Estimate._make(figures)
 
 
 _PACING = Estimate._fields.index("pacing")

@@ -19,32 +19,12 @@ from policies.types import Pacing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from backends.types import InferenceRequest
+    from router.charges import Asked, Charge
     from router.sections import BudgetEntry
-    from router.slate import Candidate
 
 OnExceeded = Literal["near", "refuse", "warn"]
 STRICTEST_FIRST: tuple[OnExceeded, ...] = ("refuse", "near", "warn")
-
 _CLEARLY = 1e-9  # far more than floats are wrong by: what fits by as much need not be added up exactly
-
-
-class Charge(Struct, frozen=True):
-    """Whom an attempt is charged to.
-
-    Attributes:
-        tenant: Whose request it carries.
-        models: Every name of its model: as it was asked for, the catalogue's and the provider's own.
-        providers: Who is asked, and the router through which it is.
-    """
-
-    tenant: str
-    models: tuple[str, ...]
-    providers: tuple[str, ...]
-
-
-Asked = dict[str, tuple[Charge, float | None]]
-"""By far candidate: whom asking it is charged to, and what a budget must have left for it; None where nobody knows."""
 
 
 class Exceeded(Struct, frozen=True, kw_only=True):
@@ -228,8 +208,7 @@ class Budgets:
     def __init__(self, entries: Sequence[BudgetEntry], clock: Callable[[], float]) -> None:
         self._clock = clock
         self.held: set[Reservation] = set()
-        ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
-        self.have([Budget(entry, clock()) for entry in ordered])
+        self.have([Budget(e, clock()) for e in sorted(entries, key=lambda e: STRICTEST_FIRST.index(e.on_exceeded))])
         self.widen: Callable[[Asked], Awaitable[None]] | None = None
 
     def have(self, each: list[Budget]) -> None:
@@ -350,17 +329,6 @@ class Budgets:
 
     def _of(self, charge: Charge) -> Iterator[Budget]:
         return (budget for budget in self.each if budget.concerns(charge))
-
-
-def charge_of(request: InferenceRequest, candidate: Candidate) -> Charge:
-    """Whom asking this candidate would be charged to."""
-    models = tuple(dict.fromkeys((request.model, candidate.listed_as, candidate.target.model)))
-    return Charge(request.tenant, models, asked_providers(candidate.target.provider, candidate.through))
-
-
-def asked_providers(provider: str, through: str) -> tuple[str, ...]:
-    """Every name under which asking a provider is charged: whoever is paid by a router is paid from its budget."""
-    return tuple(dict.fromkeys((provider, through or provider)))
 
 
 def _whole(entry: BudgetEntry, starts_at: float, ends_at: float) -> Period:

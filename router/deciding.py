@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from policies.base import known
 from policies.types import Decision, Estimate, Rejection
-from router.budgets import charge_of
+from router.charges import charge_of
 from router.errors import BudgetExceeded
-from router.pricing import asked_usd
+from router.pricing import asked_usd, most_used
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backends.types import InferenceRequest
     from policies.types import Pacing
-    from router.budgets import Asked, Budgets, Exceeded
+    from router.budgets import Budgets, Exceeded
+    from router.charges import Asked
     from router.slate import Candidate, Size
 
 Explored = Callable[[Decision, list[Estimate]], Decision]
@@ -35,8 +36,9 @@ def asked_of(
     request: InferenceRequest, size: Size, candidates: Sequence[Candidate], estimates: Sequence[Estimate]
 ) -> Asked:
     """What the far candidates of a slate ask of the budgets; the near ones ask nothing."""
+    most = most_used(size)
     return {
-        candidate.id: (charge_of(request, candidate), asked_usd(candidate, size, estimate))
+        candidate.id: (charge_of(request, candidate), asked_usd(candidate, most, estimate))
         for candidate, estimate in zip(candidates, estimates, strict=True)
         if not candidate.near
     }
@@ -60,7 +62,7 @@ def decide(
     """
     over = budgets.refusals(asked)
     told = _paced(estimates, budgets.pacings(asked)) if paced else list(estimates)
-    marked = [e._replace(over_budget=over[e.candidate_id].reason) if e.candidate_id in over else e for e in told]
+    marked = _marked(told, over) if over else told
     decision = choose(marked)
     if over and asked.keys().isdisjoint(decision.ranked):
         wanted = next(iter(choose(told).ranked), "")
@@ -69,6 +71,11 @@ def decide(
             refused = explore(_refused(decision, refusing), marked)
             return Decided(refused, marked, BudgetExceeded(_sentence(refusing.reason)))
     return Decided(_noted(explore(decision, marked), over, budgets, asked), marked, None)
+
+
+def _marked(estimates: list[Estimate], over: dict[str, Exceeded]) -> list[Estimate]:
+    found = ((e, over.get(e.candidate_id)) for e in estimates)
+    return [e if exceeded is None else e._replace(over_budget=exceeded.reason) for e, exceeded in found]
 
 
 def _paced(estimates: Sequence[Estimate], pacings: dict[str, Pacing]) -> list[Estimate]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from policies.base import Policy
     from policies.types import Constraints, Decision, Estimate
-    from router.budgets import Asked, Budgets
+    from router.budgets import Budgets
+    from router.charges import Asked
     from router.slate import Candidate
 
 CROWDED = frozenset({"queue", "overloaded"})

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from backends.types import InferenceRequest, Target
     from policies.base import Policy
     from policies.types import Constraints, Decision, Estimate
-    from router.budgets import Asked, Budgets
+    from router.budgets import Budgets
     from router.candidates import CandidateFinder, Offer
+    from router.charges import Asked
     from router.intents.signal import IntentSignal
     from router.lessons import Lessons
     from router.outcome import Outcome

@@ -180,17 +180,17 @@ def priced_usd(price: Price | None, usage: Usage) -> float | None:
     return total
 
 
-def most_usd(price: Price | None, size: Size) -> float | None:
-    """The most a request of this size can cost: all the output it allows, whatever of its input was cached.
+def most_used(size: Size) -> Usage:
+    """The most a request of this size can use: all the output it allows, and nothing of its input cached.
 
-    None when that has no bound: it has no limit of its own, or is charged by what only the far side can tell.
+    None for what has no bound: it has no limit of its own, or is charged by what only the far side can tell.
     """
     if size.max_output_tokens is not None:
         completion_tokens: int | None = size.max_output_tokens
     else:  # texts and photos generate nothing; how many tokens a recording or a drawing is counted as, nobody knows
         drawn = size.images is not None and size.input_tokens is not None
         completion_tokens = None if drawn or size.audio_s is not None or size.output_tokens is not None else 0
-    usage = Usage(
+    return Usage(
         prompt_tokens=size.input_tokens,
         completion_tokens=completion_tokens,
         images=size.images,
@@ -198,17 +198,21 @@ def most_usd(price: Price | None, size: Size) -> float | None:
         audio_s=size.audio_s,
         cached_tokens=0,
     )
-    cost = priced_usd(price, usage)
+
+
+def most_usd(price: Price | None, most: Usage) -> float | None:
+    """What the most that can be used costs, whatever of its input was cached; None when that has no bound."""
+    cost = priced_usd(price, most)
     if cost is None or price is None or price.cached_input_per_1m_usd is None:
         return cost
-    cached = priced_usd(price, replace(usage, cached_tokens=size.input_tokens))
+    cached = priced_usd(price, replace(most, cached_tokens=most.prompt_tokens))
     return None if cached is None else max(cost, cached)
 
 
-def asked_usd(candidate: Candidate, size: Size, estimate: Estimate) -> float | None:
+def asked_usd(candidate: Candidate, most: Usage, estimate: Estimate) -> float | None:
     """What a budget must have left before this candidate is asked: the most it can cost, else what is expected."""
-    most = most_usd(candidate.price, size)
-    return estimate.cost_usd if most is None else most
+    cost = most_usd(candidate.price, most)
+    return estimate.cost_usd if cost is None else cost
 
 
 def price_book(

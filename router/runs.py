@@ -23,12 +23,13 @@ from backends.types import (
     Timings,
     TranscriptOutput,
 )
-from router.budgets import Exceeded, Reservation, charge_of
+from router.budgets import Exceeded, Reservation
+from router.charges import charge_of
 from router.confidence import confidence_of
 from router.ledger import now_us
 from router.lessons import DeadlineTimeout, Impatient
 from router.outcome import Attempt, Cost, Said
-from router.pricing import asked_usd
+from router.pricing import asked_usd, most_used
 from router.standby import LONG
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Runner:
         """Set aside what asking a far candidate may cost; None where no budget looks."""
         if candidate.near or not self.budgets:
             return None
-        most_usd = asked_usd(candidate, plan.size, plan.estimate(candidate.id))
+        most_usd = asked_usd(candidate, most_used(plan.size), plan.estimate(candidate.id))
         return self.budgets.reserve(charge_of(plan.call.request, candidate), most_usd)
 
     def run(self, plan: Plan, step: Step, errand: Errand) -> Run:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from backends.remote.provider import asked_for
-from router.budgets import Budgets, Charge, asked_providers
+from router.budgets import Budgets
+from router.charges import Charge, asked_providers
 from router.checks import far_targets
 
 if TYPE_CHECKING:

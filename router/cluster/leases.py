@@ -16,7 +16,8 @@ from router.cluster.wire import NONE, AccountId, BudgetId, Granted, Row
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.budgets import Asked, Budgets
+    from router.budgets import Budgets
+    from router.charges import Asked
     from router.sections import BudgetEntry
 
 HALF_LIFE_S = 5.0  # of what is known of how fast money goes

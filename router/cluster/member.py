@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from router.access.gate import Access
     from router.availability import Breakers
-    from router.budgets import Asked, Budgets
+    from router.budgets import Budgets
+    from router.charges import Asked
     from router.cluster.told import Rule
     from router.cluster.wire import Row
     from router.decision_log.taking import Log

@@ -18,7 +18,7 @@ from router.compare.plan import Shape
 from router.compare.run import Served
 from router.compare.suite import MOST_TRIALS, Suite
 from router.errors import InvalidRequest, RouterError, UnknownModel
-from router.pricing import asked_usd
+from router.pricing import asked_usd, most_used
 from router.request import Call, Routing
 from router.slate import Candidate
 
@@ -244,7 +244,7 @@ async def _checked(parts: Parts, suite: Suite, contender: Contender) -> Contende
         if not plan.decision.ranked:
             reasons = [rejection.reason for rejection in plan.decision.rejections]
             raise _Unable(str(plan.refusal or "; ".join(reasons)))
-        usd = asked_usd(contender.candidate, plan.size, plan.estimate(contender.candidate.id))
+        usd = asked_usd(contender.candidate, most_used(plan.size), plan.estimate(contender.candidate.id))
         if counts and usd is None:
             raise InvalidRequest(
                 f"budget_usd: what {contender.name!r} costs is not known: give it a price, or leave out budget_usd.",

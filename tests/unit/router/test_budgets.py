@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from backends.types import GenerationInput, InferenceRequest, Status, Target, Task
-from router.budgets import Budgets, Charge, Exceeded, Reservation, charge_of
+from router.budgets import Budgets, Exceeded, Reservation
+from router.charges import Charge, charge_of
 from router.checks import check_scopes
 from router.errors import SettingsError
 from router.sections import BudgetEntry

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from policies.registry import create
 from policies.types import Constraints, Estimate, Pacing, Weights
-from router.budgets import Asked, Budgets, Charge
+from router.budgets import Budgets
+from router.charges import Asked, Charge
 from router.deciding import decide
 from router.errors import BudgetExceeded
 from router.sections import BudgetEntry

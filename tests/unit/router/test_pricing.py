@@ -18,6 +18,7 @@ from router.pricing import (
     hourly,
     local_rates,
     most_usd,
+    most_used,
     price_book,
     priced_usd,
 )
@@ -181,7 +182,7 @@ def test_nothing_within_its_size_costs_more_than_the_most(price, size, data) -> 
         audio_s=size.audio_s,
     )
 
-    assert priced_usd(price, usage) <= most_usd(price, size) * (1 + 1e-9)
+    assert priced_usd(price, usage) <= most_usd(price, most_used(size)) * (1 + 1e-9)
 
 
 def test_what_has_no_bound_has_no_most() -> None:
@@ -189,29 +190,29 @@ def test_what_has_no_bound_has_no_most() -> None:
     text = Size(items=1, input_tokens=9, output_tokens=9, max_output_tokens=9)
     out = Price(output_per_1m_usd=1.0)
 
-    assert None is most_usd(None, text)
-    assert None is most_usd(Price(per_second_usd=1.0), text)
-    assert None is most_usd(out, replace(text, max_output_tokens=None))
-    assert None is most_usd(out, Size(items=1, input_tokens=9, images=1))
-    assert None is most_usd(out, Size(items=1, input_tokens=None, audio_s=1.0))
-    assert None is most_usd(Price(per_step_usd=1.0), Size(items=1, input_tokens=9, images=1))
+    assert None is most_usd(None, most_used(text))
+    assert None is most_usd(Price(per_second_usd=1.0), most_used(text))
+    assert None is most_usd(out, most_used(replace(text, max_output_tokens=None)))
+    assert None is most_usd(out, most_used(Size(items=1, input_tokens=9, images=1)))
+    assert None is most_usd(out, most_used(Size(items=1, input_tokens=None, audio_s=1.0)))
+    assert None is most_usd(Price(per_step_usd=1.0), most_used(Size(items=1, input_tokens=9, images=1)))
 
 
 def test_texts_and_photos_generate_nothing() -> None:
     """An output that does not exist has a bound."""
     out = Price(output_per_1m_usd=1.0)
 
-    assert 0.0 == most_usd(out, Size(items=2, input_tokens=9))
-    assert 0.0 == most_usd(out, Size(items=2, input_tokens=None, images=2))
+    assert 0.0 == most_usd(out, most_used(Size(items=2, input_tokens=9)))
+    assert 0.0 == most_usd(out, most_used(Size(items=2, input_tokens=None, images=2)))
 
 
 def test_a_budget_is_asked_for_the_most_else_for_what_is_expected() -> None:
     """An expectation is better than nothing, and nothing stays nothing."""
-    size = Size(items=1, input_tokens=0, output_tokens=10, max_output_tokens=1_000_000)
+    most = most_used(Size(items=1, input_tokens=0, output_tokens=10, max_output_tokens=1_000_000))
 
-    assert 2.0 == asked_usd(priced(Price(output_per_1m_usd=2.0)), size, expected(0.5))
-    assert 0.5 == asked_usd(priced(Price(per_second_usd=2.0)), size, expected(0.5))
-    assert None is asked_usd(priced(None), size, expected(None))
+    assert 2.0 == asked_usd(priced(Price(output_per_1m_usd=2.0)), most, expected(0.5))
+    assert 0.5 == asked_usd(priced(Price(per_second_usd=2.0)), most, expected(0.5))
+    assert None is asked_usd(priced(None), most, expected(None))
 
 
 def priced(price: Price | None) -> Candidate:

@@ -143,6 +143,26 @@ def test_the_expected_wait_grows_with_the_work_that_is_queued():
     within(check, budget=1000)
 
 
+def test_the_expected_wait_goes_by_all_work_and_not_by_the_ratios_of_small_requests():
+    """A request of one letter takes far longer a letter than a large one: the mean of both would be a wrong wait."""
+
+    async def check(worker, parrot):
+        asked = [ask("x" * 10_000), ask("y"), ask("z")]
+        done = [await worker.submit(each) for each in asked]
+        parrot.begun.clear()
+        parrot.may_go_on.clear()
+        running = asyncio.create_task(worker.submit(ask("x" * 10_000)))
+        await happened(parrot.begun)
+        waited_s = worker.expected_wait_s
+        parrot.may_go_on.set()
+        await running
+
+        spent_s = sum(each.timings.pre_s + each.timings.device_s + each.timings.post_s for each in done)
+        assert waited_s < 1.5 * spent_s  # by the mean of the ratios it would be thousands of times as much
+
+    within(check, budget=10_000)
+
+
 def test_cancelling_a_queued_request_takes_it_out():
     """Its sender left while it waited: it never runs."""
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.budgets import Charge
+from router.charges import Charge
 from router.sections import BudgetEntry
 from tests.unit.router.cluster.world import ALICE, DAY_S, SURVIVE_S, Node, World
 

@@ -6,7 +6,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from router.budgets import Budgets, Charge, Reservation
+from router.budgets import Budgets, Reservation
+from router.charges import Charge
 from router.cluster.leases import Leases
 from router.cluster.owner import Owner
 from router.cluster.store import Store
