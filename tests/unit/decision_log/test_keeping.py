@@ -21,6 +21,7 @@ from router.decision_log.shapes import reshape
 from router.decision_log.windows import Window
 from router.errors import InvalidRequest, LogError, LogLocked
 from router.settings import load
+from tests.unit.router.answers import rounded
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC).replace(tzinfo=None)
 LATER = NOON + timedelta(days=30)
@@ -117,7 +118,7 @@ def test_a_step_that_fails_changes_nothing(log: DecisionLog, rows, monkeypatch) 
     with pytest.raises(duckdb.Error):
         settle(log)
     assert (0, 0, 6) == (there(log, "settled"), there(log, "cells"), there(log, "decision_rows"))
-    assert before == log.reader().ask("summary")["rows"]
+    assert rounded(before) == log.reader().ask("summary")["rows"]
 
 
 def test_the_log_settles_by_itself(path: Path, rows, monkeypatch) -> None:
@@ -226,13 +227,13 @@ def test_sums_of_other_rules_are_added_up_anew(log: DecisionLog, path: Path, row
     """A log whose sums an older version made answers as before, once it is opened by this one."""
     fill(log, rows)
     settle(log)
-    before = log.reader().ask("summary")["rows"], log.reader().ask("savings")["rows"]
+    before = [log.reader().ask("summary")["rows"], log.reader().ask("savings")["rows"]]
     with log.cursor() as con:
         con.execute("UPDATE nearfar_log.meta SET value = 'old' WHERE key = 'cells'")
         con.execute("UPDATE nearfar_log.cells SET n = 0")
     log.close()
     again = DecisionLog.open(path)
-    assert before == (again.reader().ask("summary")["rows"], again.reader().ask("savings")["rows"])
+    assert rounded(before) == [again.reader().ask("summary")["rows"], again.reader().ask("savings")["rows"]]
     again.close()
 
 

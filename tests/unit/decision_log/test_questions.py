@@ -83,7 +83,7 @@ def same(expected: Any, found: Any, leaving_out: Collection[str] = ()) -> None:
             for name, value in row.items():
                 if name in leaving_out:
                     continue
-                close = pytest.approx(value, rel=1e-6, abs=1e-15) if isinstance(value, float) else value
+                close = pytest.approx(value, rel=1e-6, abs=1e-12) if isinstance(value, float) else value
                 assert close == other[name], (key, name, row, other)
 
 
