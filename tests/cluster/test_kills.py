@@ -39,6 +39,7 @@ class Clients(Load):
 
     Attributes:
         answered: By decision, how often it answered.
+        served: By backend, how many vectors came from it.
         wrong: Texts that got a vector which is not theirs.
         failed: What a client raised after all its retries.
     """
@@ -46,6 +47,7 @@ class Clients(Load):
     def __init__(self, vectors: list[list[float]], *servers: Server) -> None:
         self._vectors = vectors
         self.answered: Counter[str] = Counter()
+        self.served: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.failed: list[str] = []
         super().__init__(*servers)
@@ -68,6 +70,7 @@ class Clients(Load):
         found = answer.parse().data[0].embedding
         with self._lock:
             self.answered[answer.headers["x-nearfar-decision-id"]] += 1
+            self.served[answer.headers["x-nearfar-backend"]] += 1
             if math.dist(found, self._vectors[number]) > 1e-3:
                 self.wrong.append(TEXTS[number])
 
@@ -81,6 +84,11 @@ class Clients(Load):
             self._lock.notify_all()
 
 
+def shipped(folder: Path) -> str:
+    """The section of routers that ship their logs to one folder in this one."""
+    return f'[log.ship]\nto = "{folder / "shared"}"\nevery_s = 0.2\n'
+
+
 def kill(server: Server) -> None:
     server.stop(signal.SIGKILL)
 
@@ -92,10 +100,9 @@ def test_every_process_is_killed_once_under_load_and_nobody_notices(
     engines = [serve(folder=f"engine{number}") for number in (1, 2)]
     asked = {"model": MINILM, "input": TEXTS, "encoding_format": "float"}
     vectors = [row["embedding"] for row in engines[0].post("/v1/embeddings", asked).body["data"]]
-    shared = place_of(str(tmp_path / "shared"))
     there = cluster(
         FAR_AND_NEAR
-        + f'[log.ship]\nto = "{tmp_path / "shared"}"\nevery_s = 0.2\n'
+        + shipped(tmp_path)
         + test_engines.fleet_of("nearfar", *(engine.url for engine in engines))
         + test_engines.entry(MINILM, "feature-extraction")
         + budget(LIMIT_USD)
@@ -116,13 +123,23 @@ def test_every_process_is_killed_once_under_load_and_nobody_notices(
     load.more(20)
     for node in there.nodes:
         test_engines.until(node, lambda replicas: test_engines.states(replicas) == ["ready"] * 2)
+    ended(there, load)
+    assert ([], []) == (load.failed, load.wrong)
+    in_the_shared_folder_once(there, load)
+
+
+def ended(there: Cluster, load: Clients) -> None:
+    """Nobody asks any more, and every router has ended by itself."""
     load.until(lambda load: load.far + load.near > LIMIT_USD + 50)  # there is not money for all of it
     load.finish()
     for node in there.nodes:
         assert 0 == node.stop()
 
-    assert ([], []) == (load.failed, load.wrong)
+
+def in_the_shared_folder_once(there: Cluster, load: Clients) -> None:
+    """Every acknowledged decision; a router was started again once, and no budget was overspent."""
     assert 0 < load.far <= spent(there) <= LIMIT_USD
+    shared = place_of(str(there.folder / "shared"))
     assert [] == [one for one in checked(shared) if one.missing or one.doubled]
     with closing(Segments(shared)) as segments:
         query = "SELECT decision_id::VARCHAR, boot_id::VARCHAR, seq, status FROM decisions"

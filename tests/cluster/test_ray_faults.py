@@ -67,9 +67,9 @@ async def served_there(house: House) -> bool:
     return outcome.winner.backend == "ray"
 
 
-async def expected(models_dir) -> list:
+async def expected(models_dir, texts=TEXTS) -> list:
     async with embedded(models_dir) as here:
-        results = [await here.infer(embedding(text), near(VECTORS)) for text in TEXTS]
+        results = [await here.infer(embedding(text), near(VECTORS)) for text in texts]
     return [result.output.vectors[0] for result in results]
 
 
