@@ -89,9 +89,9 @@ class Period:
             return True
         return self.taken + exact(cost) <= self.held
 
-    def lent(self, cost: float) -> bool:
-        """Whether this much more would fit, if only others gave back what they hold of it: here is all of it."""
-        return self.holds(cost)
+    def may_hold(self, cost: float) -> bool:
+        """Whether this much more may fit before the period ends: what is set aside for others may come free."""
+        return self.spent + exact(cost) <= self.limit
 
 
 Opening = Callable[["BudgetEntry", float, float], Period]

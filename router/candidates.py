@@ -159,7 +159,7 @@ class CandidateFinder:
         found = [self._as_now(candidate) for candidate in self._stand(model, only)]
         if model.enabled:
             return found
-        return [replace(one, status=replace(one.status, unavailable=DISABLED)) for one in found]
+        return [replace(one, status=replace(one.status, unavailable=DISABLED, back_in_s=None)) for one in found]
 
     def _as_now(self, candidate: Candidate) -> Candidate:
         status = self._backends[candidate.target.backend].status(candidate.target)

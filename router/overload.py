@@ -55,7 +55,7 @@ class Away(NamedTuple):
         if e.over_budget is None or known(self.asked[e.candidate_id][1]) is None:
             return False
         lacking = self.budgets.lacking({e.candidate_id: self.asked[e.candidate_id]})
-        return all(period.lent(max(costs)) for period, costs in lacking.items())
+        return all(period.may_hold(max(costs)) for period, costs in lacking.items())
 
 
 def not_now(

@@ -130,8 +130,8 @@ def api_key(environ: Mapping[str, str] | None = None) -> str | None:
     return environ.get("NEARFAR_API_KEY", "").strip() or None
 
 
-def environment() -> MutableMapping[str, str]:
-    """This process' own, for those that have to tell a library something before they import it."""
+def environment() -> Mapping[str, str]:
+    """This process' own, for those who start another one."""
     return os.environ
 
 

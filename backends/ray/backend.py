@@ -83,7 +83,9 @@ class RayBackend:
         if target.source is None:
             return _UNSOURCED
         status = deployment.status()
-        return replace(status, unavailable=self._failure) if self._failure and not self._connected else status
+        if self._connected or self._failure is None:
+            return status
+        return replace(status, unavailable=self._failure, back_in_s=LOOK_S)
 
     def calibration(self, target: Target) -> LoadReport | None:  # noqa: ARG002 -- the protocol's signature
         """Nothing is kept here: a replica has what was measured on the machine that it runs on."""
@@ -190,6 +192,9 @@ class RayBackend:
         for deployment in list(self._deployments.values()):
             if deployment.wanted and deployment.target.source is not None:
                 await self._deployed(deployment)
+        if not self._connected:  # nothing is wanted of a cluster, or it would have been joined
+            self._failure = None
+            return
         known = [one for one in self._deployments.values() if one.deployed]
         seen = await self._cluster.seen()
         for deployment in known:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KILLED_AFTER_S = END_S + 5.0
 """A driver ends itself in `END_S` when nobody needs it any more, unless it cannot."""
 
-_COMMAND = (sys.executable, "-m", "backends.ray.driver")
+_COMMAND = (sys.executable, "-P", "-m", "backends.ray.driver")  # -P: not from the folder that it is started in
 
 # Whoever runs the router may have said otherwise, except of telemetry, and of who may join a cluster of our own.
 _PHONES_NOBODY = {"RAY_USAGE_STATS_ENABLED": "0"}

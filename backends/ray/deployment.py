@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from backends.ray.wire import Described
     from backends.types import InferenceRequest, InferenceResult, Target
 
-_MEMORY = 0.8  # weight of the past in the running mean of seconds per weight
+_MEMORY = 0.95  # what of the seconds and weights seen so far counts beside those of one more request
 
 
 class Deployment:
@@ -50,7 +50,7 @@ class Deployment:
         self._loads = 0
         self._queued = 0
         self._weight = 0.0
-        self._s_per_weight: float | None = None
+        self._seen_s = self._seen_weight = 0.0
 
     def see(self, seen: Seen | None) -> None:
         """Take in how it stands; None where the cluster does not have it any more."""
@@ -110,8 +110,8 @@ class Deployment:
         weight, held_s = work_of(request.payload), result.timings.device_s
         if held_s is None or weight <= 0:
             return
-        now, before = held_s / weight, self._s_per_weight
-        self._s_per_weight = now if before is None else _MEMORY * before + (1 - _MEMORY) * now
+        self._seen_s = _MEMORY * self._seen_s + held_s
+        self._seen_weight = _MEMORY * self._seen_weight + weight
 
     @property
     def queue_s(self) -> float | None:
@@ -119,7 +119,7 @@ class Deployment:
 
         Only this router's own are known: what others send to the same deployment is not seen.
         """
-        return None if self._s_per_weight is None else self._s_per_weight * self._weight / max(1, self.running)
+        return None if not self._seen_weight else self._seen_s / self._seen_weight * self._weight / max(1, self.running)
 
     def status(self) -> Status:
         """Its state, of memory alone."""

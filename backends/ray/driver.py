@@ -174,7 +174,7 @@ async def serve(sock: socket.socket, cluster: Cluster) -> None:
         while data := await reader.read(_BLOCK):
             for message in frames.feed(data):
                 driver.take(messages.order(message))
-    except ConnectionResetError:
+    except ConnectionError:
         pass  # a router that was killed: the same end
     finally:
         await driver.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from backends.errors import Interrupted
@@ -107,7 +108,8 @@ class Link:
         self._end()
 
     def _write(self, order: Order) -> None:
-        self._writer.write(framed(messages.encode(order)))
+        with suppress(ConnectionError, RuntimeError):  # it is closed over there: `_listen` hears so
+            self._writer.write(framed(messages.encode(order)))
 
     async def _listen(self) -> None:
         frames = Frames()

@@ -73,9 +73,9 @@ class Lease(Period):
         said = f"{dollars(float(spent + reserved), 6)} is spent or reserved, {dollars(max(0.0, self.room_usd), 6)} of "
         return f"{said}the rest is held here{f' ({self._why})' if self._why else ''},"
 
-    def lent(self, cost: float) -> bool:
-        """Whether this much more would fit, if only others gave back what they hold of it, and the owner answered."""
-        return exact(cost) <= self.limit - sum(self.total, NONE)
+    def may_hold(self, cost: float) -> bool:
+        """Whether this much more may fit: others may give back what they hold of it, and the owner may answer."""
+        return self.total[0] + exact(cost) <= self.limit
 
     def book(self, *, spent: Fraction | int = 0, reserved: Fraction | int = 0) -> None:
         """Add to what is spent and reserved here, or take away."""

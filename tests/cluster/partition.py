@@ -11,7 +11,7 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.shipping.checking import checked
 from router.shipping.places import place_of
@@ -20,6 +20,9 @@ from tests.cluster.nodes import BODY, FAR_AND_NEAR, Cluster, budget, far, member
 from tests.cluster.test_state import cluster_of, until
 from tests.e2e import veth
 from tests.e2e.conftest import MINILM, Server
+
+if TYPE_CHECKING:
+    import subprocess
 
 OWNER = f"{veth.THERE}:8090"
 SURVIVE = "survive_s = 2\n"
@@ -34,10 +37,12 @@ def rest(folder: Path) -> None:
     """The rest of the cluster: the owner, and a router that is asked once for every line."""
     veth.connected()
     there = Cluster(folder / "rest", config(folder / "disk"), OWNER)
-    one, answer = there.node("one"), "there"
-    while veth.there(answer):
-        answer = json.dumps(far(one.post("/v1/inference", BODY)))
-    there.close()
+    try:
+        one, answer = there.node("one"), "there"
+        while veth.there(answer):
+            answer = json.dumps(far(one.post("/v1/inference", BODY)))
+    finally:
+        there.close()
 
 
 class Cut:
@@ -75,11 +80,8 @@ class Cut:
         return {"rule": cluster_of(self.server)["rule"], "ships": shipping["error"] is None}
 
 
-def main(folder: Path) -> None:
-    """Ask with the network, without, and with it again."""
-    (folder / "disk").mkdir()
-    others = veth.beside("tests.cluster.partition", "rest", str(folder))
-    two = Cut(folder)
+def asked(folder: Path, two: Cut, others: subprocess.Popen[str]) -> dict[str, Any]:
+    """What comes of it with the network, without, and with it again."""
     found: dict[str, Any] = {"before": [two.goes_far(), json.loads(veth.ask(others))]}
     two.cut()
     until(lambda: not two.goes_far() and two.told() == {"rule": "closed", "ships": False}, "it does not notice")
@@ -92,10 +94,22 @@ def main(folder: Path) -> None:
     two.heal()
     until(two.goes_far, "it spends nothing")
     until(lambda: two.told() == {"rule": "shared", "ships": True}, "it is not back")
-    found["stopped"] = two.server.stop()
-    assert others.stdin is not None
-    others.stdin.close()
-    found["others_ended"] = others.wait(60)
+    return found
+
+
+def main(folder: Path) -> None:
+    """Ask with the network, without, and with it again."""
+    (folder / "disk").mkdir()
+    others = veth.beside("tests.cluster.partition", "rest", str(folder))
+    two = Cut(folder)
+    try:
+        found = asked(folder, two, others)
+    finally:
+        stopped = two.server.stop()
+        assert others.stdin is not None
+        others.stdin.close()
+        ended = others.wait(60)
+    found |= {"stopped": stopped, "others_ended": ended}
     rows = [row[0] for row in decisions(folder)]
     found["lost"] = len(set(two.answered) - set(rows))
     found["extra"] = len(rows) - len(two.answered)

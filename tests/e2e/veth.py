@@ -17,6 +17,7 @@ import pytest
 
 from tests.e2e.alone import namespace
 
+MOST_S = 240.0  # of all of it
 HERE, THERE = "10.77.0.1", "10.77.0.2"
 _HERE_IF, _THERE_IF = "near0", "far0"
 
@@ -32,6 +33,7 @@ def told(module: str, *arguments: str) -> Any:
         capture_output=True,
         text=True,
         check=False,
+        timeout=MOST_S,
     )
 
     assert 0 == done.returncode, done.stderr[-4000:]

@@ -19,7 +19,7 @@ self.addEventListener("fetch", (event) => {
 
 async function install() {
   const cache = await caches.open(SHELL);
-  await cache.addAll(KEPT.shell.map((path) => new Request(path, { cache: "no-cache" })));
+  await cache.addAll(KEPT.shell.map((path) => new Request(path, { cache: "reload" })));
   await self.skipWaiting();
 }
 

@@ -100,6 +100,17 @@ def test_a_budget_that_is_spent_is_not_waited_for() -> None:
     assert (NotNow, 503, 0.0) == (type(held), told(held).status, told(held).retry_after_s)
 
 
+def test_a_model_that_is_switched_off_is_not_waited_for() -> None:
+    """Whenever its engine may come back."""
+
+    async def go() -> Outcome:
+        models = replace(chat_model(fake("down")), enabled=False)
+        async with opened(models, backend=Down()) as house:
+            return await house.dispatcher.infer(chat(order=()))
+
+    assert NoCandidate is type(virtual.run(go()).error)
+
+
 def test_one_who_comes_back_is_enough() -> None:
     """Whatever stands against the others."""
     assert NotNow is type(asked(fake("gone"), fake("down")).error)

@@ -183,6 +183,18 @@ def test_more_than_was_reserved_is_booked_as_it_is() -> None:
     assert of.refusal(ALICE, 0.0) is None
 
 
+def test_what_is_set_aside_may_come_free_and_what_is_spent_does_not() -> None:
+    """Who is refused for the one may ask again before the day is over."""
+    clock = Clock()
+    of = budgets(entry(10.0), clock=clock)
+    period = of.each[0].at(clock())
+    made = of.reserve(ALICE, 8.0)
+
+    assert [(False, True), (False, False)] == [(period.holds(usd), period.may_hold(usd)) for usd in (5.0, 11.0)]
+    made.settle(8.0)
+    assert (False, False) == (period.holds(5.0), period.may_hold(5.0))
+
+
 @pytest.mark.parametrize("ends", ["settle", "release"])
 @pytest.mark.parametrize("again", ["settle", "release"])
 def test_a_reservation_ends_once(ends, again) -> None:

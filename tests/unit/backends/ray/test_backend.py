@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from backends.errors import Interrupted, InvalidInput, RemoteError, Timeout, Unavailable
 from backends.local import preparation
 from backends.local.backend import LocalOptions
+from backends.ray import backend as ray_backend
 from backends.ray import driving
 from backends.ray.backend import RayBackend, RayOptions
 from backends.ray.driving import Driving
@@ -350,8 +351,42 @@ def test_a_driver_that_dies_fails_what_was_under_way_and_the_next_request_has_a_
     within(check)
 
 
+def test_a_cluster_that_was_lost_is_waited_for_and_joined_again(within, target, monkeypatch):
+    """A request that nobody else may serve is told when the cluster is looked for again."""
+    monkeypatch.setattr(ray_backend, "LOOK_S", 0.05)
+
+    async def check(backend, cluster):
+        await backend.load(target)
+        cluster.away = Unavailable("nobody answers there")
+        cluster.drivers[0].cancel()
+        await until(lambda: backend.status(target).unavailable is not None)
+        assert 0.05 == backend.status(target).back_in_s
+        cluster.away = None
+        await until(lambda: backend.status(target).unavailable is None)
+        assert backend.status(target).back_in_s is None
+
+    within(check)
+
+
+def test_what_was_unloaded_before_the_cluster_was_lost_comes_back_when_it_is_asked_for(within, target, monkeypatch):
+    """Nobody wants anything of the cluster meanwhile: that is no failure."""
+    monkeypatch.setattr(ray_backend, "LOOK_S", 0.05)
+
+    async def check(backend, cluster):
+        await backend.load(target)
+        await backend.unload(target)
+        cluster.drivers[0].cancel()
+        await until(lambda: backend.status(target).unavailable is not None)
+        await until(lambda: backend.status(target).unavailable is None)
+
+        assert "abc" == (await backend.infer(asking(), target)).output.text
+
+    within(check)
+
+
 def test_a_driver_that_does_not_answer_is_left_for_a_fresh_one(within, target, monkeypatch):
     """Ray hangs where its cluster is gone; whoever asks is not kept waiting by that."""
+    usual_s = driving.LOOK_S
     monkeypatch.setattr(driving, "LOOK_S", 0.2)
 
     async def check(backend, cluster):
@@ -360,6 +395,7 @@ def test_a_driver_that_does_not_answer_is_left_for_a_fresh_one(within, target, m
         try:
             await until(lambda: len(cluster.drivers) > 1)
         finally:
+            monkeypatch.setattr(driving, "LOOK_S", usual_s)
             cluster.may_look.set()
         await until(lambda: backend.status(target).unavailable is None)
 

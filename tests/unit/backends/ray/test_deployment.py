@@ -121,6 +121,19 @@ def test_the_queue_is_what_is_under_way_by_what_such_requests_took_over_the_repl
     assert (0, 0.0) == (one.status().queued, one.status().queue_s)
 
 
+def test_small_requests_do_not_make_the_wait_for_a_large_one():
+    """A small one takes as long as a call does, whatever its weight."""
+    one = deployment()
+    one.see(Seen(running=1))
+    large = InferenceRequest(task=TARGET.task, model="m", payload=EmbeddingInput(texts=("a long text " * 400,) * 8))
+    one.learn(large, answered(4.0))
+    for _ in range(5):
+        one.learn(REQUEST, answered(0.004))
+
+    with one.carrying(large):
+        assert 2.0 < one.queue_s < 5.0
+
+
 def test_what_is_in_the_background_keeps_nobody_waiting():
     """A replica serves it last."""
     one = deployment()

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import uvloop
 
-from backends.errors import Unavailable
+from backends.errors import Interrupted, Unavailable
 from backends.frames import framed
 from backends.local.backend import LocalOptions
 from backends.ray import child, messages, wire
 from backends.ray.child import spawned
 from backends.ray.driving import LONGEST_PAUSE_S, STEADY_S, Pause
+from backends.ray.link import Link
 from backends.ray.options import Opening, RayOptions, Shape
 from backends.types import Target, Task
 
@@ -54,14 +56,17 @@ def test_a_driver_ends_when_its_socket_closes_and_not_by_what_ends_a_router():
 
     async def check():
         begun = await spawned(OPTIONS)
-        begun.sock.send(framed(messages.encode(messages.Look(0))))  # answered once it listens
+        begun.sock.send(framed(messages.encode(messages.Call(0, "none", "describe"))))  # answered once it listens
         begun.sock.settimeout(HANG_S)
         assert await asyncio.to_thread(begun.sock.recv, 1)
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(begun.pid, number)
-        begun.sock.send(framed(messages.encode(messages.Look(1))))
-        while framed(messages.encode(messages.Said(1, None))) not in await asyncio.to_thread(begun.sock.recv, 65536):
-            pass
+        begun.sock.send(framed(messages.encode(messages.Call(1, "none", "describe"))))
+        said = b""
+        while framed(messages.encode(messages.Said(1, None))) not in said:
+            more = await asyncio.to_thread(begun.sock.recv, 65536)
+            assert more
+            said += more
         begun.sock.close()
         await begun.ended()
 
@@ -92,6 +97,28 @@ def test_a_driver_whose_loop_hangs_ends_all_the_same():
         theirs.close()
 
         assert -signal.SIGALRM == process.wait(HANG_S)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_orders_after_a_driver_died_fail_as_those_before(loop):
+    """Also before its end was heard of: servers run on uvloop, whose sockets raise then."""
+
+    async def check():
+        ours, theirs = socket.socketpair()
+        ended = []
+        link = await Link.over(ours, ended.append)
+        before = link.send(messages.Look)
+        theirs.close()
+        replies = [before, *(link.send(messages.Look) for _ in range(3))]
+        replies[-1].cancel()
+        for reply in replies[:-1]:
+            with pytest.raises(Interrupted):
+                await reply.done()
+        assert 1 == len(ended)
+        await link.aclose()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(check())
 
 
 def test_a_driver_that_cannot_end_is_killed(monkeypatch):

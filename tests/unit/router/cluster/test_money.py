@@ -74,7 +74,7 @@ def test_what_only_others_hold_is_lent_until_it_is_spent() -> None:
     world = World([BudgetEntry(limit_usd=10.0)])
     [lease] = world.nodes[1].leases.leases.values()
 
-    assert [(False, True), (False, False)] == [(lease.holds(usd), lease.lent(usd)) for usd in (2.5, 11.0)]
+    assert [(False, True), (False, False)] == [(lease.holds(usd), lease.may_hold(usd)) for usd in (2.5, 11.0)]
 
     world.crowd(0, (ALICE, 2.5, 4))
     for _ in range(4):
@@ -82,7 +82,7 @@ def test_what_only_others_hold_is_lent_until_it_is_spent() -> None:
     world.talk(0, True)
     world.talk(1, True)
 
-    assert (False, False) == (lease.holds(2.5), lease.lent(2.5))
+    assert (False, False) == (lease.holds(2.5), lease.may_hold(2.5))
 
 
 @given(cents=st.integers(1, 400), fit=st.integers(1, 30), patience=st.integers(1, 3), both=st.booleans())
