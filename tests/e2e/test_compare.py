@@ -145,6 +145,7 @@ def test_people_vote_on_the_answers_of_a_run_without_knowing_whose_they_are(tmp_
     assert [(0.0, 2), (0.5, 2), (1.0, 2)] == said
 
 
+@pytest.mark.slow
 def test_answers_that_are_no_text_are_not_voted_on(tmp_path: Path) -> None:
     (tmp_path / "nearfar.toml").write_text("")
     done = here(tmp_path, "compare", "embeddings", "--vote")

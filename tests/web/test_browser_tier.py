@@ -177,6 +177,7 @@ def test_a_recorded_sentence_is_transcribed_also_without_the_server(alone: Visit
     assert with_server == page.evaluate(HEARD, sound)
 
 
+@pytest.mark.slow
 def test_every_file_comes_over_the_wire_once(visit: Visit) -> None:
     """Of both models, and of what computes them: no byte is asked for twice, the second time from nobody."""
     page = visit.open("decisions")

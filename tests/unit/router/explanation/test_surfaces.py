@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -71,7 +71,7 @@ def test_the_command_asks_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"explanation": told | {"exploration": {"words": "No chance."}}}
 
     for module in ("router.cli.explain", "router.cli.sources"):
-        monkeypatch.setattr(sys.modules[module], "get", get)
+        monkeypatch.setattr(import_module(module), "get", get)
     done = CliRunner().invoke(main, ["explain", "--server", "http://server"])
 
     assert (0, "So it was.\n\nNo chance.\n") == (done.exit_code, done.output)
