@@ -104,14 +104,14 @@ def _far_row(name: str, points: list[Point]) -> dict[str, Any]:
     }
 
 
-async def near(requests: int, seed: int, models: Path | None) -> list[dict[str, Any]]:
+async def near(arms: Sequence[near_run.Arm], seed: int, models: Path | None) -> list[dict[str, Any]]:
     """A row per arm: of what came after the first 200 requests of a model."""
     found: dict[str, list[Near]] = {}
-    async for one in near_run.run(requests, seed, models):
+    async for one in near_run.run(arms, seed, models):
         found.setdefault(one.arm, []).append(one)
     rows, learnt = [], set()
-    for arm in near_run.arms(requests):
-        skipped = 0 if arm.model in learnt else min(NEAR_SKIPPED, requests - 1)
+    for arm in arms:
+        skipped = 0 if arm.model in learnt else min(NEAR_SKIPPED, arm.requests - 1)
         learnt.add(arm.model)
         rows.append(_near_row(arm.name, found[arm.name], skipped))
     return rows
@@ -176,14 +176,15 @@ def _least_us(work: Callable[[], None], rounds: int) -> float:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Measure everything; the report."""
     seeds = [int(seed) for seed in given.seeds.split(",")]
+    arms = near_run.arms(given.near, text=given.text)
     report: dict[str, Any] = {
         "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *sys.argv]),
         "machine": describe_machine(PACKAGES),
-        "settings": {"seeds": seeds, "each": given.each, "near_requests": given.near},
+        "settings": {"seeds": seeds, "each": given.each, "near_requests": given.near, "near_text": given.text},
         "cost": cost(),
         "far": far(seeds, given.each),
-        "near": asyncio.run(near(given.near, seeds[0], given.models)) if given.near else [],
+        "near": asyncio.run(near(arms, seeds[0], given.models)) if given.near else [],
     }
     return report | {"broken": list(broken(report))}
 
@@ -278,6 +279,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", default="1,2,3,4,5", help="of the simulated far sides; near takes the first")
     parser.add_argument("--each", type=int, default=2000, help="requests to each far side")
     parser.add_argument("--near", type=int, default=600, help="requests of an arm near; 0 leaves near out")
+    parser.add_argument("--no-text", dest="text", action="store_false", help="near, embed only: writing takes an hour")
     parser.add_argument("--models", type=Path, help="where unpacked weights are; by default Nearfar's own folder")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report; - is standard output")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the coverage over time")

@@ -21,7 +21,7 @@ from router.sections import LocalSettings, Settings
 from router.settings import Secrets, tame_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from policies.types import Quantiles
     from router.dispatch import Dispatcher
@@ -53,18 +53,18 @@ class Near(NamedTuple):
     first_token_s: float | None
 
 
-def arms(requests: int) -> list[Arm]:
+def arms(requests: int, *, text: bool = True) -> list[Arm]:
     """Alone first, then together: what was learnt of one at a time is used for several."""
-    return [
+    embeddings = [
         Arm("embeddings, 1 at once", EMBEDDER, requests, 1),
         Arm("embeddings, 4 at once", EMBEDDER, requests, 4),
-        Arm("text, 1 at once", CHAT, requests, 1),
-        Arm("text, 3 at once", CHAT, requests // 2, 3),
     ]
+    texts = [Arm("text, 1 at once", CHAT, requests, 1), Arm("text, 3 at once", CHAT, requests // 2, 3)]
+    return embeddings + texts if text else embeddings
 
 
-async def run(requests: int, seed: int, models: Path | None) -> AsyncIterator[Near]:
-    """Every arm after the other, in one house whose log is on disk."""
+async def run(arms: Sequence[Arm], seed: int, models: Path | None) -> AsyncIterator[Near]:
+    """One arm after the other, in one house whose log is on disk."""
     logging.getLogger("nearfar").setLevel(logging.ERROR)
     tame_libraries()
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ async def run(requests: int, seed: int, models: Path | None) -> AsyncIterator[Ne
         )
         log = DecisionLog.open(Path(folder) / "decisions.duckdb")
         async with open_house(settings, Secrets(), log) as house:
-            for arm in arms(requests):
+            for arm in arms:
                 dice = random.Random(f"{seed} {arm.name}")
                 for near in await _asked(house.dispatcher, arm, _calls(arm, dice)):
                     yield near
