@@ -113,6 +113,16 @@ def test_every_process_is_killed_once_under_load_and_nobody_notices(
     load.more(20)
     engines[0].again()
     load.more(20)
+    router_and_owner_killed(there, load)
+    for node in there.nodes:
+        test_engines.until(node, lambda replicas: test_engines.states(replicas) == ["ready"] * 2)
+    ended(there, load)
+    assert ([], []) == (load.failed, load.wrong)
+    in_the_shared_folder_once(there, load)
+
+
+def router_and_owner_killed(there: Cluster, load: Clients) -> None:
+    """One after the other; each comes back where it was."""
     kill(there.nodes[0])
     load.more(20)
     there.nodes[0].again()
@@ -121,11 +131,6 @@ def test_every_process_is_killed_once_under_load_and_nobody_notices(
     load.more(20)
     there.owner.start()
     load.more(20)
-    for node in there.nodes:
-        test_engines.until(node, lambda replicas: test_engines.states(replicas) == ["ready"] * 2)
-    ended(there, load)
-    assert ([], []) == (load.failed, load.wrong)
-    in_the_shared_folder_once(there, load)
 
 
 def ended(there: Cluster, load: Clients) -> None:

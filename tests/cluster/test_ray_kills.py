@@ -9,7 +9,15 @@ import pytest
 
 from tests.cluster import ray_nodes
 from tests.cluster.nodes import FAR_AND_NEAR, budget
-from tests.cluster.test_kills import LIMIT_USD, TEXTS, Clients, ended, in_the_shared_folder_once, kill, shipped
+from tests.cluster.test_kills import (
+    LIMIT_USD,
+    TEXTS,
+    Clients,
+    ended,
+    in_the_shared_folder_once,
+    router_and_owner_killed,
+    shipped,
+)
 from tests.cluster.test_ray import MINILM as SOURCE
 from tests.cluster.test_ray_faults import expected
 from tests.e2e.conftest import MINILM
@@ -52,14 +60,7 @@ def test_every_process_is_killed_once_under_load_and_nobody_notices(
         load.until(lambda load: load.served["ray"] > 20)
         ray_nodes.replicas_of(head)[0].kill()
         load.more(20)
-        kill(there.nodes[0])
-        load.more(20)
-        there.nodes[0].again()
-        load.more(20)
-        there.owner.kill()
-        load.more(20)
-        there.owner.start()
-        load.more(20)
+        router_and_owner_killed(there, load)
         before = load.served["ray"]
         load.until(lambda load: load.served["ray"] > before)
         ray_nodes.raylet_of(second).kill()
