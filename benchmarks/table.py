@@ -193,6 +193,13 @@ def router_overhead(report: Report) -> Iterator[Row]:
             yield Row(f"added without a key asked for, {name} ms", shown(value), "", f"<= {limit:g}", value["median"] <= limit)  # fmt: skip  # noqa: E501
 
 
+def scale(report: Report) -> Iterator[Row]:
+    """What a model elsewhere keeps of one in this process, asked by a crowd."""
+    for what, figure in report["ratios"].items():
+        if what.startswith("throughput of a crowd"):
+            yield Row(what, shown(figure))
+
+
 def browser_tier(report: Report) -> Iterator[Row]:
     """The first page, and the tier in the browser beside the server's near side."""
     page, loads = report["first_page"], f"slowest of {report['loads']} fresh loads"
@@ -222,6 +229,7 @@ READERS: dict[str, Callable[[Report], Iterator[Row]]] = {
     "hostile_load": hostile_load,
     "soak": soak,
     "browser_tier": browser_tier,
+    "scale": scale,
 }
 
 
