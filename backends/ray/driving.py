@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from backends import outward
+from backends.backoff import pause_s
 from backends.errors import BackendError, Unavailable
 from backends.ray import wire
 from backends.ray.child import spawned
@@ -49,8 +50,7 @@ class Pause:
     def failed(self, why: str, stood_s: float = 0.0) -> None:
         """It failed again, after it stood for so long."""
         self._failures = 1 if stood_s > STEADY_S else self._failures + 1
-        pause_s = FIRST_PAUSE_S * 2 ** (self._failures - 2) if self._failures > 1 else 0.0
-        self._due, self._why = self._clock() + min(pause_s, LONGEST_PAUSE_S), why
+        self._due, self._why = self._clock() + pause_s(self._failures - 1, FIRST_PAUSE_S, LONGEST_PAUSE_S), why
 
     def check(self) -> None:
         """Return when it may be asked for.

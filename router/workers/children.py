@@ -14,6 +14,8 @@ from contextlib import suppress
 from multiprocessing import connection, get_context
 from typing import TYPE_CHECKING, Any
 
+from backends.backoff import pause_s
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
@@ -92,12 +94,12 @@ class Child:
         code = self._process.exitcode
         if time.monotonic() - self._started > STEADY_S:
             self._deaths = 0
-        pause_s = 0.0 if not self._deaths else min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (self._deaths - 1))
+        pause = pause_s(self._deaths, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._deaths += 1
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        logger.warning("%s (PID %s) ended by %s; it is started again in %g s", self.name, self.pid, how, pause_s)
+        logger.warning("%s (PID %s) ended by %s; it is started again in %g s", self.name, self.pid, how, pause)
         self.let_go()
-        self.due = time.monotonic() + pause_s
+        self.due = time.monotonic() + pause
 
     def terminate(self) -> None:
         """Ask it to finish what runs, and end."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from backends.backoff import pause_s
 from backends.errors import Overloaded, RateLimited, RemoteError, Unavailable
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ class Replica:
         if not speaks_against(error):
             return
         self._failures += 1
-        pause_s = min(FIRST_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S)
-        self._paused_until = now + (error.retry_after_s or pause_s)
+        pause = error.retry_after_s or pause_s(self._failures, FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._paused_until = now + pause
         self._why_paused = type(error).__name__
 
     # --- whether to ask it ----------------------------------------------------------------------
