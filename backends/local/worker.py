@@ -16,6 +16,7 @@ from backends.local.errors import translated
 from backends.local.job import CLOSED, Job, as_exception, forget_locals, settle_all
 from backends.local.turns import Turns
 from backends.local.types import Cancelled, Control
+from backends.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from backends.local.turns import Share
     from backends.local.types import LocalFamily
 
-_MEMORY = 0.95  # what of the seconds and weights seen so far counts beside those of one more request
 _NOBODY = Control(threading.Event(), lambda _piece: None)  # a batch has no single sender to stop it or to listen
 
 
@@ -40,7 +40,7 @@ class Worker:
         self._accepted: set[Job] = set()  # not yet answered; changed by the loop only
         self._open = True
         self._load_paid = False
-        self._seen_s = self._seen_weight = 0.0
+        self._pace = Pace()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._make_room: Callable[[], bool] = lambda: False
@@ -77,14 +77,13 @@ class Worker:
     def expected_wait_s(self) -> float | None:
         """How long a new request would wait, by what requests of their weight took; None while none was measured.
 
-        Seconds of all over the weight of all: a mean of the requests' own ratios would go by the small ones, whose time
-        is hardly their weight's.
         What is in the background keeps nobody waiting: it goes last, and what of it takes long gives way.
         Who was answered an instant ago, and is not awake yet, is counted still: often that one asks again at once.
         """
-        if not self._seen_weight:
+        pace = self._pace.s_per_weight
+        if pace is None:
             return None
-        return self._seen_s / self._seen_weight * sum(job.ask.weight for job in self._accepted if not job.background)
+        return pace * sum(job.ask.weight for job in self._accepted if not job.background)
 
     async def submit(self, ask: Ask) -> Done:
         """Queue a request and wait for its answer. Cancelling the wait takes it out of the queue, or stops it.
@@ -244,8 +243,7 @@ class Worker:
         return results
 
     def _learn(self, job: Job) -> None:
-        self._seen_s = _MEMORY * self._seen_s + job.spent_s
-        self._seen_weight = _MEMORY * self._seen_weight + max(job.ask.weight, 1e-9)
+        self._pace.learn(job.spent_s, max(job.ask.weight, 1e-9))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, loaded: asyncio.Future[None], failure: Exception | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from backends.extras import NEAR_FEATURES
 from backends.local.work import work_of
+from backends.pace import Pace
 from backends.types import Status
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from backends.ray.seen import Seen
     from backends.ray.wire import Described
     from backends.types import InferenceRequest, InferenceResult, Target
-
-_MEMORY = 0.95  # what of the seconds and weights seen so far counts beside those of one more request
 
 
 class Deployment:
@@ -50,7 +49,7 @@ class Deployment:
         self._loads = 0
         self._queued = 0
         self._weight = 0.0
-        self._seen_s = self._seen_weight = 0.0
+        self._pace = Pace()
 
     def see(self, seen: Seen | None) -> None:
         """Take in how it stands; None where the cluster does not have it any more."""
@@ -110,8 +109,7 @@ class Deployment:
         weight, held_s = work_of(request.payload), result.timings.device_s
         if held_s is None or weight <= 0:
             return
-        self._seen_s = _MEMORY * self._seen_s + held_s
-        self._seen_weight = _MEMORY * self._seen_weight + weight
+        self._pace.learn(held_s, weight)
 
     @property
     def queue_s(self) -> float | None:
@@ -119,7 +117,8 @@ class Deployment:
 
         Only this router's own are known: what others send to the same deployment is not seen.
         """
-        return None if not self._seen_weight else self._seen_s / self._seen_weight * self._weight / max(1, self.running)
+        pace = self._pace.s_per_weight
+        return None if pace is None else pace * self._weight / max(1, self.running)
 
     def status(self) -> Status:
         """Its state, of memory alone."""
