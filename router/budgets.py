@@ -208,7 +208,8 @@ class Budgets:
     def __init__(self, entries: Sequence[BudgetEntry], clock: Callable[[], float]) -> None:
         self._clock = clock
         self.held: set[Reservation] = set()
-        self.have([Budget(e, clock()) for e in sorted(entries, key=lambda e: STRICTEST_FIRST.index(e.on_exceeded))])
+        ordered = sorted(entries, key=lambda entry: STRICTEST_FIRST.index(entry.on_exceeded))
+        self.have([Budget(entry, clock()) for entry in ordered])
         self.widen: Callable[[Asked], Awaitable[None]] | None = None
 
     def have(self, each: list[Budget]) -> None:

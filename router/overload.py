@@ -46,12 +46,12 @@ class Away(NamedTuple):
         wait_s: float | None = 0.0
         if e.unavailable is not None:
             wait_s = self.back_in_s(next(one for one in self.candidates if one.id == e.candidate_id))
-        there = e._replace(unavailable=None, over_budget=None if self._lent(e) else e.over_budget)
+        there = e._replace(unavailable=None, over_budget=None if self._may_come_free(e) else e.over_budget)
         stays = (r.code not in CROWDED for r in self.policy.decide([there], constraints).rejections)
         return None if any(stays) else wait_s
 
-    def _lent(self, e: Estimate) -> bool:
-        """Whether the money that it would cost is there, and only held by other routers for the moment."""
+    def _may_come_free(self, e: Estimate) -> bool:
+        """Whether the money that it would cost is there, and only set aside for the moment, here or elsewhere."""
         if e.over_budget is None or known(self.asked[e.candidate_id][1]) is None:
             return False
         lacking = self.budgets.lacking({e.candidate_id: self.asked[e.candidate_id]})
@@ -61,9 +61,7 @@ class Away(NamedTuple):
 def not_now(
     model: str, decision: Decision, estimates: Sequence[Estimate], constraints: Constraints, away: Away
 ) -> NotNow | None:
-    """The refusal where nobody is eligible, and of somebody because of what passes; None otherwise."""
-    if decision.ranked:
-        return None
+    """The refusal, where nobody is eligible, if of somebody because of what passes; None otherwise."""
     codes = {r.candidate_id: r.code for r in decision.rejections}
     crowded = [_free_in_s(e, constraints) for e in estimates if codes.get(e.candidate_id) in CROWDED]
     absent = (away.ends_in_s(e, constraints) for e in estimates if codes.get(e.candidate_id) in ABSENT)

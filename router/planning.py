@@ -17,7 +17,7 @@ from policies.steady import Steady
 from policies.types import Parameters, Weights
 from router.browser import offers
 from router.deciding import Decided, asked_of, decide
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, RouterError
 from router.exploring import Given, explored, explorer, unexplored
 from router.ledger import new_decision_id, now_us
 from router.overload import Away, not_now
@@ -94,8 +94,7 @@ class Planner:
         slate = self._slate(call, offer, size, intent, deadline_s, marked=policy.name == Cascade.name)
         slate = _with_page(self._recalled(slate, kept_as), call, size)
         asked = await self._asked(call.request, size, slate.candidates, slate.estimates)
-        decision, estimates, refusal = self._decided(policy, call, route, slate, asked, draw)
-        away = Away(unexplored(policy), slate.candidates, self._lessons.back_in_s, self._budgets, asked)
+        decided = self._decided(policy, call, route, slate, asked, draw)
         return Plan(
             decision_id=new_decision_id(),
             ts_us=now_us(),
@@ -103,16 +102,23 @@ class Planner:
             intent=intent,
             size=size,
             candidates=slate.candidates,
-            estimates=estimates,
-            decision=decision,
+            estimates=decided.estimates,
+            decision=decided.decision,
             policy=policy,
             route=route,
             decide_us=(time.perf_counter_ns() - started) // 1000,
             deadline_s=deadline_s,
             on_stream_failure=self._on_stream_failure(call, offer.alias),
-            refusal=refusal or not_now(call.request.model, decision, estimates, slate.constraints, away),
+            refusal=self._refusal(policy, call, slate, asked, decided),
             kept_as=kept_as,
         )
+
+    def _refusal(self, policy: Policy, call: Call, slate: Given, asked: Asked, decided: Decided) -> RouterError | None:
+        """Why nobody is asked, where the rejections do not say all of it."""
+        if decided.refusal is not None or decided.decision.ranked:
+            return decided.refusal
+        away = Away(unexplored(policy), slate.candidates, self._lessons.back_in_s, self._budgets, asked)
+        return not_now(call.request.model, decided.decision, decided.estimates, slate.constraints, away)
 
     async def _pinned(self, call: Call, target: Target) -> Plan:
         """A plan for one candidate. What was learnt of it (who must be left alone, who is full) is what is measured.
