@@ -195,7 +195,7 @@ async def running(house: House, model: str, replicas: int = 1) -> None:
 
 @pytest.mark.usefixtures("joinable")
 def test_a_cluster_of_our_own_is_near_priced_and_sealed(models_dir):
-    """Offline, with a guard over this process' sockets: it starts, answers as near, costs what its replica held."""
+    """Offline: it starts, answers as near, costs what its replica held, and no process of it speaks to elsewhere."""
 
     async def check():
         settings = settings_of(models_dir, RaySettings(num_cpus=0.5, cpu_usd_per_core_hour=3.6), offline=True)
@@ -209,13 +209,15 @@ def test_a_cluster_of_our_own_is_near_priced_and_sealed(models_dir):
             )
             row = await house.row(outcome.decision_id)
             denied = GUARD.state().total
+            children = psutil.Process().children(recursive=True)  # the driver, and all that it started
             listening = [
                 one.laddr.ip
-                for process in psutil.Process().children(recursive=True)
+                for process in children
                 if process.name() in {"gcs_server", "raylet"}
                 for one in process.net_connections("tcp")
                 if one.status == psutil.CONN_LISTEN
             ]
+            peers = [one.raddr.ip for process in children for one in process.net_connections("inet") if one.raddr]
 
         assert ("ok", "ray") == (outcome.status, outcome.winner.backend)
         assert ("ray", "ok") == (told[0].backend, told[-1].status)
@@ -226,6 +228,6 @@ def test_a_cluster_of_our_own_is_near_priced_and_sealed(models_dir):
         (asked,) = [one for one in row["candidates"] if one["backend"] == "ray"]
         assert (True, True) == (asked["near"], asked["warm"])
         assert 0 == denied
-        assert {"127.0.0.1"} == {ip.removeprefix("::ffff:") for ip in listening}
+        assert {"127.0.0.1"} == {ip.removeprefix("::ffff:") for ip in (*listening, *peers)}
 
     asyncio.run(check())
