@@ -393,7 +393,10 @@ def test_pickles_are_refused_and_let_in_where_that_is_allowed(tmp_path):
 
     with pytest.raises(OSError, match="safetensors"):
         load(directory)
-    assert expected == classify(load(directory, pickles=True), "a text").output
+    again = classify(load(directory, pickles=True), "a text").output
+    assert [each.label for each in expected.labels[0]] == [each.label for each in again.labels[0]]
+    # Weights lie elsewhere in memory, and a processor may add up in another order.
+    assert pytest.approx([each.score for each in expected.labels[0]]) == [each.score for each in again.labels[0]]
 
 
 def test_code_that_comes_with_the_model_is_not_run(tmp_path):
