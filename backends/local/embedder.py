@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUDGET = 4096  # tokens of a batch: a second of work for a small model on two cores, which bounds everybody's wait
+LANE_BUDGET = 256  # of one that a core computes beside others: what is larger is no faster, and goes out in bursts
 logger = logging.getLogger("nearfar")
 
 
 class Embedder:
-    """Three tasks share one of these. Used from its worker's thread only."""
+    """Three tasks share one of these. Used from its worker's threads only, of which one at a time does not compute."""
 
     def __init__(self, opening: Opening) -> None:
         self.opening = opening
@@ -37,6 +38,7 @@ class Embedder:
         self._threshold_tokens = choice.threshold_tokens
         self.device = self._small.device
         self.dtype = self._small.dtype
+        self.lanes = min(self._small.lanes, self._large.lanes)
         self.runtime = "+".join(dict.fromkeys((self._small.name, self._large.name)))
         self.max_tokens = self._tokens.limit
         self.dimensions = int(self.encode(self.tokens(["dimensions"], truncate=True)).shape[1])
@@ -117,4 +119,4 @@ def _choice(opening: Opening) -> EncoderChoice:
     )
 
 
-FAMILY = LocalFamily(load=Embedder, core=core, budget=BUDGET)
+FAMILY = LocalFamily(load=Embedder, core=core, budget=BUDGET, lane_budget=LANE_BUDGET)

@@ -59,7 +59,10 @@ class Done(Struct, frozen=True):
 
 
 class Job:
-    """Made on the event loop, worked on by one thread; both touch `future` and `cancelled`; the loop reads `begun`."""
+    """Made on the event loop, worked on by a worker's threads, of which one at a time touches it.
+
+    Both sides touch `future` and `cancelled`; the loop reads `begun`.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
@@ -72,7 +75,10 @@ class Job:
         self.told = False  # a piece of its answer reached whoever listens, and cannot be taken back
         self._units: list[Unit] | None = None
         self._answer: Answer
-        self._results: list[Any] = []
+        self._given = 0  # units that a batch took
+        self._results: dict[int, Any] = {}  # by the place of their units
+        self._under_way = 0  # batches that hold units of it, and since when there is one at least
+        self._since = 0.0
         self._first_token_s: float | None = None
         self._core_started = 0.0
         self._busy = {"load_s": 0.0, "pre_s": 0.0, "service_s": 0.0, "device_s": 0.0, "post_s": 0.0}
@@ -86,16 +92,21 @@ class Job:
         return self._busy["pre_s"] + self._busy["device_s"] + self._busy["post_s"]
 
     def sizes(self) -> list[int]:
-        """Sizes of the units that are still to be done."""
-        return [unit.size for unit in self._remaining()]
+        """Sizes of the units that no batch has taken yet."""
+        return [unit.size for unit in self._units_of(self._given)]
 
-    def contents(self, count: int) -> list[Any]:
-        """The next `count` units' contents."""
-        return [unit.content for unit in self._remaining()[:count]]
+    def give(self, units: int) -> int:
+        """Hand out the next `units` units; the place of the first of them."""
+        first, self._given = self._given, self._given + units
+        return first
 
-    def weigh(self, count: int) -> int:
-        """The next `count` units' sizes together."""
-        return sum(unit.size for unit in self._remaining()[:count])
+    def contents(self, first: int, units: int) -> list[Any]:
+        """What so many units hold, from that place on."""
+        return [unit.content for unit in self._units_of(first, units)]
+
+    def weigh(self, first: int, units: int) -> int:
+        """Their sizes together."""
+        return sum(unit.size for unit in self._units_of(first, units))
 
     def ready(self, model: Callable[[], Any]) -> bool:
         """Tokenise or decode the input when its turn comes; False when the job is over already, and says so.
@@ -131,13 +142,24 @@ class Job:
         self._core_started = started
         return Control(self.cancelled, self._emit)
 
-    def advance(self, results: list[Any], service_s: float, device_s: float, batch_size: int) -> bool:
-        """Take the results of the next units; True when that was all of them."""
-        self._results += results
-        self._busy["service_s"] += service_s
+    def begin(self, now: float) -> None:
+        """A batch that holds units of it is computed from now on (`time.perf_counter`)."""
+        if not self._under_way:
+            self._since = now
+        self._under_way += 1
+
+    def end(self, now: float) -> None:
+        """It is not any more. Seconds in which several batches were computed count once: it waited for them at once."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._busy["service_s"] += now - self._since
+
+    def advance(self, first: int, results: list[Any], device_s: float, batch_size: int) -> bool:
+        """Take the results of the units from that place on; True when that was all there are."""
+        self._results.update(enumerate(results, first))
         self._busy["device_s"] += device_s
         self._batch_size = max(self._batch_size, batch_size)
-        return not self._remaining()
+        return len(self._results) == len(self._units or ())
 
     def finish(self, model: Callable[[], Any]) -> Done | None:
         """Make the answer of the results; None when that failed, which whoever waits is told."""
@@ -173,7 +195,9 @@ class Job:
         self._units = self.ask.task.pre(model(), self.ask.payload)
 
     def _conclude(self, model: Callable[[], Any]) -> None:
-        self._answer = self.ask.task.post(model(), self.ask.payload, self._units or [], self._results)
+        units = self._units or []
+        results = [self._results[place] for place in range(len(units))]
+        self._answer = self.ask.task.post(model(), self.ask.payload, units, results)
 
     def _failure_in(self, part: str, work: Callable[[], None]) -> BaseException | None:
         """Do and time a part of the work; what it raised, whose frames have all ended when it is handed over."""
@@ -184,8 +208,8 @@ class Job:
             return error
         return None
 
-    def _remaining(self) -> list[Unit]:
-        return (self._units or [])[len(self._results) :]
+    def _units_of(self, first: int, units: int | None = None) -> list[Unit]:
+        return (self._units or [])[first : None if units is None else first + units]
 
     def _emit(self, piece: Piece) -> None:
         service_s = time.perf_counter() - self._core_started

@@ -5,6 +5,7 @@ takes at most `QUANTUM` of a tenant's work, so that a request of two thousand te
 a batch and not by itself.
 
 Work in the background has turns of the same kind among itself, and none while anybody else waits: no batch holds both.
+What is taken is handed out: the next batch may be taken before this one is computed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ class Turn(Protocol):
     background: bool
 
     def sizes(self) -> list[int]:
-        """Sizes of the units that are still to be done, in order."""
+        """Sizes of the units that nobody has taken yet, in order."""
+        ...
+
+    def give(self, units: int) -> int:
+        """Hand out the next `units` units; the place of the first of them."""
         ...
 
 
@@ -33,14 +38,15 @@ J = TypeVar("J", bound=Turn)
 
 
 class Share(NamedTuple, Generic[J]):
-    """The next `units` units of a job."""
+    """Units of a job: so many, from that place on."""
 
     job: J
+    first: int
     units: int
 
 
 class Turns(Generic[J]):
-    """Jobs by tenant. Used from one thread."""
+    """Jobs by tenant. Used from one thread at a time."""
 
     def __init__(self, ready: Callable[[J], bool]) -> None:
         """`ready` prepares a job when its turn comes; False drops it (nobody waits, or it cannot be prepared)."""
@@ -56,26 +62,30 @@ class Turns(Generic[J]):
         lane = self._background if job.background else self._tenants
         lane.setdefault(job.tenant, deque()).append(job)
 
-    def take(self, budget: int) -> list[Share[J]]:
+    def take(self, budget: int, takers: int = 1) -> list[Share[J]]:
         """The next batch: units whose sizes add up to at most `budget`, but at least one. Budget 0 takes one job whole.
 
-        A job whose units are all taken leaves the queue; one with more stays first of its tenant.
+        A job whose units are all taken leaves the queue; one with more stays first of its tenant. Where there are
+        several `takers`, no more jobs are taken than leave as many for each of the others.
         """
-        shares: dict[int, Share[J]] = {}
+        jobs: dict[int, J] = {}
         taken: dict[int, int] = {}  # units of each job that are in this batch already
         room = budget
         lane = self._tenants or self._background
+        most = -(-sum(map(len, lane.values())) // takers)
         while lane:
             tenant, queue = next(iter(lane.items()))
             job = queue[0]
+            if len(jobs) >= most and id(job) not in jobs:
+                break
             if not taken.get(id(job)) and not self._ready(job):
                 _finish(lane, tenant)
                 continue
             sizes = job.sizes()[taken.get(id(job), 0) :]
-            count = len(sizes) if budget == 0 else _fitting(sizes, room, first=not shares)
+            count = len(sizes) if budget == 0 else _fitting(sizes, room, first=not jobs)
             if count:
                 taken[id(job)] = taken.get(id(job), 0) + count
-                shares[id(job)] = Share(job, taken[id(job)])
+                jobs[id(job)] = job
                 room -= sum(sizes[:count])
             if count == len(sizes):
                 _finish(lane, tenant)
@@ -83,7 +93,7 @@ class Turns(Generic[J]):
                 lane.move_to_end(tenant)
             if budget == 0 or room <= 0 or not count:
                 break
-        return list(shares.values())
+        return [Share(job, job.give(taken[key]), taken[key]) for key, job in jobs.items()]
 
 
 def _finish(lane: OrderedDict[str, deque[J]], tenant: str) -> None:

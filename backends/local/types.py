@@ -109,19 +109,30 @@ class LocalFamily(Struct, frozen=True, kw_only=True):
     """A kind of model: how it is loaded, and how it computes.
 
     Attributes:
-        load: Makes the model of its files. What it returns has `device`, `dtype` and `runtime`, all `str`.
+        load: Makes the model of its files. What it returns has `device`, `dtype` and `runtime`, all `str`; and `lanes`
+            where it computes several batches side by side, which then come from so many threads.
         core: `(model, contents, control) -> one result per content`; the device's work and nothing else.
         budget: Sizes of units that run together, of whatever requests; 0 runs one request at a time, which alone
             may emit pieces and see the sign to stop.
+        lane_budget: The same of a batch that runs beside others.
     """
 
     load: Callable[[Opening], Any]
     core: Callable[[Any, list[Any], Control], list[Any]]
     budget: int = 0
+    lane_budget: int = 0
 
-    def budget_on(self, device: str) -> int:
-        """The budget of a device: a GPU is done with a batch that keeps a processor busy before it has warmed up."""
-        return self.budget * GPU_BATCHES if device.startswith("cuda") else self.budget
+    def budget_of(self, model: Any) -> int:
+        """The budget where it runs: a GPU is done with a batch that keeps a processor busy before it has warmed up."""
+        if lanes_of(model) > 1:
+            return self.lane_budget
+        return self.budget * GPU_BATCHES if model.device.startswith("cuda") else self.budget
+
+
+def lanes_of(model: Any) -> int:
+    """How many batches a loaded model computes side by side."""
+    lanes: int = getattr(model, "lanes", 1)
+    return lanes
 
 
 class LocalTask(Struct, frozen=True, kw_only=True):

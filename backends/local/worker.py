@@ -1,6 +1,8 @@
-"""One thread that loads one model, serves it in batches and lets it go. Knows no task, file or device.
+"""A thread that loads one model, serves it in batches and lets it go. Knows no task, file or device.
 
-A batch is what is queued when the thread is free: nobody waits for company, and company costs nobody a turn.
+A batch is what is queued when the thread is free: nobody waits for company, and company costs nobody a turn. A model
+that computes several batches side by side has as many threads, each of which takes the next one when it is free: while
+one computes, the answers of another's batch go out and the next requests come in.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from backends.errors import OutOfMemory, Overloaded, Unavailable
 from backends.local.errors import translated
 from backends.local.job import CLOSED, Job, as_exception, forget_locals, settle_all
 from backends.local.turns import Turns
-from backends.local.types import Cancelled, Control
+from backends.local.types import Cancelled, Control, lanes_of
 from backends.pace import Pace
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Worker:
         self._load_paid = False
         self._pace = Pace()
         self._changed = threading.Condition()
+        self._at_jobs = threading.Lock()  # held by the thread that takes a batch or hands answers out: never computing
+        self._computing = 0  # threads that are
         self._thread: threading.Thread | None = None
         self._make_room: Callable[[], bool] = lambda: False
         self.model: Any = None
@@ -124,7 +128,7 @@ class Worker:
             self._open = False
             for job in self._accepted.copy():
                 job.cancelled.set()
-            self._changed.notify()
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
 
@@ -141,11 +145,30 @@ class Worker:
             self.load_s = ended - started
         _tell(loop, loaded, failure)
         turns: Turns[Job] = Turns(lambda job: job.ready(self._the_model))
+        beside = [
+            threading.Thread(target=self._serve, args=(turns, failure, ended), name=self._name, daemon=True)
+            for _ in range(lanes_of(self.model) - 1)
+        ]
+        for thread in beside:
+            thread.start()
         try:
-            while self._take_in(turns, failure, ended):
-                self._run(turns.take(self._family.budget_on(getattr(self.model, "device", "cpu"))))
+            self._serve(turns, failure, ended)
+            for thread in beside:
+                thread.join()
         finally:
             self.model = None
+
+    def _serve(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> None:
+        """Batch after batch, until the end has come. Nothing of one is kept while the next is waited for."""
+        while self._served(turns, failure, load_ended):
+            pass
+
+    def _served(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> bool:
+        shares = self._next(turns, failure, load_ended)
+        if shares is None:
+            return False
+        self._run(shares)
+        return True
 
     def _the_model(self) -> Any:
         return self.model
@@ -165,19 +188,31 @@ class Worker:
             return as_exception(error, self._name)
         return None
 
-    def _take_in(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> bool:
-        """Queue the jobs that came; waits for one when there is nothing to do. False when the end has come."""
+    def _next(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> list[Share[Job]] | None:
+        """The next batch; waits for one where there is nothing to do. None when the end has come."""
         with self._changed:
             while self._open and not turns and not self._inbox:
                 self._changed.wait()
             arrived, self._inbox = self._inbox, []
+        with self._at_jobs:
+            self._take_in(turns, arrived, failure, load_ended)
+            if not turns:
+                return [] if self._open or arrived else None
+            shares = turns.take(self._family.budget_of(self.model), lanes_of(self.model) - self._computing)
+            more = bool(turns)
+        if more:
+            with self._changed:
+                self._changed.notify()  # another thread, if one waits
+        return shares
+
+    def _take_in(self, turns: Turns[Job], arrived: list[Job], failure: Exception | None, load_ended: float) -> None:
+        """Queue the jobs that came, or fail them as the loading did."""
         for job in arrived:
             if failure is not None:
                 job.fail(failure)
                 continue
             self._load_paid = self._load_paid or job.waited_for(self.load_s, load_ended)
             turns.add(job)
-        return self._open or bool(arrived or turns)
 
     def _run(self, shares: list[Share[Job]]) -> None:
         """Compute a batch; where it fails, its halves, as one request is to blame and the others must not pay."""
@@ -192,12 +227,15 @@ class Worker:
             return
         half = len(shares) // 2
         for part in (shares[:half], shares[half:]):
-            self._run([share for share in part if share.job.ready(self._the_model)])
+            with self._at_jobs:
+                wanted = [share for share in part if share.job.ready(self._the_model)]
+            self._run(wanted)
 
     def _failure_in(self, shares: list[Share[Job]]) -> BaseException | None:
         lead = shares[0].job
-        contents = [content for job, count in shares for content in job.contents(count)]
+        contents = [content for job, first, units in shares for content in job.contents(first, units)]
         started = time.perf_counter()
+        side_by_side = self._begin(shares, started)
         control = _NOBODY if self._family.budget else lead.control(started)
         try:
             results = self._core(lead, contents, control)
@@ -205,21 +243,42 @@ class Worker:
             return Unavailable(CLOSED)  # whoever still waits was cut off by `close`
         except BaseException as error:  # noqa: BLE001 -- whatever the core raises belongs to whoever waits for it
             return error
-        self._deliver(shares, results, time.perf_counter() - started)
+        finally:
+            ended = self._end(shares)
+        self._deliver(shares, results, (ended - started) / side_by_side)
         return None
 
-    def _deliver(self, shares: list[Share[Job]], results: list[Any], service_s: float) -> None:
-        weights = [job.weigh(count) for job, count in shares]
-        total = sum(weights) or 1
+    def _begin(self, shares: list[Share[Job]], now: float) -> int:
+        """A batch is computed from now on; how many are, this one included."""
+        with self._at_jobs:
+            self._computing += 1
+            for share in shares:
+                share.job.begin(now)
+            return self._computing
+
+    def _end(self, shares: list[Share[Job]]) -> float:
+        """It is not any more; when that was."""
+        with self._at_jobs:
+            now = time.perf_counter()
+            self._computing -= 1
+            for share in shares:
+                share.job.end(now)
+            return now
+
+    def _deliver(self, shares: list[Share[Job]], results: list[Any], device_s: float) -> None:
+        """Hand out what a batch came to, that held the device for so long: as long as all cores would have taken."""
         settled: list[tuple[Job, Done | Exception]] = []
-        for (job, count), weight in zip(shares, weights, strict=True):
-            own, results = results[:count], results[count:]
-            if not job.advance(own, service_s, service_s * weight / total, len(shares)):
-                continue
-            done = job.finish(self._the_model)
-            if done is not None:
-                self._learn(job)  # first: whoever has an answer may ask at once what the next one takes
-                settled.append((job, done))
+        with self._at_jobs:
+            weights = [job.weigh(first, units) for job, first, units in shares]
+            total = sum(weights) or 1
+            for (job, first, units), weight in zip(shares, weights, strict=True):
+                own, results = results[:units], results[units:]
+                if not job.advance(first, own, device_s * weight / total, len(shares)):
+                    continue
+                done = job.finish(self._the_model)
+                if done is not None:
+                    self._learn(job)  # first: whoever has an answer may ask at once what the next one takes
+                    settled.append((job, done))
         settle_all(settled)
 
     def _core(self, lead: Job, contents: list[Any], control: Control) -> list[Any]:

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -102,6 +103,22 @@ def test_with_fewer_threads_the_vectors_are_the_same(encoder, minilm):
         np.testing.assert_allclose(encoder.encode(sequences), vectors, atol=2e-6)
     finally:
         del encoder._spare.threads
+
+
+def test_several_callers_get_the_vectors_that_each_would_get_alone(encoder, minilm):
+    """As many at once as it says it takes, again and again."""
+    sequences = Tokens(minilm).ids(texts_of(24, 60), truncate=True)
+    alone = encoder.encode(sequences)
+    together = threading.Barrier(encoder.lanes)
+
+    def caller(first):
+        together.wait(60)
+        return [encoder.encode(sequences[at : at + 3]) for at in range(first, 24, 3 * encoder.lanes)]
+
+    with ThreadPoolExecutor(encoder.lanes) as pool:
+        parts = list(pool.map(caller, range(0, 3 * encoder.lanes, 3)))
+    found = [part for turn in zip(*parts, strict=True) for part in turn]
+    np.testing.assert_allclose(np.concatenate(found), alone, atol=2e-6)
 
 
 def test_threads_that_compute_side_by_side_end_with_their_encoder(minilm, cache_dir):
@@ -240,7 +257,7 @@ def test_packed_computes_without_onednn_as_well(minilm, monkeypatch):
 
 def test_the_reference_computes_static_embeddings(minilm, tmp_path):
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))

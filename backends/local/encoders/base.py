@@ -12,17 +12,19 @@ if TYPE_CHECKING:
 
 
 class Encoder(Protocol):
-    """Pooled sentence vectors of token sequences. Used from one thread only.
+    """Pooled sentence vectors of token sequences. Used from `lanes` threads at most.
 
     Attributes:
         name: `torch` (the reference), `packed` or `onnx`.
         device: `cpu`, `cuda:0`, `mps`.
         dtype: What it computes in: `float32`, `bfloat16`, `float16`.
+        lanes: Batches that may be computed side by side, each on a core of its own; 1 where one takes all cores.
     """
 
     name: str
     device: str
     dtype: str
+    lanes: int
 
     def encode(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Vectors as the model's own pipeline ends, in the order of `sequences`, of which there is one at least.

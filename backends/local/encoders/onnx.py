@@ -7,6 +7,7 @@ again in memory, word embeddings included: 80 MB for MiniLM.
 
 Many texts need no such waiting: they are cut into as many batches as there are threads, or more, each computed by one
 thread, which takes the next one when it is done. Nobody spins, and a core that others use does its part more slowly.
+And where several callers compute, each does so on one thread.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from backends.errors import Unavailable
 from backends.local.encoders import pipeline
 from backends.local.encoders.batches import in_order, padded, plan
+from backends.local.encoders.company import Company
 from backends.local.encoders.onnx_export import INPUTS, exported
 from backends.local.encoders.spare_cores import SpareCores
 
@@ -52,7 +54,7 @@ def supports(directory: Path) -> str | None:
 
 
 class OnnxEncoder:
-    """A sentence-transformers model as one graph in float32 on the CPU. Used from one thread only."""
+    """A sentence-transformers model as one graph in float32 on the CPU."""
 
     name = "onnx"
     device = "cpu"
@@ -72,22 +74,25 @@ class OnnxEncoder:
         graph = exported(directory, cache_dir)
         self._narrow = _session(graph, 1)
         self._wide = _session(graph, threads) if threads > 1 else self._narrow
-        self._threads = threads
+        self._threads = self.lanes = threads
         self._spare = SpareCores(threads)
+        self._company = Company()
         self._pool = ThreadPoolExecutor(threads, "onnx")  # starts none before it must; they end with the encoder
 
     def encode(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """As `Encoder.encode`: in batches of like length, each padded to its longest."""
         lengths = [len(sequence) for sequence in sequences]
-        batches = plan(lengths, budget(sum(lengths), self._threads))
-        return in_order(self._computed([[sequences[index] for index in batch] for batch in batches]), batches)
+        with self._company as alone:
+            batches = plan(lengths, budget(sum(lengths), self._threads if alone else 1))
+            rows = self._computed([[sequences[index] for index in batch] for batch in batches], alone=alone)
+        return in_order(rows, batches)
 
-    def _computed(self, batches: list[list[Sequence[int]]]) -> list[NDArray[np.float32]]:
+    def _computed(self, batches: list[list[Sequence[int]]], *, alone: bool) -> list[NDArray[np.float32]]:
         """Vectors of each batch: side by side where every thread gets one, else in turn on all cores that are free."""
-        if len(batches) >= self._threads > 1:
+        if alone and len(batches) >= self._threads > 1:
             return list(self._pool.map(lambda batch: self._run(self._narrow, batch), batches))
-        session = self._wide if self._spare.threads() == self._threads else self._narrow
-        return [self._run(session, batch) for batch in batches]
+        wide = alone and self._spare.threads() == self._threads
+        return [self._run(self._wide if wide else self._narrow, batch) for batch in batches]
 
     def _run(self, session: Any, batch: list[Sequence[int]]) -> NDArray[np.float32]:
         inputs = dict(zip(INPUTS, padded(batch, self._filler), strict=True))

@@ -65,6 +65,7 @@ class PackedEncoder:
     name = "packed"
     device = "cpu"
     dtype = "float32"
+    lanes = 1
 
     def __init__(self, directory: Path, threads: int = 1) -> None:
         """Read the weights in `directory`; `threads` at most are used, fewer while other processes use the cores.

@@ -23,6 +23,7 @@ class TorchEncoder:
     """A sentence-transformers model as it is: transformer, pooling and whatever follows. Used from one thread only."""
 
     name = "torch"
+    lanes = 1
 
     def __init__(self, directory: Path, device: str, dtype: str, threads: int = 1) -> None:
         """Load the model in `directory`, from these files only."""

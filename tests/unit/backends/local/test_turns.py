@@ -21,15 +21,17 @@ class Work:
     def sizes(self):
         return self.all[self.done :]
 
+    def give(self, units):
+        first, self.done = self.done, self.done + units
+        return first
 
-def drained(turns, budget):
-    """Every batch until nothing is left, as (job, sizes) pairs; marks the units as done as a worker would."""
+
+def drained(turns, budget, takers=1):
+    """Every batch until nothing is left, as (job, sizes) pairs."""
     batches = []
     while turns:
-        shares = turns.take(budget)
-        batches.append([(share.job, share.job.sizes()[: share.units]) for share in shares])
-        for share in shares:
-            share.job.done += share.units
+        shares = turns.take(budget, takers)
+        batches.append([(job, job.all[first : first + units]) for job, first, units in shares])
     return batches
 
 
@@ -79,6 +81,21 @@ def test_a_unit_above_the_budget_runs_alone():
     assert [[[500]], [[5]]] == [[sizes for _, sizes in batch] for batch in batches]
 
 
+def test_what_is_queued_is_shared_with_who_is_free_as_well():
+    """One batch has room for all of it; the other thread would stand idle."""
+    jobs = [Work("a", [5]) for _ in range(5)]
+    turns = queued(*jobs)
+
+    assert [jobs[:3], jobs[3:]] == [[share.job for share in turns.take(100, takers)] for takers in (2, 1)]
+
+
+def test_a_large_request_fills_a_batch_also_beside_others_who_are_free():
+    """It is one of few, but its units are many."""
+    turns = queued(Work("a", [64] * 1000))
+
+    assert [(0, 64), (64, 64)] == [share[1:] for _ in range(2) for share in turns.take(8 * QUANTUM, 2)]
+
+
 def test_a_request_that_nobody_waits_for_is_dropped():
     """It takes no room in the batch."""
     gone, there = Work("a", [50], wanted=False), Work("a", [60])
@@ -93,10 +110,10 @@ works = st.lists(
 )
 
 
-@given(works, st.integers(1, 3000))
-def test_every_unit_is_done_once_in_order_within_the_budget(jobs, budget):
+@given(works, st.integers(1, 3000), st.integers(1, 4))
+def test_every_unit_is_done_once_in_order_within_the_budget(jobs, budget, takers):
     """Whatever the sizes: wanted units run exactly once, batches keep the budget unless a single unit is above it."""
-    batches = drained(queued(*jobs), budget)
+    batches = drained(queued(*jobs), budget, takers)
 
     assert all(job.done == (len(job.all) if job.wanted else 0) for job in jobs)
     for batch in batches:
