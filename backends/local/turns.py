@@ -54,8 +54,9 @@ class Turns(Generic[J]):
         self._tenants: OrderedDict[str, deque[J]] = OrderedDict()
         self._background: OrderedDict[str, deque[J]] = OrderedDict()
 
-    def __bool__(self) -> bool:
-        return bool(self._tenants or self._background)
+    def __len__(self) -> int:
+        """Jobs that are not wholly taken."""
+        return sum(len(queue) for lane in (self._tenants, self._background) for queue in lane.values())
 
     def add(self, job: J) -> None:
         """Put a job behind the others of its tenant."""

@@ -122,9 +122,12 @@ class LocalFamily(Struct, frozen=True, kw_only=True):
     budget: int = 0
     lane_budget: int = 0
 
-    def budget_of(self, model: Any) -> int:
-        """The budget where it runs: a GPU is done with a batch that keeps a processor busy before it has warmed up."""
-        if lanes_of(model) > 1:
+    def budget_of(self, model: Any, *, alone: bool) -> int:
+        """The budget where it runs: a GPU is done with a batch that keeps a processor busy before it has warmed up.
+
+        `alone` says that no other batch is computed, nor waits: then all lanes are there for this one.
+        """
+        if lanes_of(model) > 1 and not alone:
             return self.lane_budget
         return self.budget * GPU_BATCHES if model.device.startswith("cuda") else self.budget
 

@@ -198,7 +198,9 @@ class Worker:
             self._take_in(turns, arrived, failure, load_ended)
             if not turns:
                 return [] if self._open or arrived else None
-            shares = turns.take(self._family.budget_of(self.model), lanes_of(self.model) - self._computing)
+            alone = len(turns) == 1 and not self._computing
+            budget = self._family.budget_of(self.model, alone=alone)
+            shares = turns.take(budget, lanes_of(self.model) - self._computing)
             more = bool(turns)
         if more:
             with self._changed:

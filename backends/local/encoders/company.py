@@ -1,14 +1,13 @@
-"""Whether somebody computes alone. Knows no runtime.
+"""Whether somebody computes alone, and has done so for a moment. Knows no runtime.
 
-Two callers on all cores at once wait for each other's threads. Where callers met an instant ago they will again: so for
-a moment each counts as one of several, also when the other is just not there.
+Callers that met an instant ago will meet again, also when the other one is just not there.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +15,15 @@ if TYPE_CHECKING:
 REMEMBERED_S = 0.1
 
 
+class Met(NamedTuple):
+    """Whom a caller met: nobody now (`alone`), and nobody for a moment either (`lately`)."""
+
+    alone: bool
+    lately: bool
+
+
 class Company:
-    """A block that several threads enter, each told whether it is alone there."""
+    """A block that several threads enter, each told whom it meets there."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,13 +31,13 @@ class Company:
         self._inside = 0
         self._met_s = -REMEMBERED_S  # when two were inside last
 
-    def __enter__(self) -> bool:
+    def __enter__(self) -> Met:
         with self._lock:
             now_s = self._clock()
             self._inside += 1
             if self._inside > 1:
                 self._met_s = now_s
-            return now_s - self._met_s > REMEMBERED_S
+            return Met(self._inside == 1, now_s - self._met_s > REMEMBERED_S)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:

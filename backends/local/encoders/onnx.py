@@ -7,7 +7,7 @@ again in memory, word embeddings included: 80 MB for MiniLM.
 
 Many texts need no such waiting: they are cut into as many batches as there are threads, or more, each computed by one
 thread, which takes the next one when it is done. Nobody spins, and a core that others use does its part more slowly.
-And where several callers compute, each does so on one thread.
+And while others compute as well, or did a moment ago, nothing runs on all threads in step.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from backends.local.encoders.company import Met
 
 _TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "electra")  # the fusions know these
 _MOST_BYTES = 1_900_000_000  # a graph with its weights is one protobuf message, of less than 2 GiB
@@ -82,16 +84,16 @@ class OnnxEncoder:
     def encode(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """As `Encoder.encode`: in batches of like length, each padded to its longest."""
         lengths = [len(sequence) for sequence in sequences]
-        with self._company as alone:
-            batches = plan(lengths, budget(sum(lengths), self._threads if alone else 1))
-            rows = self._computed([[sequences[index] for index in batch] for batch in batches], alone=alone)
+        with self._company as met:
+            batches = plan(lengths, budget(sum(lengths), self._threads if met.alone else 1))
+            rows = self._computed([[sequences[index] for index in batch] for batch in batches], met)
         return in_order(rows, batches)
 
-    def _computed(self, batches: list[list[Sequence[int]]], *, alone: bool) -> list[NDArray[np.float32]]:
+    def _computed(self, batches: list[list[Sequence[int]]], met: Met) -> list[NDArray[np.float32]]:
         """Vectors of each batch: side by side where every thread gets one, else in turn on all cores that are free."""
-        if alone and len(batches) >= self._threads > 1:
+        if met.alone and len(batches) >= self._threads > 1:
             return list(self._pool.map(lambda batch: self._run(self._narrow, batch), batches))
-        wide = alone and self._spare.threads() == self._threads
+        wide = met.alone and met.lately and self._spare.threads() == self._threads
         return [self._run(self._wide if wide else self._narrow, batch) for batch in batches]
 
     def _run(self, session: Any, batch: list[Sequence[int]]) -> NDArray[np.float32]:

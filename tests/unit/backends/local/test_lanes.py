@@ -23,11 +23,11 @@ class Flock(Parrot):
     lanes = LANES
 
 
-def within(check, core, lane_budget=100):
+def within(check, core, budget=1, lane_budget=100):
     """Run `check(worker)` on a loop with a worker that is closed afterwards."""
 
     async def main():
-        family = LocalFamily(load=lambda _: Flock(), core=core, budget=1, lane_budget=lane_budget)
+        family = LocalFamily(load=lambda _: Flock(), core=core, budget=budget, lane_budget=lane_budget)
         worker = Worker("test-lanes", family, 64)
         await worker.start(Flock, nullcontext(), lambda: False)
         try:
@@ -81,7 +81,23 @@ def test_a_request_of_many_units_is_computed_by_all_threads_and_answered_in_orde
 
         assert [word.upper() for word in words] == done.answer.output.text.split()
 
-    within(check, core, lane_budget=20)
+    within(check, core, budget=20, lane_budget=20)
+
+
+def test_a_request_that_is_alone_is_one_batch_for_all_lanes():
+    """The model knows best how to part it."""
+    batches = []
+
+    def core(_model, contents, _control):
+        batches.append(len(contents))
+        return said(contents)
+
+    async def check(worker):
+        await worker.submit(ask("word " * 30))
+
+        assert [30] == batches
+
+    within(check, core, budget=1000, lane_budget=20)
 
 
 def test_seconds_that_several_batches_shared_are_paid_once():
@@ -108,7 +124,7 @@ def test_one_request_in_two_batches_waited_for_both_at_once():
         assert timings.device_s < 2 * timings.service_s  # each batch lasted as long as the service, and half counts
         assert timings.queue_s >= 0
 
-    within(check, meeting(), lane_budget=4)
+    within(check, meeting(), budget=4, lane_budget=4)
 
 
 def test_what_breaks_in_one_thread_fails_its_sender_only():
@@ -170,12 +186,13 @@ def test_who_is_alone_is_told_so():
     company = Company(clock)
 
     for _ in range(3):
-        with company as alone:
-            assert alone
+        with company as met:
+            assert met.alone
+            assert met.lately
             clock.now += 0.001
 
 
-def test_who_met_somebody_is_not_alone_for_a_moment():
+def test_who_met_somebody_will_meet_them_again():
     """The other one is just not there: it comes back."""
     clock = Clock()
     company = Company(clock)
@@ -191,4 +208,5 @@ def test_who_met_somebody_is_not_alone_for_a_moment():
     with company as later:
         pass
 
-    assert [True, False, False, False, True] == [first, second, third, soon, later]
+    assert [True, False, False, True, True] == [met.alone for met in (first, second, third, soon, later)]
+    assert [True, False, False, False, True] == [met.lately for met in (first, second, third, soon, later)]
