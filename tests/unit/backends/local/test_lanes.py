@@ -156,9 +156,9 @@ def test_closing_ends_every_thread_and_fails_what_waits():
         return said(contents)
 
     async def check(worker):
-        threads = [thread for thread in threading.enumerate() if thread.name == "test-lanes"]
         tasks = await queue(worker, *(ask(f"word{number}") for number in range(9)))
         await happened(inside)
+        threads = [thread for thread in threading.enumerate() if thread.name == "test-lanes"]
         closing = asyncio.create_task(asyncio.to_thread(worker.close))
         while worker._open:  # noqa: ASYNC110 -- closing tells nobody when it has begun
             await asyncio.sleep(0)
