@@ -1,8 +1,9 @@
 """Gateways that stand before a far side: how Nearfar and its peers are installed, started, asked and put to sleep.
 
 Each runs as its own documentation has it run fast: LiteLLM's proxy without a database, a key, callbacks or logs, the
-cost map that it brings, with one worker and with one for each core; Portkey's gateway without its console. Nearfar asks
-for a key and keeps its log. A peer's environment is its own, of locked versions (`peers/`); none needs this one.
+cost map that it brings; Portkey's gateway without its console. Nearfar asks for a key and keeps its log. It and LiteLLM
+run with one worker and with one for each core; Portkey's gateway knows no workers. A peer's environment is its own, of
+locked versions (`peers/`); none needs this one.
 """
 
 from __future__ import annotations
@@ -128,17 +129,17 @@ def node_version() -> str:
 # --- the gateways -------------------------------------------------------------------------------
 
 
-def nearfar(far: str, folder: Path) -> Gateway:
-    """Nearfar over this far side, with its log and its keys in this folder."""
+def nearfar(far: str, folder: Path, name: str = NEARFAR, workers: int = 1) -> Gateway:
+    """Nearfar over this far side with so many workers, with its log and its keys in this folder."""
     config = folder / "nearfar.toml"
     log = folder / "decisions.duckdb"
     config.write_text(CONFIG.format(log=log, durability="batch", upstream=far) + KEYS, encoding="utf-8")
     env = clean() | {"HF_HOME": str(folder)}
     create = [sys.executable, "-m", "router", "keys", "create", "bench", "--config", str(config), "--json"]
     secret = json.loads(subprocess.run(create, cwd=ROOT, env=env, capture_output=True, check=True).stdout)["secret"]
-    serve = [sys.executable, "-m", "router", "serve", "--config", str(config)]
+    serve = [sys.executable, "-m", "router", "serve", "--config", str(config), "--workers", str(workers)]
     return Gateway(
-        name=NEARFAR,
+        name=name,
         version=metadata.version("nearfar"),
         command=lambda port: [*serve, "--port", str(port)],
         env=env,
