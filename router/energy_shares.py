@@ -6,9 +6,10 @@ Where a meter counts, an attempt gets its part of what was counted while it was 
 
 `device-seconds` are its own share of the batches it was in, so those of one batch divide its energy as they divide its
 time, and one that waited in a queue pays nothing for those before it. `k` is the number of models with attempts under
-way on the device: each model has one thread, so `k` of them at most held it at once, and share alike. What a device
-takes while nobody is served, and for loading models, belongs to no attempt. Nor do all attempts together ever get more
-than was counted while at least one was under way: what is left of that is kept, and nobody is given more.
+way on the device: the device-seconds of a model's batches are a second each second at most, also where several are
+computed side by side, so `k` models at most held it at once, and share alike. What a device takes while nobody is
+served, and for loading models, belongs to no attempt. Nor do all attempts together ever get more than was counted while
+at least one was under way: what is left of that is kept, and nobody is given more.
 Where no meter counts: watts x device-seconds.
 """
 
@@ -35,7 +36,7 @@ class Stay(Struct, frozen=True):
     """A near attempt's stay at a device, from when it began.
 
     Attributes:
-        model: Whose thread works for it.
+        model: Whose threads work for it.
         mark: What the device's share had come to; None where no meter counts.
     """
 

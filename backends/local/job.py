@@ -59,7 +59,7 @@ class Done(Struct, frozen=True):
 
 
 class Job:
-    """Made on the event loop, worked on by a worker's threads, of which one at a time touches it.
+    """Made on the event loop, worked on by a worker's threads, one at a time but for who reads its units or fails it.
 
     Both sides touch `future` and `cancelled`; the loop reads `begun`.
     """
@@ -78,17 +78,17 @@ class Job:
         self._given = 0  # units that a batch took
         self._results: dict[int, Any] = {}  # by the place of their units
         self._under_way = 0  # batches that hold units of it, and since when there is one at least
-        self._since = 0.0
+        self._since = self._until = 0.0
         self._first_token_s: float | None = None
         self._core_started = 0.0
         self._busy = {"load_s": 0.0, "pre_s": 0.0, "service_s": 0.0, "device_s": 0.0, "post_s": 0.0}
         self._batch_size = 1
 
-    # --- on the worker's thread -----------------------------------------------------------------
+    # --- on the worker's threads ----------------------------------------------------------------
 
     @property
     def spent_s(self) -> float:
-        """What it took of the thread's time so far: its own work and its share of the batches."""
+        """What it took of the worker's time so far: its own work and its share of the batches."""
         return self._busy["pre_s"] + self._busy["device_s"] + self._busy["post_s"]
 
     def sizes(self) -> list[int]:
@@ -149,10 +149,11 @@ class Job:
         self._under_way += 1
 
     def end(self, now: float) -> None:
-        """It is not any more. Seconds in which several batches were computed count once: it waited for them at once."""
+        """It is done. Seconds in which several batches were computed count once: it waited for all of them at once."""
         self._under_way -= 1
+        self._until = max(self._until, now)
         if not self._under_way:
-            self._busy["service_s"] += now - self._since
+            self._busy["service_s"] += self._until - self._since
 
     def advance(self, first: int, results: list[Any], device_s: float, batch_size: int) -> bool:
         """Take the results of the units from that place on; True when that was all there are."""

@@ -15,7 +15,7 @@ _NO_LIMIT = 1_000_000  # tokenizers without a limit state one astronomically lar
 
 
 class Tokens:
-    """A model's tokenizer. Used from one thread only.
+    """A model's tokenizer. Used from one thread at a time.
 
     Attributes:
         limit: Tokens the model reads of a text, special ones included; None when it says nothing.

@@ -46,7 +46,7 @@ class Share(NamedTuple, Generic[J]):
 
 
 class Turns(Generic[J]):
-    """Jobs by tenant. Used from one thread at a time."""
+    """Jobs by tenant. Used from one thread at a time, but for whether there are any."""
 
     def __init__(self, ready: Callable[[J], bool]) -> None:
         """`ready` prepares a job when its turn comes; False drops it (nobody waits, or it cannot be prepared)."""
@@ -54,14 +54,22 @@ class Turns(Generic[J]):
         self._tenants: OrderedDict[str, deque[J]] = OrderedDict()
         self._background: OrderedDict[str, deque[J]] = OrderedDict()
 
-    def __len__(self) -> int:
-        """Jobs that are not wholly taken."""
-        return sum(len(queue) for lane in (self._tenants, self._background) for queue in lane.values())
+    def __bool__(self) -> bool:
+        """Whether there is anything to take. May be asked from any thread: another may be taking it just now."""
+        return bool(self._tenants or self._background)
+
+    def next(self) -> int:
+        """Jobs that the next batch is taken of: everybody else's, and only where there are none, the background's."""
+        return sum(map(len, self._line.values()))
+
+    @property
+    def _line(self) -> OrderedDict[str, deque[J]]:
+        return self._tenants or self._background
 
     def add(self, job: J) -> None:
         """Put a job behind the others of its tenant."""
-        lane = self._background if job.background else self._tenants
-        lane.setdefault(job.tenant, deque()).append(job)
+        line = self._background if job.background else self._tenants
+        line.setdefault(job.tenant, deque()).append(job)
 
     def take(self, budget: int, takers: int = 1) -> list[Share[J]]:
         """The next batch: units whose sizes add up to at most `budget`, but at least one. Budget 0 takes one job whole.
@@ -72,15 +80,15 @@ class Turns(Generic[J]):
         jobs: dict[int, J] = {}
         taken: dict[int, int] = {}  # units of each job that are in this batch already
         room = budget
-        lane = self._tenants or self._background
-        most = -(-sum(map(len, lane.values())) // takers)
-        while lane:
-            tenant, queue = next(iter(lane.items()))
+        line = self._line
+        most = -(-self.next() // takers)
+        while line:
+            tenant, queue = next(iter(line.items()))
             job = queue[0]
             if len(jobs) >= most and id(job) not in jobs:
                 break
             if not taken.get(id(job)) and not self._ready(job):
-                _finish(lane, tenant)
+                _finish(line, tenant)
                 continue
             sizes = job.sizes()[taken.get(id(job), 0) :]
             count = len(sizes) if budget == 0 else _fitting(sizes, room, first=not jobs)
@@ -89,22 +97,22 @@ class Turns(Generic[J]):
                 jobs[id(job)] = job
                 room -= sum(sizes[:count])
             if count == len(sizes):
-                _finish(lane, tenant)
+                _finish(line, tenant)
             elif count:
-                lane.move_to_end(tenant)
+                line.move_to_end(tenant)
             if budget == 0 or room <= 0 or not count:
                 break
         return [Share(job, job.give(taken[key]), taken[key]) for key, job in jobs.items()]
 
 
-def _finish(lane: OrderedDict[str, deque[J]], tenant: str) -> None:
+def _finish(line: OrderedDict[str, deque[J]], tenant: str) -> None:
     """The tenant's first job is done with; the tenant goes to the end of the line."""
-    queue = lane[tenant]
+    queue = line[tenant]
     queue.popleft()
     if queue:
-        lane.move_to_end(tenant)
+        line.move_to_end(tenant)
     else:
-        del lane[tenant]
+        del line[tenant]
 
 
 def _fitting(sizes: list[int], room: int, *, first: bool) -> int:

@@ -114,7 +114,7 @@ class LocalFamily(Struct, frozen=True, kw_only=True):
         core: `(model, contents, control) -> one result per content`; the device's work and nothing else.
         budget: Sizes of units that run together, of whatever requests; 0 runs one request at a time, which alone
             may emit pieces and see the sign to stop.
-        lane_budget: The same of a batch that runs beside others.
+        lane_budget: The same of a batch that runs beside others, where that is another.
     """
 
     load: Callable[[Opening], Any]
@@ -125,10 +125,10 @@ class LocalFamily(Struct, frozen=True, kw_only=True):
     def budget_of(self, model: Any, *, alone: bool) -> int:
         """The budget where it runs: a GPU is done with a batch that keeps a processor busy before it has warmed up.
 
-        `alone` says that no other batch is computed, nor waits: then all lanes are there for this one.
+        `alone` says that nothing else is computed, nor waits: then all lanes are there for this batch.
         """
         if lanes_of(model) > 1 and not alone:
-            return self.lane_budget
+            return self.lane_budget or self.budget
         return self.budget * GPU_BATCHES if model.device.startswith("cuda") else self.budget
 
 

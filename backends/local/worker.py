@@ -1,4 +1,4 @@
-"""A thread that loads one model, serves it in batches and lets it go. Knows no task, file or device.
+"""Loads one model on a thread, serves it in batches and lets it go. Knows no task, file or device.
 
 A batch is what is queued when the thread is free: nobody waits for company, and company costs nobody a turn. A model
 that computes several batches side by side has as many threads, each of which takes the next one when it is free: while
@@ -8,12 +8,14 @@ one computes, the answers of another's batch go out and the next requests come i
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backends.errors import OutOfMemory, Overloaded, Unavailable
+from backends.local.device_clock import DeviceClock
 from backends.local.errors import translated
 from backends.local.job import CLOSED, Job, as_exception, forget_locals, settle_all
 from backends.local.turns import Turns
@@ -21,7 +23,7 @@ from backends.local.types import Cancelled, Control, lanes_of
 from backends.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from backends.local.job import Ask, Done
@@ -31,8 +33,19 @@ if TYPE_CHECKING:
 _NOBODY = Control(threading.Event(), lambda _piece: None)  # a batch has no single sender to stop it or to listen
 
 
+logger = logging.getLogger("nearfar")
+
+
+class _Batch(NamedTuple):
+    """What is computed together: since when, and the mark of the device's clock then."""
+
+    shares: list[Share[Job]]
+    began: float
+    mark: float
+
+
 class Worker:
-    """Loads on a daemon thread of its own, from `start` on, then serves until `close`."""
+    """Loads on a daemon thread of its own, from `start` on, then serves on that and its like until `close`."""
 
     def __init__(self, name: str, family: LocalFamily, max_queue: int) -> None:
         self._name = name
@@ -44,8 +57,8 @@ class Worker:
         self._load_paid = False
         self._pace = Pace()
         self._changed = threading.Condition()
-        self._at_jobs = threading.Lock()  # held by the thread that takes a batch or hands answers out: never computing
-        self._computing = 0  # threads that are
+        self._at_jobs = threading.Lock()  # held by the thread that takes a batch or hands answers out
+        self._device = DeviceClock()
         self._thread: threading.Thread | None = None
         self._make_room: Callable[[], bool] = lambda: False
         self.model: Any = None
@@ -123,7 +136,7 @@ class Worker:
     # --- from any thread ------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Fail what is queued, stop what runs, and wait for the thread. Blocks: keep it off the event loop."""
+        """Fail what is queued, stop what runs, and wait for the threads. Blocks: keep it off the event loop."""
         with self._changed:
             self._open = False
             for job in self._accepted.copy():
@@ -132,7 +145,7 @@ class Worker:
         if self._thread is not None:
             self._thread.join()
 
-    # --- on the thread --------------------------------------------------------------------------
+    # --- on its threads -------------------------------------------------------------------------
 
     def _live(
         self, load: Callable[[], Any], turn: AbstractContextManager[Any], loop: asyncio.AbstractEventLoop,
@@ -145,18 +158,34 @@ class Worker:
             self.load_s = ended - started
         _tell(loop, loaded, failure)
         turns: Turns[Job] = Turns(lambda job: job.ready(self._the_model))
-        beside = [
-            threading.Thread(target=self._serve, args=(turns, failure, ended), name=self._name, daemon=True)
-            for _ in range(lanes_of(self.model) - 1)
-        ]
-        for thread in beside:
-            thread.start()
+        lanes: list[threading.Thread] = []
         try:
+            lanes += self._started(lanes_of(self.model) - 1, (turns, failure, ended))
             self._serve(turns, failure, ended)
-            for thread in beside:
-                thread.join()
         finally:
-            self.model = None
+            self._wind_up(lanes)
+
+    def _started(self, lanes: int, args: tuple[Turns[Job], Exception | None, float]) -> Iterator[threading.Thread]:
+        """So many threads more, or as many of them as the machine gives."""
+        for number in range(lanes):
+            thread = threading.Thread(target=self._serve, args=args, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.warning("%s is served by %d threads of %d: %s", self._name, number + 1, lanes + 1, error)
+                return
+            yield thread
+
+    def _wind_up(self, lanes: list[threading.Thread]) -> None:
+        """End the other threads, let the model go, and leave nobody waiting, whatever ended the first thread."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        for thread in lanes:
+            thread.join()
+        self.model = None
+        for job in self._accepted.copy():
+            job.settle(Unavailable(CLOSED))
 
     def _serve(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> None:
         """Batch after batch, until the end has come. Nothing of one is kept while the next is waited for."""
@@ -164,11 +193,18 @@ class Worker:
             pass
 
     def _served(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> bool:
-        shares = self._next(turns, failure, load_ended)
-        if shares is None:
-            return False
-        self._run(shares)
-        return True
+        with self._changed:
+            while self._open and not turns and not self._inbox:
+                self._changed.wait()
+        with self._at_jobs:
+            over = self._take_in(turns, failure, load_ended)
+            batch = self._next(turns)
+        if turns:
+            with self._changed:
+                self._changed.notify()  # another thread, if one waits
+        if batch is not None:
+            self._run(batch)
+        return not over
 
     def _the_model(self) -> Any:
         return self.model
@@ -188,100 +224,90 @@ class Worker:
             return as_exception(error, self._name)
         return None
 
-    def _next(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> list[Share[Job]] | None:
-        """The next batch; waits for one where there is nothing to do. None when the end has come."""
+    def _take_in(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> bool:
+        """Queue the jobs that came, or fail them as the loading did. True when there is nothing left to come or do."""
         with self._changed:
-            while self._open and not turns and not self._inbox:
-                self._changed.wait()
             arrived, self._inbox = self._inbox, []
-        with self._at_jobs:
-            self._take_in(turns, arrived, failure, load_ended)
-            if not turns:
-                return [] if self._open or arrived else None
-            alone = len(turns) == 1 and not self._computing
-            budget = self._family.budget_of(self.model, alone=alone)
-            shares = turns.take(budget, lanes_of(self.model) - self._computing)
-            more = bool(turns)
-        if more:
-            with self._changed:
-                self._changed.notify()  # another thread, if one waits
-        return shares
-
-    def _take_in(self, turns: Turns[Job], arrived: list[Job], failure: Exception | None, load_ended: float) -> None:
-        """Queue the jobs that came, or fail them as the loading did."""
+            over = not self._open and not arrived and not turns
         for job in arrived:
             if failure is not None:
                 job.fail(failure)
                 continue
             self._load_paid = self._load_paid or job.waited_for(self.load_s, load_ended)
             turns.add(job)
+        return over
 
-    def _run(self, shares: list[Share[Job]]) -> None:
-        """Compute a batch; where it fails, its halves, as one request is to blame and the others must not pay."""
+    def _next(self, turns: Turns[Job]) -> _Batch | None:
+        """The next batch, which is computed from now on; None where there is nothing to do."""
+        if not turns:
+            return None
+        computing = self._device.batches
+        budget = self._family.budget_of(self.model, alone=not computing and turns.next() == 1)
+        return self._begun(turns.take(budget, lanes_of(self.model) - computing))
+
+    def _begun(self, shares: list[Share[Job]]) -> _Batch | None:
         if not shares:
-            return
-        failure = self._failure_in(shares)
+            return None
+        now = time.perf_counter()
+        for share in shares:
+            share.job.begin(now)
+        return _Batch(shares, now, self._device.begin(now))
+
+    def _run(self, batch: _Batch) -> None:
+        """Compute a batch; where it fails, its halves, as one request is to blame and the others must not pay."""
+        failure = self._failure_in(batch)
         if failure is None:
             return
         forget_locals(failure)
+        shares = batch.shares
         if len(shares) == 1:
             shares[0].job.fail(failure)
             return
         half = len(shares) // 2
         for part in (shares[:half], shares[half:]):
             with self._at_jobs:
-                wanted = [share for share in part if share.job.ready(self._the_model)]
-            self._run(wanted)
+                again = self._begun([share for share in part if share.job.ready(self._the_model)])
+            if again is not None:
+                self._run(again)
 
-    def _failure_in(self, shares: list[Share[Job]]) -> BaseException | None:
-        lead = shares[0].job
-        contents = [content for job, first, units in shares for content in job.contents(first, units)]
-        started = time.perf_counter()
-        side_by_side = self._begin(shares, started)
-        control = _NOBODY if self._family.budget else lead.control(started)
+    def _failure_in(self, batch: _Batch) -> BaseException | None:
+        """What failed of a batch, if anything; else its answers have gone out."""
+        failure: BaseException | None = None
+        results: list[Any] = []
+        lead = batch.shares[0].job
+        control = _NOBODY if self._family.budget else lead.control(batch.began)
         try:
+            contents = [content for job, first, units in batch.shares for content in job.contents(first, units)]
             results = self._core(lead, contents, control)
         except Cancelled:
-            return Unavailable(CLOSED)  # whoever still waits was cut off by `close`
+            failure = Unavailable(CLOSED)  # whoever still waits was cut off by `close`
         except BaseException as error:  # noqa: BLE001 -- whatever the core raises belongs to whoever waits for it
-            return error
-        finally:
-            ended = self._end(shares)
-        self._deliver(shares, results, (ended - started) / side_by_side)
-        return None
-
-    def _begin(self, shares: list[Share[Job]], now: float) -> int:
-        """A batch is computed from now on; how many are, this one included."""
+            failure = error
+        ended = time.perf_counter()
+        device_s = self._device.end(ended, batch.mark)
         with self._at_jobs:
-            self._computing += 1
-            for share in shares:
-                share.job.begin(now)
-            return self._computing
-
-    def _end(self, shares: list[Share[Job]]) -> float:
-        """It is not any more; when that was."""
-        with self._at_jobs:
-            now = time.perf_counter()
-            self._computing -= 1
-            for share in shares:
-                share.job.end(now)
-            return now
-
-    def _deliver(self, shares: list[Share[Job]], results: list[Any], device_s: float) -> None:
-        """Hand out what a batch came to, that held the device for so long: as long as all cores would have taken."""
-        settled: list[tuple[Job, Done | Exception]] = []
-        with self._at_jobs:
-            weights = [job.weigh(first, units) for job, first, units in shares]
-            total = sum(weights) or 1
-            for (job, first, units), weight in zip(shares, weights, strict=True):
-                own, results = results[:units], results[units:]
-                if not job.advance(first, own, device_s * weight / total, len(shares)):
-                    continue
-                done = job.finish(self._the_model)
-                if done is not None:
-                    self._learn(job)  # first: whoever has an answer may ask at once what the next one takes
-                    settled.append((job, done))
+            for share in batch.shares:
+                share.job.end(ended)
+            settled = [] if failure is not None else self._delivered(batch.shares, results, device_s)
         settle_all(settled)
+        return failure
+
+    def _delivered(
+        self, shares: list[Share[Job]], results: list[Any], device_s: float
+    ) -> list[tuple[Job, Done | Exception]]:
+        """The jobs that a batch, which held the device for so long, has finished, with their answers."""
+        settled: list[tuple[Job, Done | Exception]] = []
+        weights = [job.weigh(first, units) for job, first, units in shares]
+        total = sum(weights) or 1
+        for (job, first, units), weight in zip(shares, weights, strict=True):
+            own, results = results[:units], results[units:]
+            if not job.advance(first, own, device_s * weight / total, len(shares)):
+                continue
+            done = job.finish(self._the_model)
+            if done is not None:
+                self._learn(job)  # first: whoever has an answer may ask at once what the next one takes
+                settled.append((job, done))
+        return settled
 
     def _core(self, lead: Job, contents: list[Any], control: Control) -> list[Any]:
         """Run the core; when memory runs out, make room and try again in halves, unless pieces have been told."""

@@ -16,10 +16,10 @@ REMEMBERED_S = 0.1
 
 
 class Met(NamedTuple):
-    """Whom a caller met: nobody now (`alone`), and nobody for a moment either (`lately`)."""
+    """Whom a caller met: nobody now (`alone`), and nobody for a moment either (`undisturbed`)."""
 
     alone: bool
-    lately: bool
+    undisturbed: bool
 
 
 class Company:

@@ -19,7 +19,7 @@ TOLERATED = 0.35  # cores that others may use before one thread fewer is faster;
 
 
 class SpareCores:
-    """Counts the cores that other processes use. Used from one thread only."""
+    """Counts the cores that other processes use. Used from one thread at a time."""
 
     def __init__(
         self,

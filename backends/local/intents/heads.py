@@ -30,7 +30,7 @@ class _Known(NamedTuple):
 
 
 class Heads:
-    """Kept as long as the embedder, and used from its worker's thread only.
+    """Kept as long as the embedder, and used from one of its worker's threads at a time.
 
     A set that was fitted to another embedder, or not at all, is fitted again here: that takes a second for a hundred
     examples, once, and is written back.
