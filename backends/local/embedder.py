@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUDGET = 4096  # tokens of a batch: a second of work for a small model on two cores, which bounds everybody's wait
-LANE_BUDGET = 1024  # of one that a core computes beside others: what is larger is no faster, and goes out in bursts
+LANE_BUDGET = 256  # of one that a core computes beside others, while there are few
 logger = logging.getLogger("nearfar")
 
 

@@ -12,6 +12,8 @@ from msgspec import Struct
 from backends.types import Output, Payload, Piece, Task, Usage
 
 DERIVED = "derived"  # below the directory of models: what loaders make of their files
+CROWD = 8
+"""Requests in a queue, from twice as many on of which a lane's batches grow with it."""
 GPU_BATCHES = 16
 """So many times a processor's batch run together on a GPU, which is done with it sooner."""
 
@@ -114,7 +116,7 @@ class LocalFamily(Struct, frozen=True, kw_only=True):
         core: `(model, contents, control) -> one result per content`; the device's work and nothing else.
         budget: Sizes of units that run together, of whatever requests; 0 runs one request at a time, which alone
             may emit pieces and see the sign to stop.
-        lane_budget: The same of a batch that runs beside others, where that is another.
+        lane_budget: The same of a batch that runs beside others, for every `CROWD` requests that are queued.
     """
 
     load: Callable[[Opening], Any]
@@ -122,13 +124,14 @@ class LocalFamily(Struct, frozen=True, kw_only=True):
     budget: int = 0
     lane_budget: int = 0
 
-    def budget_of(self, model: Any, *, alone: bool) -> int:
+    def budget_of(self, model: Any, queued: int, *, alone: bool) -> int:
         """The budget where it runs: a GPU is done with a batch that keeps a processor busy before it has warmed up.
 
-        `alone` says that nothing else is computed, nor waits: then all lanes are there for this batch.
+        `alone` says that nothing else is computed, nor queued: then all lanes are there for this batch. Of others the
+        small ones end soon, and leave the rest to whoever is free; where many wait anyway, they may as well be larger.
         """
         if lanes_of(model) > 1 and not alone:
-            return self.lane_budget or self.budget
+            return min(self.budget, self.lane_budget * max(1, queued // CROWD))
         return self.budget * GPU_BATCHES if model.device.startswith("cuda") else self.budget
 
 

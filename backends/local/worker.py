@@ -241,8 +241,8 @@ class Worker:
         """The next batch, which is computed from now on; None where there is nothing to do."""
         if not turns:
             return None
-        computing = self._device.batches
-        budget = self._family.budget_of(self.model, alone=not computing and turns.next() == 1)
+        computing, queued = self._device.batches, turns.next()
+        budget = self._family.budget_of(self.model, queued, alone=not computing and queued == 1)
         return self._begun(turns.take(budget, lanes_of(self.model) - computing))
 
     def _begun(self, shares: list[Share[Job]]) -> _Batch | None:

@@ -33,7 +33,8 @@ def within(check, core, budget=1, lane_budget=100, max_queue=64):
     """Run `check(worker)` on a loop with a worker that is closed afterwards."""
 
     async def main():
-        family = LocalFamily(load=lambda _: Flock(), core=core, budget=budget, lane_budget=lane_budget)
+        most = max(budget, lane_budget)
+        family = LocalFamily(load=lambda _: Flock(), core=core, budget=most, lane_budget=lane_budget)
         worker = Worker("test-lanes", family, max_queue)
         await worker.start(Flock, nullcontext(), lambda: False)
         try:
@@ -118,6 +119,18 @@ def test_a_request_that_is_alone_is_one_batch_for_all_lanes():
         assert [30] == batches
 
     within(check, core, budget=1000, lane_budget=20)
+
+
+@pytest.mark.parametrize(
+    ("queued", "alone", "budget"),
+    [(1, True, 4096), (1, False, 256), (2, False, 256), (15, False, 256), (16, False, 512), (500, False, 4096)],
+)
+def test_a_longer_queue_makes_larger_batches(queued, alone, budget):
+    """Up to what one may hold; and who is alone has all of it."""
+    family = LocalFamily(load=Flock, core=resting(0.0), budget=4096, lane_budget=256)
+
+    assert budget == family.budget_of(Flock(), queued, alone=alone)
+    assert family.budget_of(Parrot(), queued, alone=alone) == 4096
 
 
 def test_a_batch_beside_another_holds_half_of_the_device():
