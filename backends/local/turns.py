@@ -74,8 +74,8 @@ class Turns(Generic[J]):
     def take(self, budget: int, takers: int = 1) -> list[Share[J]]:
         """The next batch: units whose sizes add up to at most `budget`, but at least one. Budget 0 takes one job whole.
 
-        A job whose units are all taken leaves the queue; one with more stays first of its tenant. Where there are
-        several `takers`, no more jobs are taken than leave as many for each of the others.
+        A job whose units are all taken leaves the queue; one with more stays first of its tenant. Of several `takers`
+        each takes its part of the jobs at most: the others are free in a moment, and what is left is theirs.
         """
         jobs: dict[int, J] = {}
         taken: dict[int, int] = {}  # units of each job that are in this batch already

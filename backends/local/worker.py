@@ -241,9 +241,9 @@ class Worker:
         """The next batch, which is computed from now on; None where there is nothing to do."""
         if not turns:
             return None
-        computing, queued = self._device.batches, turns.next()
-        budget = self._family.budget_of(self.model, queued, alone=not computing and queued == 1)
-        return self._begun(turns.take(budget, lanes_of(self.model) - computing))
+        queued = turns.next()
+        budget = self._family.budget_of(self.model, queued, alone=queued == 1 and not self._device.batches)
+        return self._begun(turns.take(budget, lanes_of(self.model)))
 
     def _begun(self, shares: list[Share[Job]]) -> _Batch | None:
         if not shares:
