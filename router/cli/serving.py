@@ -5,7 +5,6 @@ A module of its own, because what it imports takes as long as opening the log do
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ import uvicorn
 
 from router.reloading.reloader import Source
 from router.telemetry.logs import logging_to
-from router.workers.serving import config_of
+from router.workers.serving import config_of, settle_in
 
 if TYPE_CHECKING:
     import socket
@@ -32,8 +31,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the house and begin to answer."""
         await super().startup(sockets)
-        gc.freeze()
-        gc.enable()
+        settle_in()
 
 
 def run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -22,7 +21,7 @@ from router.workers.forwarding import Forwarding
 from router.workers.gathered_metrics import Together
 from router.workers.peers import socket_of
 from router.workers.remote_log import RemoteLog
-from router.workers.serving import config_of
+from router.workers.serving import config_of, settle_in
 from router.workers.sharing import FIRST, part_of
 from router.workers.wire import listening
 
@@ -92,7 +91,7 @@ def work(place: Place, listener: socket, pipe: Connection) -> None:
             config = config_of(settings, place.secrets, log, place.source, partial(_beside_others, place))
             private = listening(socket_of(place.link.owner.parent, place.number))
             server = _Server(config, log, private, pipe)
-            gc.freeze()  # what is there by now stays as long as the server does: no collection need look through it
+            settle_in()
             server.run(sockets=[listener])
         finally:
             log.close()
