@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 TURN_S = 0.0005
-"""So long a thread computes in Python while another waits to: ten times less than by default. A model's threads come back
-from their libraries for an instant only, and a core stands idle until they have had it."""
+"""So long a thread computes in Python while another waits to: ten times less than by default. A model's threads come
+back from their libraries for an instant only, and a core stands idle until they have had it."""
 
 
 def settle_in() -> None:
