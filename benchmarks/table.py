@@ -100,12 +100,18 @@ def log_scale(report: Report) -> Iterator[Row]:
 
 
 def estimate_error(report: Report) -> Iterator[Row]:
-    """Against the process's own irreducible error, and against simple estimates."""
+    """Far, against the process's own irreducible error; near, of a real house; and against simple estimates."""
     row = next(row for row in report["far"]["rows"] if row["name"] == "all")
     simple = "; ".join(f"{name} {number(times)}" for name, times in row["baselines"].items())
     over, cover = row["over_best"], row["coverage"]["p95_s"] * 100
     yield Row("simulated far sides: error of predictions, times the least possible", number(over), simple, "<= 1.1", over <= 1.1)  # fmt: skip  # noqa: E501
     yield Row("simulated far sides: predicted p95 covers, %", f"{cover:.1f}", "", "93..97", 93 <= cover <= 97)
+    for arm in report["near"]:
+        off, mean, moving = (100 * arm[name] for name in ("error", "ten_mean_error", "ewma_error"))
+        covers = 100 * arm["coverage"]["p95_s"]
+        simple = f"ten-sample mean {mean:.1f}; EWMA {moving:.1f}"
+        yield Row(f"near, {arm['name']}: error of predictions, %", f"{off:.1f}", simple, "<= 15", off <= 15)
+        yield Row(f"near, {arm['name']}: predicted p95 covers, %", f"{covers:.1f}", "", "93..97", 93 <= covers <= 97)
 
 
 def policy_regret(report: Report) -> Iterator[Row]:

@@ -50,7 +50,7 @@ def test_the_gateways_benchmark_counts_every_request_and_names_who_is_not_there(
 
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    expected = itertools.product([1, 2], [1, 16], ["Nearfar", "no gateway"])
+    expected = itertools.product([1, 2], [1, 16], ["Nearfar", "Nearfar, a worker a core", "no gateway"])
     assert set(expected) == {(cell["round"], cell["concurrency"], cell["name"]) for cell in report["cells"]}
     for cell in report["cells"]:
         assert cell["sent"] == 2 * cell["concurrency"] + cell["answered"]  # the warm-up, and what was timed
