@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from backends.local.types import LocalFamily
 
 _NOBODY = Control(threading.Event(), lambda _piece: None)  # a batch has no single sender to stop it or to listen
-
-
 logger = logging.getLogger("nearfar")
 
 
@@ -177,10 +175,7 @@ class Worker:
             yield thread
 
     def _wind_up(self, lanes: list[threading.Thread]) -> None:
-        """End the other threads, let the model go, and leave nobody waiting, whatever ended the first thread."""
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()
+        """Wait for the other threads, let the model go, and leave nobody waiting, whatever ended them."""
         for thread in lanes:
             thread.join()
         self.model = None
@@ -188,9 +183,17 @@ class Worker:
             job.settle(Unavailable(CLOSED))
 
     def _serve(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> None:
-        """Batch after batch, until the end has come. Nothing of one is kept while the next is waited for."""
-        while self._served(turns, failure, load_ended):
-            pass
+        """Batch after batch, until the end has come: for all threads, also where a fault of ours is the end of one.
+
+        Nothing of a batch is kept while the next is waited for.
+        """
+        try:
+            while self._served(turns, failure, load_ended):
+                pass
+        finally:
+            with self._changed:
+                self._open = False
+                self._changed.notify_all()
 
     def _served(self, turns: Turns[Job], failure: Exception | None, load_ended: float) -> bool:
         with self._changed:

@@ -59,6 +59,18 @@ def resting(seconds):
     return core
 
 
+def held():
+    """A core that waits to be let go; what says that somebody is in it, and what lets them go."""
+    inside, let_go = threading.Event(), threading.Event()
+
+    def core(_model, contents, _control):
+        inside.set()
+        let_go.wait(HANG_S)
+        return said(contents)
+
+    return core, inside, let_go
+
+
 def task(pre=pre):
     return LocalTask(task=Task.TEXT_GENERATION, family="causal-lm", pre=pre, post=post, warm_ups=(LETTERS,))
 
@@ -174,12 +186,7 @@ def test_waiting_for_another_thread_at_the_jobs_is_no_computing(monkeypatch):
     late_s = [0.0]
     real = time.perf_counter
     monkeypatch.setattr("backends.local.worker.time.perf_counter", lambda: real() + late_s[0])
-    inside, let_go = threading.Event(), threading.Event()
-
-    def core(_model, contents, _control):
-        inside.set()
-        let_go.wait(HANG_S)
-        return said(contents)
+    core, inside, let_go = held()
 
     async def check(worker):
         asked = asyncio.create_task(worker.submit(ask("word")))
@@ -235,6 +242,29 @@ def test_a_machine_that_gives_no_more_threads_is_served_by_those_there_are(monke
 
     within(check, resting(0.0))
     assert "test-lanes is served by 1 threads of 2: can't start new thread" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_breaks_ends_the_others_and_nobody_waits(monkeypatch):
+    """Whichever it is: what it had taken is told, and whoever comes then is refused."""
+    advance = Job.advance
+
+    def broken(job, *args):
+        if job.ask.payload.prompt == "cursed":
+            raise ZeroDivisionError("a fault of ours")
+        return advance(job, *args)
+
+    monkeypatch.setattr(Job, "advance", broken)
+
+    async def check(worker):
+        cursed = await asyncio.gather(worker.submit(ask("cursed")), return_exceptions=True)
+
+        assert [Unavailable] == [type(each) for each in cursed]
+        with pytest.raises(Unavailable):
+            await worker.submit(ask("fine"))
+
+    for _ in range(5):  # whoever is the first to wake
+        within(check, resting(0.0))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -302,12 +332,7 @@ def test_what_breaks_in_one_thread_fails_its_sender_only():
 
 def test_closing_ends_every_thread_and_fails_what_waits():
     """None is left that waits for work."""
-    inside, let_go = threading.Event(), threading.Event()
-
-    def core(_model, contents, _control):
-        inside.set()
-        let_go.wait(HANG_S)
-        return said(contents)
+    core, inside, let_go = held()
 
     async def check(worker):
         tasks = await queue(worker, *(ask(f"word{number}") for number in range(9)))
