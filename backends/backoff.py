@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-_DOUBLINGS = (
-    60  # more than any longest pause is away from its first: what is down for days has failed thousands of times
-)
+_DOUBLINGS = 60
+"""More than any longest pause is away from its first: what is down for days has failed thousands of times."""
 
 
 def pause_s(failures: int, first_s: float, longest_s: float) -> float:

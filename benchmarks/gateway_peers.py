@@ -23,7 +23,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-import psutil
 import upstream
 from children import Group
 from interruption import put_off
@@ -207,14 +206,9 @@ class Running(Group):
         self.url = f"http://127.0.0.1:{port}"
         self._began = began
 
-    def cpu_s(self) -> float:
-        """CPU seconds so far, of all its processes."""
-        times = [each.cpu_times() for each in self._tree()]
-        return sum(each.user + each.system for each in times)
-
     def rss_mb(self) -> float:
         """Resident memory of all its processes, in MB; what they share counts for each."""
-        return sum(each.memory_info().rss for each in self._tree()) / 1e6
+        return sum(each.memory_info().rss for each in self.tree()) / 1e6
 
     def age_s(self) -> float:
         """Seconds since its start."""
@@ -247,10 +241,6 @@ class Running(Group):
         status = upstream.stop(self.process)
         self.send(signal.SIGKILL)
         return status
-
-    def _tree(self) -> list[psutil.Process]:
-        first = psutil.Process(self.process.pid)
-        return [first, *first.children(recursive=True)]
 
 
 @contextmanager

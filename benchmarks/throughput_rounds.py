@@ -209,20 +209,10 @@ def _burning(*, on: bool) -> Iterator[None]:
 
 def _cpu(server: Server) -> tuple[float, float, float]:
     """CPU seconds of the server with its processes, of the whole machine, and the clock."""
-    process = psutil.Process(server.process.pid)
-    own = sum(map(_spent_s, (process, *process.children(recursive=True))))
+    own = server.cpu_s()
     machine = psutil.cpu_times()
     busy = machine.user + machine.system + getattr(machine, "nice", 0.0) + getattr(machine, "steal", 0.0)
     return own, busy, time.perf_counter()
-
-
-def _spent_s(process: psutil.Process) -> float:
-    """CPU seconds of a process; none of a helper that ended while it was asked."""
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system)
 
 
 def _vector(answer: dict[str, Any]) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ REMEMBERED_S = 0.1
 
 
 class Met(NamedTuple):
-    """Whom a caller met: nobody now (`alone`), and nobody for a moment either (`undisturbed`)."""
+    """Whom a caller met: nobody now (`alone`), and nobody now nor for a moment before (`undisturbed`)."""
 
     alone: bool
     undisturbed: bool

@@ -93,7 +93,7 @@ class OnnxEncoder:
         """Vectors of each batch: side by side where every thread gets one, else in turn on all cores that are free."""
         if met.alone and len(batches) >= self._threads > 1:
             return list(self._pool.map(lambda batch: self._run(self._narrow, batch), batches))
-        wide = met.alone and met.undisturbed and self._spare.threads() == self._threads
+        wide = met.undisturbed and self._spare.threads() == self._threads
         return [self._run(self._wide if wide else self._narrow, batch) for batch in batches]
 
     def _run(self, session: Any, batch: list[Sequence[int]]) -> NDArray[np.float32]:
