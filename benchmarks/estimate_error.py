@@ -279,7 +279,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", default="1,2,3,4,5", help="of the simulated far sides; near takes the first")
     parser.add_argument("--each", type=int, default=2000, help="requests to each far side")
     parser.add_argument("--near", type=int, default=600, help="requests of an arm near; 0 leaves near out")
-    parser.add_argument("--no-text", dest="text", action="store_false", help="near, embed only: writing takes an hour")
+    parser.add_argument(
+        "--no-text", dest="text", action="store_false", help="near, embed only: writing takes ten minutes"
+    )
     parser.add_argument("--models", type=Path, help="where unpacked weights are; by default Nearfar's own folder")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report; - is standard output")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the coverage over time")
