@@ -14,20 +14,24 @@ BUDGET = 2048  # padded tokens of a batch: beyond that, activations leave the pr
 RATIO = 1.25  # longest over shortest sequence of a batch: how much of it may be padding
 
 
-def plan(lengths: Sequence[int], budget: int = BUDGET, ratio: float = RATIO) -> list[list[int]]:
+def plan(
+    lengths: Sequence[int], budget: int = BUDGET, ratio: float = RATIO, *, padding: bool = True
+) -> list[list[int]]:
     """Indices of the sequences of each batch, longest first, so that too long a batch fails at once.
 
-    A batch has at most `budget` padded tokens, or one sequence, and no sequence `ratio` times as long as another.
+    A batch has at most `budget` tokens, or one sequence, and no sequence `ratio` times as long as another. Without
+    `padding` a sequence counts for its own tokens, else for as many as the longest of its batch.
     """
     batches: list[list[int]] = []
-    longest = 0
+    longest = tokens = 0
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        fits = bool(batches) and (len(batches[-1]) + 1) * longest <= budget and longest <= ratio * lengths[index]
-        if fits:
+        counted = longest if padding else lengths[index]
+        if batches and tokens + counted <= budget and longest <= ratio * lengths[index]:
             batches[-1].append(index)
+            tokens += counted
         else:
             batches.append([index])
-            longest = lengths[index]
+            longest = tokens = lengths[index]
     return batches
 
 

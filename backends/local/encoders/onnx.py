@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from backends.errors import Unavailable
 from backends.local.encoders import pipeline
-from backends.local.encoders.batches import in_order, padded, plan
+from backends.local.encoders.batches import RATIO, in_order, padded, plan
 from backends.local.encoders.company import Company
 from backends.local.encoders.onnx_export import INPUTS, exported
+from backends.local.encoders.onnx_packing import PACKED
 from backends.local.encoders.spare_cores import SpareCores
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 _TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "electra")  # the fusions know these
 _MOST_BYTES = 1_900_000_000  # a graph with its weights is one protobuf message, of less than 2 GiB
 _ERRORS_ONLY = 3
-_MOST_TOKENS = 512  # padded, of a call: activations stay in a core's own cache; with 2048 a token costs a fifth more
+_MOST_TOKENS = 512  # of a call: activations stay in a core's own cache; with 2048 a token costs a fifth more
+_PACKED_RATIO = 2.0  # of the longest text of a call to its shortest, where padding costs attention only
 _LEAST_TOKENS = 128  # to leave a thread without work rather than cut: products of few rows are slow
 
 
@@ -76,16 +78,19 @@ class OnnxEncoder:
         graph = exported(directory, cache_dir)
         self._narrow = _session(graph, 1)
         self._wide = _session(graph, threads) if threads > 1 else self._narrow
+        self._packed = PACKED in self._narrow.get_modelmeta().custom_metadata_map
         self._threads = self.lanes = threads
         self._spare = SpareCores(threads)
         self._company = Company()
         self._pool = ThreadPoolExecutor(threads, "onnx")  # starts none before it must; they end with the encoder
 
     def encode(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """As `Encoder.encode`: in batches of like length, each padded to its longest."""
+        """As `Encoder.encode`: in batches of like length."""
         lengths = [len(sequence) for sequence in sequences]
+        ratio = _PACKED_RATIO if self._packed else RATIO
         with self._company as met:
-            batches = plan(lengths, budget(sum(lengths), self._threads if met.alone else 1))
+            most = budget(sum(lengths), self._threads if met.alone else 1)
+            batches = plan(lengths, most, ratio, padding=not self._packed)
             rows = self._computed([[sequences[index] for index in batch] for batch in batches], met)
         return in_order(rows, batches)
 
@@ -103,7 +108,7 @@ class OnnxEncoder:
 
 
 def budget(tokens: int, threads: int) -> int:
-    """Padded tokens a batch may have, so that `tokens` in all give each thread work."""
+    """Tokens a batch may have, so that `tokens` in all give each thread work."""
     return max(_LEAST_TOKENS, min(_MOST_TOKENS, -(-tokens // threads)))
 
 

@@ -1,4 +1,4 @@
-"""Writes a sentence-transformers model as one ONNX graph, fused for CPUs. Runs in a process of its own.
+"""Writes a sentence-transformers model as one ONNX graph, fused for CPUs and packed. Runs in a process of its own.
 
 The export takes several times the model's memory and changes global state of torch: neither should stay.
 """
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from backends.errors import Unavailable
+from backends.local.encoders.onnx_packing import pack
 from backends.local.encoders.reference import load
 
-FORMAT = 1  # of the exported graph: raise it when this file changes what it writes
+FORMAT = 2  # of the exported graph: raise it when this file changes what it writes
 OPSET = 17  # the first with a layer norm of its own
 INPUTS = ("input_ids", "attention_mask")
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "onnxruntime")
@@ -72,6 +73,7 @@ def export(directory: Path, file: Path) -> None:
         warnings.simplefilter("ignore")  # the tracer doubts constants; `parity` compares the vectors
         config = _trace(directory, raw)
         _fuse(raw, fused, config)
+        _pack(fused)
         os.replace(fused, file)  # noqa: PTH105 -- `replace` of a path reads like that of a string
 
 
@@ -124,3 +126,12 @@ def _fuse(raw: Path, fused: Path, config: Any) -> None:
         opt_level=0,
     )
     graph.save_model_to_file(str(fused))
+
+
+def _pack(file: Path) -> None:
+    """Take the padding out, where the graph is of the make that this is known of."""
+    import onnx
+
+    model = onnx.load(str(file))
+    if pack(model, INPUTS[1]):
+        onnx.save(model, str(file))

@@ -95,7 +95,7 @@ class PackedEncoder:
         import torch
 
         torch.set_num_threads(self._spare.threads())
-        batches = _batches([len(sequence) for sequence in sequences])
+        batches = plan([len(sequence) for sequence in sequences], _BUDGET, _ANY_RATIO, padding=False)
         with torch.inference_mode():
             return in_order([self._forward([sequences[i] for i in batch]).numpy() for batch in batches], batches)
 
@@ -156,20 +156,6 @@ class PackedEncoder:
         first = self._pipeline.pooling == "cls"
         pooled = torch.cat([text[:, 0] if first else text.mean(1) for text in texts])
         return functional.normalize(pooled, dim=1) if self._pipeline.normalize else pooled
-
-
-def _batches(lengths: list[int]) -> list[list[int]]:
-    """Without padding a batch may hold any lengths; only its tokens count."""
-    batches = plan(lengths, 1, _ANY_RATIO)  # one sequence each, by length
-    joined: list[list[int]] = []
-    tokens = _BUDGET
-    for (index,) in batches:
-        tokens += lengths[index]
-        if tokens > _BUDGET or not joined:
-            joined.append([])
-            tokens = lengths[index]
-        joined[-1].append(index)
-    return joined
 
 
 def _groups(lengths: list[int]) -> list[_Group]:

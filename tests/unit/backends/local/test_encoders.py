@@ -103,13 +103,15 @@ def test_the_fastest_round_of_each_is_kept_and_they_take_turns():
     assert ["one", "other"] * (len(order) // 2) == order
 
 
-@given(lengths, st.integers(1, 4096), st.sampled_from([1.0, 1.25, 2.0, float("inf")]))
-def test_batches_hold_every_sequence_once_within_their_limits(lengths, budget, ratio):
-    batches = plan(lengths, budget, ratio)
+@given(lengths, st.integers(1, 4096), st.sampled_from([1.0, 1.25, 2.0, float("inf")]), st.booleans())
+def test_batches_hold_every_sequence_once_within_their_limits(lengths, budget, ratio, padding):
+    batches = plan(lengths, budget, ratio, padding=padding)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         longest, shortest = max(lengths[i] for i in batch), min(lengths[i] for i in batch)
-        assert len(batch) == 1 or (len(batch) * longest <= budget and longest <= ratio * shortest)
+        tokens = len(batch) * longest if padding else sum(lengths[i] for i in batch)
+        assert len(batch) == 1 or (tokens <= budget and longest <= ratio * shortest)
+        assert [lengths[i] for i in batch] == sorted((lengths[i] for i in batch), reverse=True)
 
 
 @given(st.integers(1, 16), st.integers(1, 64), st.integers(1, 600))
@@ -146,14 +148,6 @@ def test_packed_groups_follow_each_other(lengths):
     assert [group.start for group in groups] == [
         sum(each.length * each.count for each in groups[:i]) for i in range(len(groups))
     ]
-
-
-@given(lengths)
-def test_packed_batches_are_sorted_and_bounded(lengths):
-    for batch in packed._batches(lengths):
-        inside = [lengths[index] for index in batch]
-        assert inside == sorted(inside, reverse=True)
-        assert len(batch) == 1 or sum(inside) <= packed._BUDGET
 
 
 class Machine:
