@@ -5,6 +5,7 @@ that goes on trickling in after its request was answered. (A body that is waited
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -61,9 +62,10 @@ class _Joined:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. `limits` are set by `protocol_of`."""
+    """One connection. `limits` and `told` are set by `protocol_of`."""
 
     limits: ServerSettings
+    told: Callable[[int], None]
     _timer: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0  # of the head that is being read, as far as the parser has told
@@ -74,12 +76,14 @@ class LimitedProtocol(HttpToolsProtocol):
         """Begin to wait for the first head."""
         super().connection_made(transport)
         self.transport = _Joined(transport, self.loop)  # type: ignore[assignment]
+        self.told(len(self.connections))
         self._wait(self.limits.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._wait(None)
         super().connection_lost(exc)
+        self.told(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         """Read on. The parser keeps an unfinished line to itself, so what it has not told of is counted here."""
@@ -164,6 +168,6 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def protocol_of(settings: ServerSettings) -> Any:
-    """The protocol class with these limits, as uvicorn wants it."""
-    return type("Protocol", (LimitedProtocol,), {"limits": settings})
+def protocol_of(settings: ServerSettings, told: Callable[[int], None] = lambda _: None) -> Any:
+    """The protocol class with these limits, as uvicorn wants it; `told` is told how many are open when that changes."""
+    return type("Protocol", (LimitedProtocol,), {"limits": settings, "told": staticmethod(told)})

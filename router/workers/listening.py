@@ -16,9 +16,9 @@ BACKLOG = 2048
 def listen(settings: Settings) -> socket.socket:
     """Listen before anything else is opened: a taken port is a clear refusal, and early callers wait.
 
-    Several workers accept from this one socket, and not each from its own (SO_REUSEPORT): whoever is free takes the
-    next connection. With a socket each, the kernel would deal connections out by their addresses, also to a worker that
-    is busy, and those dealt to one that died would be lost with it.
+    Several workers accept from this one socket (`router.workers.accepting`), and not each from its own (SO_REUSEPORT):
+    whoever has fewest takes the next connection. With a socket each, the kernel would deal connections out by their
+    addresses, also to a worker that is busy, and those dealt to one that died would be lost with it.
 
     Raises:
         SettingsError: nobody can listen there.

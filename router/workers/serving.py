@@ -34,15 +34,23 @@ def settle_in() -> None:
 
 
 def config_of(
-    settings: Settings, secrets: Secrets, log: Log, source: Source, before: Callable[[App], App] = lambda app: app
+    settings: Settings,
+    secrets: Secrets,
+    log: Log,
+    source: Source,
+    before: Callable[[App], App] = lambda app: app,
+    told: Callable[[int], None] = lambda _: None,
 ) -> uvicorn.Config:
-    """The application under these settings, as uvicorn serves it, with whatever is to stand before it."""
+    """The application under these settings, as uvicorn serves it.
+
+    With whatever is to stand `before` it; `told` how many connections are open, whenever that changes.
+    """
     return uvicorn.Config(
         before(served(settings, secrets, log, source)),
         log_config=None,
         access_log=False,
         server_header=False,
-        http=protocol_of(settings.server),
+        http=protocol_of(settings.server, told),
         loop="router.egress.loop:sealed_loop" if settings.routing.offline else "auto",
         timeout_graceful_shutdown=round(settings.server.drain_timeout_s),
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import LogError, RouterError
 from router.reloading.terminal import has_terminal
+from router.workers.accepting import BOARD, Board
 from router.workers.children import Child
 from router.workers.owning import SOCKET, own
 from router.workers.remote_log import Link
@@ -53,6 +54,7 @@ class Supervisor:
     ) -> None:
         self._settings, self._secrets, self._listener, self._read = settings, secrets, listener, read
         self._folder = Path(tempfile.mkdtemp(prefix="nearfar-"))  # of this user alone
+        Board.make(self._folder / BOARD, settings.server.workers)
         self._owner = Child("the log's owner", own, settings, opened_log, self._folder)
         self._workers: list[Child] = []
         self._signal: int | None = None

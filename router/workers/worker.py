@@ -16,6 +16,7 @@ import uvicorn
 from router.egress.guard import GUARD
 from router.reloading.reloader import Source
 from router.telemetry.logs import logging_to
+from router.workers.accepting import BOARD, Accepting, Board
 from router.workers.children import parent_gone, told_ready
 from router.workers.forwarding import Forwarding
 from router.workers.gathered_metrics import Together
@@ -55,15 +56,17 @@ class Place(NamedTuple):
 class _Server(uvicorn.Server):
     """A server that the other workers can ask as well, and that tells its parent when it answers."""
 
-    def __init__(self, config: uvicorn.Config, log: Log, private: socket, pipe: Connection) -> None:
+    def __init__(self, config: uvicorn.Config, log: Log, private: socket, board: Board, pipe: Connection) -> None:
         super().__init__(config)
-        self._log, self._private, self._pipe = log, private, pipe
+        self._log, self._private, self._board, self._pipe = log, private, board, pipe
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Begin to answer, and say so when what this start has written can be read by the others."""
-        await super().startup(sockets)
+        await super().startup([])
         if self.started:
             loop = asyncio.get_running_loop()
+            servers: list[Any] = self.servers  # uvicorn closes them, and asks nothing else of them
+            servers += [Accepting(listener, self._connected, self._board) for listener in sockets or ()]
             self.servers.append(await loop.create_unix_server(self._connected, sock=self._private))
             await self._log.committed()
             with contextlib.suppress(OSError):  # a parent that is dead has its own end here
@@ -88,9 +91,11 @@ def work(place: Place, listener: socket, pipe: Connection) -> None:
     with GUARD.sealed(when=settings.routing.offline), logging_to(sys.stderr, settings.telemetry.logs):
         log = RemoteLog.open(place.link, durability=settings.log.durability, queue_rows=settings.log.queue_rows)
         try:
-            config = config_of(settings, place.secrets, log, place.source, partial(_beside_others, place))
-            private = listening(socket_of(place.link.owner.parent, place.number))
-            server = _Server(config, log, private, pipe)
+            folder = place.link.owner.parent
+            board = Board(folder / BOARD, place.number)
+            before = partial(_beside_others, place)
+            config = config_of(settings, place.secrets, log, place.source, before, board.tell)
+            server = _Server(config, log, listening(socket_of(folder, place.number)), board, pipe)
             settle_in()
             server.run(sockets=[listener])
         finally:

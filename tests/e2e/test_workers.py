@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import duckdb
 import psutil
@@ -184,6 +186,24 @@ def test_every_request_has_its_row_after_sigterm_under_load(group) -> None:
     assert 0 == code
     check_whole(found, load, all_of=True)
     assert 2 == len(numbers(logged(found.server.folder)))
+
+
+def test_connections_that_stay_open_are_shared(group) -> None:
+    """As those of a proxy's pool do: else one worker could be busy for as long as they live, and the other idle."""
+    found = group()
+    host, port = urlsplit(found.server.url).hostname, urlsplit(found.server.url).port
+    with contextlib.ExitStack() as kept:
+        clients = [kept.enter_context(contextlib.closing(HTTPConnection(host, port, START_S))) for _ in range(16)]
+        for client in clients:
+            client.connect()
+        for client in clients:
+            client.request("GET", "/health/live")
+            client.getresponse().read()
+        mine = {client.sock.getsockname() for client in clients}
+        held = [sum(tuple(each.raddr) in mine for each in worker.net_connections("tcp")) for worker in found.workers]
+
+    assert 16 == sum(held)
+    assert max(held) - min(held) <= 2, held
 
 
 def test_whatever_worker_answers_the_others_know(group) -> None:
