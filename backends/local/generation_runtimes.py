@@ -7,7 +7,6 @@ given the same tokens before each one, and names the one it would choose.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,7 @@ from backends.local import causal_lm, llama_cpp
 from backends.local.continuation import Conversation, Prompt
 from backends.local.errors import translated
 from backends.local.sampling import Sampling
-from backends.local.types import Control
+from backends.local.types import Control, Flag
 from backends.types import GenerationInput, Message
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ class Heard(Conversation):
     """Only remembers the tokens, and when each came."""
 
     def __init__(self, model: LanguageModel, clock: Callable[[], float] = time.perf_counter) -> None:
-        super().__init__(model, (), Control(threading.Event(), lambda _piece: None))
+        super().__init__(model, (), Control(Flag(), lambda _piece: None))
         self._clock = clock
         self.tokens: list[int] = []
         self.times: list[float] = []

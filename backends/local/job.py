@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from msgspec import Struct
 
 from backends.errors import InvalidInput, Timeout, Unavailable
 from backends.local.errors import translated
-from backends.local.types import Answer, Control, LocalTask
+from backends.local.types import Answer, Control, Flag, LocalTask
 from backends.types import Delta, Payload, Piece, Timings
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Job:
         self.background = ask.background
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Done] = self.loop.create_future()
-        self.cancelled = threading.Event()
+        self.cancelled = Flag()
         self.begun = False  # the thread has turned to it: it waits no more
         self.told = False  # a piece of its answer reached whoever listens, and cannot be taken back
         self._units: list[Unit] | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -81,10 +80,27 @@ class Answer(Struct, frozen=True):
     usage: Usage
 
 
+class Flag:
+    """Set once, by any thread, and looked at by any: a `threading.Event` that nobody waits for, at no cost."""
+
+    __slots__ = ("_set",)
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """From now on it is set."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        return self._set
+
+
 class Control(Struct, frozen=True):
     """Running work's line to whoever waits: the sign to stop, and where pieces go as soon as they exist."""
 
-    cancelled: threading.Event
+    cancelled: Flag
     emit: Callable[[Piece], None]
 
     def check(self) -> None:

@@ -19,7 +19,7 @@ from backends.local.device_clock import DeviceClock
 from backends.local.errors import translated
 from backends.local.job import CLOSED, Job, as_exception, forget_locals, settle_all
 from backends.local.turns import Turns
-from backends.local.types import Cancelled, Control, lanes_of
+from backends.local.types import Cancelled, Control, Flag, lanes_of
 from backends.pace import Pace
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from backends.local.turns import Share
     from backends.local.types import LocalFamily
 
-_NOBODY = Control(threading.Event(), lambda _piece: None)  # a batch has no single sender to stop it or to listen
+_NOBODY = Control(Flag(), lambda _piece: None)  # a batch has no single sender to stop it or to listen
 logger = logging.getLogger("nearfar")
 
 
@@ -51,6 +51,7 @@ class Worker:
         self._max_queue = max_queue
         self._inbox: list[Job] = []
         self._accepted: set[Job] = set()  # not yet answered; changed by the loop only
+        self._weight = 0.0  # of those that are not in the background
         self._open = True
         self._load_paid = False
         self._pace = Pace()
@@ -96,9 +97,7 @@ class Worker:
         Who was answered an instant ago, and is not awake yet, is counted still: often that one asks again at once.
         """
         pace = self._pace.s_per_weight
-        if pace is None:
-            return None
-        return pace * sum(job.ask.weight for job in self._accepted if not job.background)
+        return None if pace is None else pace * self._weight
 
     async def submit(self, ask: Ask) -> Done:
         """Queue a request and wait for its answer. Cancelling the wait takes it out of the queue, or stops it.
@@ -107,15 +106,14 @@ class Worker:
             Overloaded: The queue is full; `retry_after_s` says when it should have room.
             Unavailable: The worker is closed.
         """
-        waiting = sum(not job.begun for job in self._accepted)
-        if waiting >= self._max_queue:
+        if len(self._accepted) >= self._max_queue and (waiting := self._waiting()) >= self._max_queue:
             message = f"{waiting} requests are waiting for this model, which is its limit"
             raise Overloaded(message, retry_after_s=self.expected_wait_s)
         job = Job(ask)
         with self._changed:
             if not self._open:
                 raise Unavailable(CLOSED)
-            self._accepted.add(job)
+            self._accept(job)
             self._inbox.append(job)
             self._changed.notify()
         try:
@@ -124,7 +122,23 @@ class Worker:
             self._withdraw(job)
             raise
         finally:
-            self._accepted.discard(job)
+            self._let_go(job)
+
+    def _waiting(self) -> int:
+        return sum(not job.begun for job in self._accepted)
+
+    def _accept(self, job: Job) -> None:
+        self._accepted.add(job)
+        if not job.background:
+            self._weight += job.ask.weight
+
+    def _let_go(self, job: Job) -> None:
+        """It has been answered. Of sums whose rounding would add up, the one of nobody is 0."""
+        self._accepted.discard(job)
+        if not job.background:
+            self._weight -= job.ask.weight
+        if not self._accepted:
+            self._weight = 0.0
 
     def _withdraw(self, job: Job) -> None:
         job.cancelled.set()

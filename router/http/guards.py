@@ -16,6 +16,7 @@ and bodies without a content-type (the hub's client sends bytes so). Of these, m
 have lost the second defence, and `Origin` and `Sec-Fetch-Site` alone hold pages off; they hold for every route.
 """
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,7 +47,7 @@ async def from_here(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     settings, headers = house.settings, connection.headers
     host, origin = headers.get("host", ""), headers.get("origin")
     anywhere = settings.auth.mode != "none" or settings.server.allow_unauthenticated
-    if not (anywhere or _is_own(host, settings)):
+    if not (anywhere or _is_own(host, settings.server.host)):
         raise Forbidden(
             "This server asks nobody who they are and so answers to loopback names only; "
             "server.allow_unauthenticated = true lets every name in."
@@ -73,9 +74,11 @@ def _is_allowed(origin: str | None, settings: Settings) -> bool:
     return origin is not None and (origin in allowed or "*" in allowed)
 
 
-def _is_own(host: str, settings: Settings) -> bool:
+@lru_cache(maxsize=256)
+def _is_own(host: str, bound: str) -> bool:
+    """Whether a `Host` header names this machine as itself; `bound` is what the server listens at."""
     name = urlsplit(f"//{host}").hostname or ""
-    if name in {"localhost", settings.server.host}:
+    if name in {"localhost", bound}:
         return True
     try:
         return ip_address(name).is_loopback

@@ -8,7 +8,6 @@ takes.
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
+from multidict import CIMultiDict
 
 from router.errors import InvalidRequest
 from router.http.access import let_in
@@ -57,12 +57,17 @@ class Lane:
 
 
 class _Asked(Request[Any, Any, Any]):
-    """A request whose headers are looked for once."""
+    """A request whose headers are read once."""
 
-    @cached_property
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        sent = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        self._sent = Headers(CIMultiDict(sent))
+
+    @property
     def headers(self) -> Headers:
         """As they came."""
-        return Headers.from_scope(self.scope)
+        return self._sent
 
 
 async def _body(request: _Asked, handler: HTTPRouteHandler) -> bytes:
