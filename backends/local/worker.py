@@ -97,7 +97,7 @@ class Worker:
         Who was answered an instant ago, and is not awake yet, is counted still: often that one asks again at once.
         """
         pace = self._pace.s_per_weight
-        return None if pace is None else pace * self._weight
+        return None if pace is None else pace * max(0.0, self._weight)
 
     async def submit(self, ask: Ask) -> Done:
         """Queue a request and wait for its answer. Cancelling the wait takes it out of the queue, or stops it.

@@ -30,6 +30,7 @@ from router.sections import Settings
 
 JSON = "application/json"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # a link from elsewhere may lead here; what it shows stays with us
+LONGEST_HOST = 260  # a name of 253 letters and a port
 FOREIGN_SITES = frozenset({"cross-site", "same-site"})  # same-site: another port or subdomain, hence another program
 
 
@@ -47,7 +48,7 @@ async def from_here(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     settings, headers = house.settings, connection.headers
     host, origin = headers.get("host", ""), headers.get("origin")
     anywhere = settings.auth.mode != "none" or settings.server.allow_unauthenticated
-    if not (anywhere or _is_own(host, settings.server.host)):
+    if not (anywhere or (len(host) <= LONGEST_HOST and _is_own(host, settings.server.host))):
         raise Forbidden(
             "This server asks nobody who they are and so answers to loopback names only; "
             "server.allow_unauthenticated = true lets every name in."

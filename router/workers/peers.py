@@ -1,6 +1,6 @@
 """How workers ask each other: HTTP over a private Unix socket that each listens at, beside the one all serve from.
 
-A request that came this way has no client's address (`is_private`), and is served by whoever it came to.
+A request that came this way (`is_private`) is served by whoever it came to.
 """
 
 from __future__ import annotations
@@ -128,8 +128,9 @@ async def asked(path: Path) -> AsyncIterator[Peer]:
 
 
 def is_private(scope: Any) -> bool:
-    """Whether a request came from another worker: who comes over the network has an address."""
-    return scope.get("client") is None
+    """Whether a request came from another worker: to a socket that has no port."""
+    server = scope.get("server")
+    return server is not None and server[1] is None
 
 
 def socket_of(folder: Path, number: int) -> Path:

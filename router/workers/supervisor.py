@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from router.errors import LogError, RouterError
 from router.reloading.terminal import has_terminal
-from router.workers.accepting import BOARD, Board
-from router.workers.children import Child
+from router.workers.accepting import KIND, Board, blank
+from router.workers.children import SPAWN, Child
 from router.workers.owning import SOCKET, own
 from router.workers.remote_log import Link
 from router.workers.sharing import FIRST
@@ -54,9 +54,9 @@ class Supervisor:
     ) -> None:
         self._settings, self._secrets, self._listener, self._read = settings, secrets, listener, read
         self._folder = Path(tempfile.mkdtemp(prefix="nearfar-"))  # of this user alone
-        Board.make(self._folder / BOARD, settings.server.workers)
         self._owner = Child("the log's owner", own, settings, opened_log, self._folder)
         self._workers: list[Child] = []
+        self._counts = SPAWN.RawArray(KIND, blank(settings.server.workers))
         self._signal: int | None = None
         self._hung_up = self._reloaded = False
         self._terminal = has_terminal()
@@ -98,7 +98,8 @@ class Supervisor:
     def _worker(self, number: int, node_id: str) -> Child:
         path = Path(self._settings.log.path).expanduser().absolute()
         link = Link(self._folder / SOCKET, f"worker-{number}", path, node_id)
-        return Child(link.place, work, Place(number, link, self._settings, self._secrets, self._read), self._listener)
+        place = Place(number, link, self._settings, self._secrets, self._read)
+        return Child(link.place, work, place, self._listener, self._counts)
 
     def _readied(self, children: Sequence[Child]) -> bool:
         """Wait until these are ready; False where a signal came first. Of the others, nobody may die meanwhile.
@@ -126,7 +127,7 @@ class Supervisor:
                     worker.hang_up()
             self._wait(everybody, _soonest(everybody))
             if self._signal is None:
-                begun = _revive(everybody)
+                begun = self._revive(everybody)
                 for worker in self._workers if self._reloaded else ():
                     if worker in begun:  # with the settings of our own start
                         worker.hang_up()
@@ -138,12 +139,28 @@ class Supervisor:
         give_up = time.monotonic() + self._settings.server.drain_timeout_s + LOG_ENDS_IN_S
         while (left := [worker for worker in self._workers if worker.alive]) and time.monotonic() < give_up:
             self._wait([*left, self._owner], _soonest([self._owner]) or TICK_S)
-            _revive([self._owner])
+            self._revive([self._owner])
         for worker in self._workers:
             worker.ended(max(0.0, give_up - time.monotonic()))
         self._owner.let_go()
         self._owner.ended(OWNER_ENDS_IN_S)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _revive(self, children: Sequence[Child]) -> list[Child]:
+        """Bury who has died, and start who is due; returns these."""
+        begun = []
+        for child in children:
+            why = child.hear()
+            if why is not None:
+                logger.error("%s: %s", child.name, why)
+            if child.due is None and not child.alive:
+                child.bury()
+                if child in self._workers:
+                    Board(self._counts, self._workers.index(child)).leave()
+            if child.due is not None and child.due <= time.monotonic():
+                child.start()
+                begun.append(child)
+        return begun
 
     def _wait(self, children: Sequence[Child], seconds: float | None) -> None:
         """Wait for news of these, or a signal."""
@@ -177,18 +194,3 @@ class Supervisor:
 def _soonest(children: Sequence[Child]) -> float | None:
     """Seconds until one of them is due; None where nobody is."""
     return min((max(0.0, child.due - time.monotonic()) for child in children if child.due is not None), default=None)
-
-
-def _revive(children: Sequence[Child]) -> list[Child]:
-    """Bury who has died, and start who is due; returns these."""
-    begun = []
-    for child in children:
-        why = child.hear()
-        if why is not None:
-            logger.error("%s: %s", child.name, why)
-        if child.due is None and not child.alive:
-            child.bury()
-        if child.due is not None and child.due <= time.monotonic():
-            child.start()
-            begun.append(child)
-    return begun

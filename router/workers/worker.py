@@ -16,7 +16,7 @@ import uvicorn
 from router.egress.guard import GUARD
 from router.reloading.reloader import Source
 from router.telemetry.logs import logging_to
-from router.workers.accepting import BOARD, Accepting, Board
+from router.workers.accepting import Accepting, Board
 from router.workers.children import parent_gone, told_ready
 from router.workers.forwarding import Forwarding
 from router.workers.gathered_metrics import Together
@@ -27,7 +27,7 @@ from router.workers.sharing import FIRST, part_of
 from router.workers.wire import listening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableSequence
     from multiprocessing.connection import Connection
     from socket import socket
 
@@ -81,8 +81,11 @@ class _Server(uvicorn.Server):
         return protocol
 
 
-def work(place: Place, listener: socket, pipe: Connection) -> None:
-    """Serve until the parent says to end, or is dead. What runs is finished, and every row handed on."""
+def work(place: Place, listener: socket, counts: MutableSequence[int], pipe: Connection) -> None:
+    """Serve until the parent says to end, or is dead. What runs is finished, and every row handed on.
+
+    `counts` is what all workers' boards show.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn hands the signal on once it has shut down
         signal.signal(number, lambda *_: sys.exit(0))
     os.umask(0o077)
@@ -92,7 +95,7 @@ def work(place: Place, listener: socket, pipe: Connection) -> None:
         log = RemoteLog.open(place.link, durability=settings.log.durability, queue_rows=settings.log.queue_rows)
         try:
             folder = place.link.owner.parent
-            board = Board(folder / BOARD, place.number)
+            board = Board(counts, place.number)
             before = partial(_beside_others, place)
             config = config_of(settings, place.secrets, log, place.source, before, board.tell)
             server = _Server(config, log, listening(socket_of(folder, place.number)), board, pipe)

@@ -203,7 +203,7 @@ def test_connections_that_stay_open_are_shared(group) -> None:
         held = [sum(tuple(each.raddr) in mine for each in worker.net_connections("tcp")) for worker in found.workers]
 
     assert 16 == sum(held)
-    assert max(held) - min(held) <= 2, held
+    assert min(held) >= 4, held
 
 
 def test_whatever_worker_answers_the_others_know(group) -> None:

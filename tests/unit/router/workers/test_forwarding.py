@@ -59,7 +59,8 @@ async def asked(first: Path, method: str = "GET", body: tuple[bytes, ...] = (), 
         sent.append(message)
 
     asking = {"type": "http", "method": method, "path": "/v1/files/a b", "raw_path": b"/v1/files/a%20b",
-              "query_string": b"limit=2", "headers": HEADERS, "client": ("127.0.0.1", 1)}  # fmt: skip
+              "query_string": b"limit=2", "headers": HEADERS, "client": ("127.0.0.1", 1),
+              "server": ("127.0.0.1", 80)}  # fmt: skip
     await Forwarding(own, first)(asking | scope, receive, send)
     return sent
 
@@ -133,11 +134,18 @@ async def test_an_answer_to_head_has_no_body(path: Path) -> None:
 async def test_what_every_worker_may_do_stays_where_it_came(path: Path) -> None:
     """Inference does; and what another worker has handed over is handed over no further."""
     assert 299 == (await asked(path, path="/v1/inference"))[0]["status"]
-    assert 299 == (await asked(path, client=None))[0]["status"]
+    assert 299 == (await asked(path, server=("/tmp/worker-0", None)))[0]["status"]
 
 
 def test_paths_are_those_and_below() -> None:
     """Not every path that begins with the same letters."""
     assert [True, True, True] == [is_own("/v1/files"), is_own("/v1/files/x/content"), is_own("/v1/route")]
     assert [False, False, False] == [is_own("/v1/filesystem"), is_own("/v1/decisions/x"), is_own("/v1/embeddings")]
-    assert [True, False] == [is_private({"client": None}), is_private({"client": ("::1", 5)})]
+
+
+def test_who_comes_over_the_network_is_never_taken_for_a_worker() -> None:
+    """Also where its address is not known any more: it has left, and its request is here still."""
+    assert is_private({"client": None, "server": ("/run/worker-0", None)})
+    assert not is_private({"client": ("::1", 5), "server": ("::1", 80)})
+    assert not is_private({"client": None, "server": ("::1", 80)})
+    assert not is_private({"client": None, "server": None})
