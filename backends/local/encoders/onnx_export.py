@@ -19,7 +19,7 @@ from backends.errors import Unavailable
 from backends.local.encoders.onnx_packing import pack
 from backends.local.encoders.reference import load
 
-FORMAT = 2  # of the exported graph: raise it when this file changes what it writes
+FORMAT = 2  # of the exported graph: raise it when this file or `onnx_packing` changes what is written
 OPSET = 17  # the first with a layer norm of its own
 INPUTS = ("input_ids", "attention_mask")
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "onnxruntime")
