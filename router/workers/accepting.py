@@ -152,7 +152,7 @@ class Accepting:
             _, protocol = await self._loop.connect_accepted_socket(self._connected, accepted)
         except OSError:  # it has left
             accepted.close()
-        except Exception:
+        except Exception:  # whatever is wrong with one is told, and costs no other its connection
             accepted.close()
             logger.exception("A connection could not be served.")
         else:

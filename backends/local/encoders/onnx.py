@@ -37,7 +37,7 @@ _TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", 
 _MOST_BYTES = 1_900_000_000  # a graph with its weights is one protobuf message, of less than 2 GiB
 _ERRORS_ONLY = 3
 _MOST_TOKENS = 512  # of a call: activations stay in a core's own cache; with 2048 a token costs a fifth more
-_PACKED_RATIO = 2.0  # of the longest text of a call to its shortest, where padding costs attention only
+_PACKED_RATIO = 2.0  # longest over shortest text of a call: padding costs attention only. Finite: no row may be empty
 _LEAST_TOKENS = 128  # to leave a thread without work rather than cut: products of few rows are slow
 
 
